@@ -1,0 +1,127 @@
+/* The thin layer over jansson. */
+#include "base/json.h"
+
+#include "base/str.h"
+#include "base/utf8.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+anemo_status an_json_parse(json_t **out, const char *text, size_t n, const char *name,
+                           anemo_error *err)
+{
+    json_error_t je;
+    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+    if (!v) {
+        if (json_error_code(&je) == json_error_out_of_memory)
+            return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory while reading JSON", name);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: not valid JSON at line %d, byte %d: %s", name,
+                       je.line, je.position, je.text);
+    }
+    *out = v;
+    return ANEMO_OK;
+}
+
+static const char *type_name(const json_t *v)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a real number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    case JSON_NULL: return "null";
+    }
+    return "something else";
+}
+
+anemo_status an_json_get_i64(const json_t *obj, const char *key, int64_t def, int64_t min,
+                             int64_t max, int64_t *out, const char *name, anemo_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    int64_t n = def;
+    if (v && !json_is_null(v)) {
+        if (!json_is_integer(v))
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: \"%s\" must be an integer, it is %s", name,
+                           key, type_name(v));
+        n = json_integer_value(v);
+        if (n < min || n > max)
+            return an_fail(err, ANEMO_ERR_FORMAT,
+                           "%s: \"%s\" is %" PRId64 ", expected %" PRId64 " to %" PRId64, name, key,
+                           n, min, max);
+    }
+    *out = n;
+    return ANEMO_OK;
+}
+
+anemo_status an_json_get_f64(const json_t *obj, const char *key, double def, double *out,
+                             const char *name, anemo_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    double n = def;
+    if (v && !json_is_null(v)) {
+        if (!json_is_number(v))
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: \"%s\" must be a number, it is %s", name,
+                           key, type_name(v));
+        n = json_number_value(v);
+    }
+    *out = n;
+    return ANEMO_OK;
+}
+
+anemo_status an_json_get_bool(const json_t *obj, const char *key, bool def, bool *out,
+                              const char *name, anemo_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    bool b = def;
+    if (v && !json_is_null(v)) {
+        if (!json_is_boolean(v))
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: \"%s\" must be true or false, it is %s",
+                           name, key, type_name(v));
+        b = json_is_true(v);
+    }
+    *out = b;
+    return ANEMO_OK;
+}
+
+anemo_status an_json_get_str(const json_t *obj, const char *key, const char *def, const char **out,
+                             const char *name, anemo_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    const char *s = def;
+    if (v && !json_is_null(v)) {
+        if (!json_is_string(v))
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: \"%s\" must be a string, it is %s", name,
+                           key, type_name(v));
+        s = json_string_value(v);
+    }
+    *out = s;
+    return ANEMO_OK;
+}
+
+json_t *an_json_real(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *an_json_text(const char *bytes, size_t n)
+{
+    if (an_utf8_valid_prefix(bytes, n) == n) return json_stringn(bytes, n);
+    an_str s = {0};
+    size_t i = 0;
+    while (i < n) {
+        size_t ok = an_utf8_valid_prefix(bytes + i, n - i);
+        an_str_append_bytes(&s, bytes + i, ok);
+        i += ok;
+        if (i < n) {
+            an_str_append(&s, "\xEF\xBF\xBD");
+            i++;
+        }
+    }
+    json_t *v = s.failed ? NULL : json_stringn(an_str_text(&s), s.len);
+    an_str_free(&s);
+    return v;
+}

@@ -1,0 +1,7 @@
+/* The verbs. Each cmd_*.c defines one; main.c lists them. */
+#ifndef AN_CLI_COMMANDS_H
+#define AN_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+#endif

@@ -1,0 +1,434 @@
+/* Files on POSIX. */
+#include "os/file.h"
+
+#include "base/alloc.h"
+#include "base/num.h"
+#include "base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+anemo_status an_fail_errno(anemo_error *err, int err_no, const char *what, const char *path)
+{
+    anemo_status status = ANEMO_ERR_IO;
+    if (err_no == ENOENT || err_no == ENOTDIR) status = ANEMO_ERR_NOTFOUND;
+    if (err_no == ENOMEM) status = ANEMO_ERR_NOMEM;
+    if (err_no == ENOSPC || err_no == EDQUOT || err_no == EFBIG) status = ANEMO_ERR_NOSPACE;
+    if (err_no == EISDIR) status = ANEMO_ERR_INVAL;
+    return an_fail(err, status, "%s: cannot %s: %s", path, what, strerror(err_no));
+}
+
+anemo_status an_file_map_open(an_file_map *map, const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *map = (an_file_map){0};
+    if (fd < 0) return an_fail_errno(err, errno, "open", path);
+    if (fstat(fd, &st) != 0) {
+        status = an_fail_errno(err, errno, "stat", path);
+        goto cleanup;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: not a regular file", path);
+        goto cleanup;
+    }
+    if (st.st_size == 0) goto cleanup;
+
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint64_t body, total;
+    if (!an_align_up_u64((uint64_t)st.st_size, page, &body) || !an_add_u64(body, page, &total) ||
+        total > SIZE_MAX) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: too large to map", path);
+        goto cleanup;
+    }
+    void *base = mmap(NULL, (size_t)total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) {
+        status = an_fail(err, ANEMO_ERR_NOMEM,
+                         "%s: cannot map %" PRIu64 " bytes: %s; raise the address-space limit", path,
+                         total, strerror(errno));
+        goto cleanup;
+    }
+    void *data = mmap(base, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+    if (data == MAP_FAILED) {
+        status = an_fail_errno(err, errno, "map", path);
+        munmap(base, (size_t)total);
+        goto cleanup;
+    }
+    map->data = data;
+    map->size = (uint64_t)st.st_size;
+    map->reserved = base;
+    map->reserved_bytes = (size_t)total;
+cleanup:
+    close(fd);
+    return status;
+}
+
+void an_file_unmap(an_file_map *map)
+{
+    if (map->reserved) munmap(map->reserved, map->reserved_bytes);
+    *map = (an_file_map){0};
+}
+
+void an_file_map_willneed(const an_file_map *map)
+{
+    if (map->reserved) madvise(map->reserved, (size_t)map->size, MADV_WILLNEED);
+}
+
+int64_t an_file_map_resident(const an_file_map *map)
+{
+    if (!map->reserved) return 0;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t n = ((size_t)map->size + page - 1) / page;
+    unsigned char *vec = an_malloc(n);
+    int64_t resident = -1;
+    if (vec && mincore(map->reserved, (size_t)map->size, vec) == 0) {
+        resident = 0;
+        for (size_t i = 0; i < n; i++)
+            if (vec[i] & 1) resident += (int64_t)page;
+    }
+    an_free(vec);
+    return resident;
+}
+
+anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_str s = {0};
+    char chunk[65536];
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return an_fail_errno(err, errno, "open", path);
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
+        goto cleanup;
+    }
+    an_str_append_bytes(&s, "", 0);
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            status = an_fail_errno(err, errno, "read", path);
+            goto cleanup;
+        }
+        if (got == 0) break;
+        if ((uint64_t)got > limit - s.len) {
+            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: longer than the limit of %" PRIu64 " bytes",
+                             path, limit);
+            goto cleanup;
+        }
+        an_str_append_bytes(&s, chunk, (size_t)got);
+    }
+    AN_TRY(an_str_check(&s, err));
+    *n = s.len;
+    *out = an_str_take(&s);
+cleanup:
+    an_str_free(&s);
+    close(fd);
+    return status;
+}
+
+anemo_status an_file_writer_open(an_file_writer *w, const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_path_kind kind = an_path_probe(path);
+    *w = (an_file_writer){.fd = -1};
+    if (kind == AN_PATH_DIR) return an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
+    w->path = an_strdup(path);
+    w->direct = kind == AN_PATH_OTHER;
+    if (w->path && !w->direct) {
+        an_str s = {0};
+        an_str_appendf(&s, "%s.tmp-XXXXXX", path);
+        w->tmp_path = an_str_take(&s);
+    }
+    if (!w->path || (!w->direct && !w->tmp_path)) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        goto cleanup;
+    }
+    w->fd = w->direct ? open(path, O_WRONLY | O_CLOEXEC) : mkostemp(w->tmp_path, O_CLOEXEC);
+    if (w->fd < 0) {
+        status = an_fail_errno(err, errno, "create", path);
+        an_free(w->tmp_path);
+        w->tmp_path = NULL;
+        goto cleanup;
+    }
+    if (!w->direct) {
+        /* mkostemp makes 0600; a result file should obey the user's umask as any other would. */
+        mode_t mask = umask(0);
+        umask(mask);
+        if (fchmod(w->fd, 0666 & ~mask) != 0) status = an_fail_errno(err, errno, "chmod", path);
+    }
+cleanup:
+    if (status != ANEMO_OK) an_file_writer_close(w);
+    return status;
+}
+
+anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n, anemo_error *err)
+{
+    const char *p = data;
+    while (n > 0) {
+        ssize_t put = write(w->fd, p, n < (1u << 30) ? n : (1u << 30));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return an_fail_errno(err, errno, "write", w->path);
+        p += put;
+        n -= (size_t)put;
+        w->written += (uint64_t)put;
+    }
+    return ANEMO_OK;
+}
+
+static void sync_dir_of(const char *path)
+{
+    char *dir = an_path_dir(path);
+    int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    /* Best effort: some file systems refuse to sync a directory, and the data are already safe. */
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    an_free(dir);
+}
+
+anemo_status an_file_writer_commit(an_file_writer *w, anemo_error *err)
+{
+    if (!w->direct && fsync(w->fd) != 0) return an_fail_errno(err, errno, "sync", w->path);
+    int fd = w->fd;
+    w->fd = -1;
+    if (close(fd) != 0) return an_fail_errno(err, errno, "close", w->path);
+    if (!w->direct) {
+        if (rename(w->tmp_path, w->path) != 0)
+            return an_fail_errno(err, errno, "rename into place", w->path);
+        an_free(w->tmp_path);
+        w->tmp_path = NULL;
+        sync_dir_of(w->path);
+    }
+    return ANEMO_OK;
+}
+
+void an_file_writer_close(an_file_writer *w)
+{
+    if (w->fd >= 0) close(w->fd);
+    if (w->tmp_path) unlink(w->tmp_path);
+    an_free(w->tmp_path);
+    an_free(w->path);
+    *w = (an_file_writer){.fd = -1};
+}
+
+anemo_status an_file_write(const char *path, const void *data, size_t n, anemo_error *err)
+{
+    an_file_writer w;
+    anemo_status status = an_file_writer_open(&w, path, err);
+    if (status != ANEMO_OK) return status;
+    AN_TRY(an_file_writer_put(&w, data, n, err));
+    AN_TRY(an_file_writer_commit(&w, err));
+cleanup:
+    an_file_writer_close(&w);
+    return status;
+}
+
+an_path_kind an_path_probe(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return AN_PATH_ABSENT;
+    if (S_ISREG(st.st_mode)) return AN_PATH_FILE;
+    if (S_ISDIR(st.st_mode)) return AN_PATH_DIR;
+    return AN_PATH_OTHER;
+}
+
+int64_t an_path_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+}
+
+anemo_status an_dir_make(const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *copy = an_strdup(path);
+    if (!copy) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    for (char *p = copy + 1;; p++) {
+        if (*p != '/' && *p != '\0') continue;
+        char old = *p;
+        *p = '\0';
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
+            status = an_fail_errno(err, errno, "make directory", copy);
+            goto cleanup;
+        }
+        *p = old;
+        if (old == '\0') break;
+    }
+    if (an_path_probe(path) != AN_PATH_DIR)
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: exists and is not a directory", path);
+cleanup:
+    an_free(copy);
+    return status;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+anemo_status an_dir_list(const char *path, char ***names, size_t *n, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char **list = NULL;
+    size_t count = 0, cap = 0;
+    DIR *dir = opendir(path);
+    if (!dir) return an_fail_errno(err, errno, "list", path);
+    for (;;) {
+        struct dirent *e = readdir(dir);
+        if (count + 1 >= cap) {
+            cap = cap ? cap * 2 : 32;
+            char **bigger = an_realloc(list, cap * sizeof *list);
+            if (!bigger) {
+                status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+                goto cleanup;
+            }
+            list = bigger;
+        }
+        list[count] = NULL;
+        if (!e) break;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        list[count] = an_strdup(e->d_name);
+        if (!list[count]) {
+            status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+            goto cleanup;
+        }
+        list[++count] = NULL;
+    }
+    qsort(list, count, sizeof *list, compare_names);
+    *names = list;
+    *n = count;
+    list = NULL;
+cleanup:
+    an_names_free(list);
+    closedir(dir);
+    return status;
+}
+
+void an_names_free(char **names)
+{
+    if (!names) return;
+    for (size_t i = 0; names[i]; i++) an_free(names[i]);
+    an_free(names);
+}
+
+anemo_status an_path_remove(const char *path, anemo_error *err)
+{
+    if (remove(path) != 0 && errno != ENOENT) return an_fail_errno(err, errno, "remove", path);
+    return ANEMO_OK;
+}
+
+anemo_status an_path_rename(const char *from, const char *to, anemo_error *err)
+{
+    if (rename(from, to) != 0) return an_fail_errno(err, errno, "rename into place", to);
+    sync_dir_of(to);
+    return ANEMO_OK;
+}
+
+char *an_path_join(const char *dir, const char *name)
+{
+    an_str s = {0};
+    if (name[0] != '/' && dir[0]) {
+        an_str_append(&s, dir);
+        if (!an_str_ends_with(dir, "/")) an_str_append_char(&s, '/');
+    }
+    an_str_append(&s, name);
+    return an_str_take(&s);
+}
+
+const char *an_path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+char *an_path_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) return an_strdup(".");
+    return an_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+char *an_path_real(const char *path)
+{
+    char *libc_path = realpath(path, NULL);
+    char *copy = an_strdup(libc_path);
+    free(libc_path);
+    return copy;
+}
+
+char *an_path_self(void)
+{
+    return an_path_real("/proc/self/exe");
+}
+
+const char *an_env(const char *name)
+{
+    const char *v = getenv(name);
+    return v && *v ? v : NULL;
+}
+
+static char *xdg_dir(const char *variable, const char *fallback)
+{
+    const char *base = an_env(variable);
+    /* The specification says to ignore a relative value. */
+    if (base && base[0] == '/') return an_path_join(base, "anemo");
+    const char *home = an_env("HOME");
+    if (!home) return NULL;
+    an_str s = {0};
+    an_str_appendf(&s, "%s/%s/anemo", home, fallback);
+    return an_str_take(&s);
+}
+
+char *an_dir_data(void)
+{
+    return xdg_dir("XDG_DATA_HOME", ".local/share");
+}
+
+char *an_dir_cache(void)
+{
+    return xdg_dir("XDG_CACHE_HOME", ".cache");
+}
+
+char *an_dir_config(void)
+{
+    return xdg_dir("XDG_CONFIG_HOME", ".config");
+}
+
+anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    const char *tmp = an_env("TMPDIR");
+    const char *dir = an_path_probe("/dev/shm") == AN_PATH_DIR ? "/dev/shm" : tmp ? tmp : "/tmp";
+    char *name = an_path_join(dir, "anemo-XXXXXX");
+    int fd = -1;
+    if (!name) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0) {
+        status = an_fail_errno(err, errno, "create", name);
+        goto cleanup;
+    }
+    int rc = bytes ? posix_fallocate(fd, 0, (off_t)bytes) : 0;
+    if (rc != 0) {
+        status = an_fail_errno(err, rc, "reserve space in", name);
+        unlink(name);
+        goto cleanup;
+    }
+    *path = name;
+    name = NULL;
+cleanup:
+    if (fd >= 0) close(fd);
+    an_free(name);
+    return status;
+}

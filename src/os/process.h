@@ -1,0 +1,76 @@
+/*
+ * Child processes with three pipes, and what the kernel says of them.
+ */
+#ifndef AN_OS_PROCESS_H
+#define AN_OS_PROCESS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct an_process {
+    int64_t pid;    /* 0 when none */
+    int fd_in;      /* write end of its stdin; -1 when closed */
+    int fd_out;     /* read end of its stdout, non-blocking */
+    int fd_err;     /* read end of its stderr, non-blocking */
+    bool reaped;
+    int exit_code;  /* valid when reaped and signal == 0 */
+    int signal;     /* valid when reaped: 0 or the signal that ended it */
+} an_process;
+
+/*
+ * Start argv[0] (looked up in PATH when it has no slash) in its own process group; it dies with us. `env` is a
+ * NULL-terminated list of "NAME=value" put over our environment ("NAME" alone removes it), or NULL.
+ * On failure nothing is owed; ERR_NOTFOUND when there is no such program.
+ */
+ANEMO_MUST_CHECK anemo_status an_process_start(an_process *p, const char *const *argv,
+                                               const char *const *env, anemo_error *err);
+
+/* Has it ended? Reaps without waiting. */
+bool an_process_ended(an_process *p);
+
+/* Wait at most timeout_ns for its end; true when it ended. */
+bool an_process_wait(an_process *p, uint64_t timeout_ns);
+
+void an_process_pause(an_process *p);    /* SIGSTOP to its group */
+void an_process_continue(an_process *p); /* SIGCONT */
+void an_process_kill(an_process *p);     /* SIGKILL to its group; then reaps */
+
+/* Close pipes, end it if it still lives (stdin closed, 200 ms, then SIGKILL), reap. */
+void an_process_close(an_process *p);
+
+/* "SIGSEGV" and the like; "signal N" when unnamed. */
+void an_signal_name(int signal, char *out, size_t cap);
+
+/* Write all of n bytes to its stdin. ERR_ENGINE when it no longer reads; SIGPIPE is not raised. */
+ANEMO_MUST_CHECK anemo_status an_process_write(an_process *p, const void *data, size_t n,
+                                               anemo_error *err);
+
+/* Wait until one of fd_out, fd_err is readable or closed, or until timeout_ns passed. */
+typedef struct an_process_ready {
+    bool out, err;
+} an_process_ready;
+an_process_ready an_process_poll(an_process *p, uint64_t timeout_ns);
+
+/* Read what is there: n > 0 bytes, 0 when nothing now, -1 at the end of the stream. */
+long an_fd_read(int fd, void *buf, size_t cap);
+
+typedef struct an_process_stat {
+    uint64_t cpu_ns;        /* user + system, all threads, of the process's own CPU clock */
+    uint64_t rss_peak_bytes; /* VmHWM */
+    uint64_t rss_bytes;      /* VmRSS */
+    uint64_t rss_anon_bytes; /* RssAnon */
+    uint64_t rss_file_bytes; /* RssFile */
+} an_process_stat;
+
+/* Read of /proc/<pid>/status and its CPU clock. ERR_NOTFOUND when it is gone or the system has no /proc. */
+ANEMO_MUST_CHECK anemo_status an_process_stat_read(int64_t pid, an_process_stat *out, anemo_error *err);
+
+/* Set VmHWM back to the present size (clear_refs); false when the system refuses. */
+bool an_process_reset_peak(int64_t pid);
+
+int64_t an_process_self(void);
+
+#endif

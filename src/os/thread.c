@@ -1,0 +1,175 @@
+/* The thread pool on pthreads. */
+#include "os/thread.h"
+
+#include "base/alloc.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#define CPU_RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define CPU_RELAX() __asm__ volatile("yield")
+#else
+#define CPU_RELAX() ((void)0)
+#endif
+
+/* About 50-100 us of spinning: longer than the gaps inside a token, shorter than a pause a person notices. */
+enum { SPINS = 20000, THREADS_MAX = 1024 };
+
+struct an_pool {
+    int n_thread;
+    int n_started;
+    pthread_t *threads;
+    an_pool_fn fn;
+    void *arg;
+    _Atomic unsigned epoch;   /* one more for each an_pool_run */
+    _Atomic int running;      /* workers that have not finished this epoch */
+    _Atomic int sleepers;     /* workers blocked on `wake` */
+    _Atomic bool stop;
+    _Atomic int barrier_count;
+    _Atomic unsigned barrier_epoch;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+typedef struct worker_arg {
+    an_pool *pool;
+    int thread;
+} worker_arg;
+
+/* Wait for an epoch other than `seen`: spin first, then sleep. */
+static unsigned wait_epoch(an_pool *pool, unsigned seen)
+{
+    for (int i = 0; i < SPINS; i++) {
+        unsigned e = atomic_load_explicit(&pool->epoch, memory_order_acquire);
+        if (e != seen) return e;
+        CPU_RELAX();
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->sleepers, 1);
+    unsigned e;
+    while ((e = atomic_load(&pool->epoch)) == seen) pthread_cond_wait(&pool->wake, &pool->lock);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->lock);
+    return e;
+}
+
+static void *worker_main(void *p)
+{
+    worker_arg w = *(worker_arg *)p;
+    an_free(p);
+    unsigned seen = 0;
+    for (;;) {
+        seen = wait_epoch(w.pool, seen);
+        if (atomic_load(&w.pool->stop)) return NULL;
+        w.pool->fn(w.pool->arg, w.thread, w.pool->n_thread);
+        atomic_fetch_sub_explicit(&w.pool->running, 1, memory_order_release);
+    }
+}
+
+/* Publish a new epoch. Sequentially consistent with the sleepers' count, so that no wake-up is lost. */
+static void next_epoch(an_pool *pool)
+{
+    atomic_fetch_add(&pool->epoch, 1);
+    if (atomic_load(&pool->sleepers) > 0) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err)
+{
+    if (n_thread < 1 || n_thread > THREADS_MAX)
+        return an_fail(err, ANEMO_ERR_INVAL, "threads must be 1 to %d, not %d", THREADS_MAX, n_thread);
+    an_pool *pool = an_calloc(1, sizeof *pool);
+    if (!pool) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
+    pool->n_thread = n_thread;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pool->threads = an_calloc((size_t)n_thread, sizeof *pool->threads);
+    for (int i = 1; pool->threads && i < n_thread; i++) {
+        worker_arg *w = an_malloc(sizeof *w);
+        if (!w) break;
+        *w = (worker_arg){.pool = pool, .thread = i};
+        int rc = pthread_create(&pool->threads[i], NULL, worker_main, w);
+        if (rc != 0) {
+            an_free(w);
+            an_pool_close(pool);
+            return an_fail(err, ANEMO_ERR_NOMEM, "cannot start thread %d of %d: %s", i + 1, n_thread,
+                           strerror(rc));
+        }
+        pool->n_started++;
+    }
+    if (!pool->threads || pool->n_started != n_thread - 1) {
+        an_pool_close(pool);
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
+    }
+    *out = pool;
+    return ANEMO_OK;
+}
+
+void an_pool_close(an_pool *pool)
+{
+    if (!pool) return;
+    atomic_store(&pool->stop, true);
+    next_epoch(pool);
+    for (int i = 1; i <= pool->n_started; i++) pthread_join(pool->threads[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    an_free(pool->threads);
+    an_free(pool);
+}
+
+int an_pool_n_thread(const an_pool *pool)
+{
+    return pool->n_thread;
+}
+
+void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg)
+{
+    if (pool->n_thread == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    pool->fn = fn;
+    pool->arg = arg;
+    atomic_store(&pool->running, pool->n_thread - 1);
+    next_epoch(pool);
+    fn(arg, 0, pool->n_thread);
+    /* Workers run the same amount of work, so this wait is short: yield only if it is not. */
+    for (int i = 0; atomic_load_explicit(&pool->running, memory_order_acquire) > 0; i++) {
+        if (i < SPINS)
+            CPU_RELAX();
+        else
+            sched_yield();
+    }
+}
+
+void an_pool_barrier(an_pool *pool)
+{
+    if (pool->n_thread == 1) return;
+    unsigned e = atomic_load(&pool->barrier_epoch);
+    if (atomic_fetch_add(&pool->barrier_count, 1) == pool->n_thread - 1) {
+        atomic_store(&pool->barrier_count, 0);
+        atomic_fetch_add(&pool->barrier_epoch, 1);
+        return;
+    }
+    for (int i = 0; atomic_load_explicit(&pool->barrier_epoch, memory_order_acquire) == e; i++) {
+        if (i < SPINS)
+            CPU_RELAX();
+        else
+            sched_yield();
+    }
+}
+
+void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, long *end)
+{
+    long units = (n + grain - 1) / grain;
+    long b = units * thread / n_thread * grain, e = units * (thread + 1) / n_thread * grain;
+    *begin = b < n ? b : n;
+    *end = e < n ? e : n;
+}

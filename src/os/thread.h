@@ -1,0 +1,28 @@
+/*
+ * The thread pool: n threads that run one function together, fork-join. Workers spin for a short while between
+ * calls (a token is thousands of calls), then sleep, so that an idle session takes no CPU.
+ */
+#ifndef AN_OS_THREAD_H
+#define AN_OS_THREAD_H
+
+#include "base/error.h"
+
+typedef struct an_pool an_pool;
+
+/* n_thread 1..1024; the calling thread is one of them. Gives *out: an_pool_close. */
+ANEMO_MUST_CHECK anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err);
+void an_pool_close(an_pool *pool); /* NULL is fine */
+
+int an_pool_n_thread(const an_pool *pool);
+
+/* Run fn(arg, thread, n_thread) on every thread, thread = 0..n-1, and wait for all. One caller at a time. */
+typedef void (*an_pool_fn)(void *arg, int thread, int n_thread);
+void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg);
+
+/* Inside fn: wait until all threads of the pool are here. */
+void an_pool_barrier(an_pool *pool);
+
+/* The share [*begin, *end) of n items that `thread` takes, in multiples of `grain` (> 0). */
+void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, long *end);
+
+#endif
