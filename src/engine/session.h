@@ -1,0 +1,68 @@
+/*
+ * One open model with one sequence: prefill, decode, sampling. This is what the worker of the `native` driver
+ * runs and what include/anemo/ exposes.
+ */
+#ifndef AN_ENGINE_SESSION_H
+#define AN_ENGINE_SESSION_H
+
+#include "arch/model_file.h"
+#include "base/error.h"
+#include "kernels/kernels.h"
+#include "token/tokenizer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sampling, applied in the order: repetition penalty, top-k, temperature-softmax, top-p, min-p, draw. */
+typedef struct an_sampling {
+    double temperature;    /* 0 = greedy */
+    int top_k;             /* 0 = off */
+    double top_p;          /* 1 = off */
+    double min_p;          /* 0 = off */
+    double repeat_penalty; /* 1 = off */
+    int repeat_last_n;     /* tokens that the penalty looks at; 64 */
+    uint64_t seed;
+} an_sampling;
+an_sampling an_sampling_greedy(void);
+
+typedef struct an_session_options {
+    int n_ctx;         /* 0 = the model's trained context, at most 8192 */
+    int n_batch;       /* 0 = 512 */
+    int n_thread;      /* decode; 0 = usable CPUs */
+    int n_thread_prefill; /* 0 = n_thread */
+    an_kv_dtype kv;
+    bool compute_set;  /* false: the level's default */
+    an_compute compute;
+    const char *isa;   /* NULL = ANEMO_ISA or what the CPU has */
+} an_session_options;
+
+typedef struct an_session an_session;
+
+/* Opens the model as well. Gives *out: an_session_close. */
+ANEMO_MUST_CHECK anemo_status an_session_open(an_session **out, const char *model_path,
+                                              const an_session_options *o, anemo_error *err);
+void an_session_close(an_session *s);
+
+const an_model_file *an_session_model(const an_session *s);
+const an_kernels *an_session_kernels(const an_session *s);
+/* What the session took after defaults. */
+const an_session_options *an_session_effective(const an_session *s);
+
+/* Start over with an empty sequence. */
+void an_session_reset(an_session *s);
+
+/* Append ids; the last token's logits are then in an_session_logits() [n_vocab], valid until the next call. */
+ANEMO_MUST_CHECK anemo_status an_session_eval(an_session *s, const int32_t *ids, int n, anemo_error *err);
+const float *an_session_logits(const an_session *s);
+
+/* Logits of every id from an empty sequence: out [n, n_vocab]. */
+ANEMO_MUST_CHECK anemo_status an_session_logits_all(an_session *s, const int32_t *ids, int n, float *out,
+                                                    anemo_error *err);
+
+/* Seed the sampler and clear its history. */
+void an_session_sampler_set(an_session *s, const an_sampling *sampling);
+/* Draw the next id from the present logits and remember it for the penalty. Ties: the smallest id. */
+int32_t an_session_sample(an_session *s);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * The hot loops behind one table, chosen once by CPU flags (os detects, kernels stay pure).
+ *
+ * Two ways to multiply:
+ *  - exact: weights decoded to f32, f32 activations. The reference; level "scalar" has no other.
+ *  - q8:    activations quantized to int8 per 32 values, integer products, exact weight scales. The fast path.
+ *
+ * Whatever container a weight came from, it goes through the same canonical codes (code, scale, minimum per
+ * group), so that the same weights in GGUF and in MLX give bit-equal results at every level. Results do not
+ * depend on how rows or tokens are shared out between threads.
+ */
+#ifndef AN_KERNELS_KERNELS_H
+#define AN_KERNELS_KERNELS_H
+
+#include "quant/dtype.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum an_compute { AN_COMPUTE_F32, AN_COMPUTE_Q8 } an_compute;
+
+typedef enum an_kv_dtype { AN_KV_F32, AN_KV_F16 } an_kv_dtype;
+
+typedef struct an_kernels an_kernels;
+
+/*
+ * The table for a CPU-flag word (AN_ISA_* of os/cpu.h passed as plain bits; see kernels.c for the cascade).
+ * Static storage, one table per level, safe from any thread.
+ */
+const an_kernels *an_kernels_for(uint32_t isa_mask);
+
+/*
+ * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm".
+ * Returns false for an unknown name. The caller and-s it with what the CPU has.
+ */
+bool an_kernels_isa_mask(const char *name, uint32_t *mask);
+
+const char *an_kernels_name(const an_kernels *k); /* "scalar", "avx2", "avx512vnni", "neon", … */
+an_compute an_kernels_default_compute(const an_kernels *k);
+
+/* Name of the kernel that serves an operation, for `anemo doctor`: op is "matmul_q4_1", "attention_f16", …; NULL when unknown. */
+const char *an_kernels_serving(const an_kernels *k, const char *op);
+
+/*
+ * Activations of one matmul input: n_tok rows of n_col. Built in caller's memory of an_act_bytes().
+ * Quantizing (when compute is Q8) is split over tokens: each token is independent.
+ */
+typedef struct an_act {
+    an_compute compute;
+    int n_tok;
+    int n_col;            /* multiple of 32 */
+    const float *f32;     /* [n_tok, n_col], borrowed */
+    size_t f32_stride;    /* floats between tokens */
+    void *q;              /* private layout, 64-byte aligned, an_act_bytes() long */
+} an_act;
+
+size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
+void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
+
+/*
+ * out[t][r] for tokens 0..n_tok-1 and rows row_begin..row_end-1: out[t * out_stride + r] = sum_c w[r][c] * a[t][c].
+ * With `add`, the product is added to out. row_begin is a multiple of AN_ROW_GRAIN. `scratch` is this thread's
+ * own block of an_matmul_scratch_bytes(), 64-byte aligned.
+ */
+enum { AN_ROW_GRAIN = 16 };
+size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max);
+void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, float *out,
+                    size_t out_stride, int64_t row_begin, int64_t row_end, bool add, void *scratch);
+
+/* out[i] = x[i] * rsqrt(mean(x^2) + eps) * weight[i]; sums in f32 lanes of a fixed order. */
+void an_rms_norm(const an_kernels *k, float *out, const float *x, const float *weight, int n, float eps);
+
+/* out[i] = silu(gate[i]) * up[i]. */
+void an_silu_mul(const an_kernels *k, float *out, const float *gate, const float *up, int n);
+
+/*
+ * Rotate one head. x: the head as the weights produced it, in `rows` order; out: half-split order, rotated by
+ * cos[i], sin[i], i < head_dim/2. out and x do not overlap.
+ */
+void an_rope_head(const an_kernels *k, float *out, const float *x, an_rope_rows rows, const float *cos,
+                  const float *sin, int head_dim);
+
+/* Store n values into a cache of the given type (round to nearest even). */
+void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *src, int n);
+
+/*
+ * Attention of n_q query heads that share one KV head, one token: keys and values are rows of head_dim values,
+ * kv_stride bytes apart, for positions pos_begin..pos_end-1 (row 0 is position pos_begin).
+ * out [n_q, head_dim]; scores are scaled by `scale`, softmax with maximum subtracted; chunks merged in a fixed order.
+ * scratch: an_attention_scratch_bytes().
+ */
+size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos);
+void an_attention_group(const an_kernels *k, an_kv_dtype type, float *out, const float *q, const void *keys,
+                        const void *values, size_t kv_stride_bytes, int n_q, int head_dim, int n_pos,
+                        float scale, void *scratch);
+
+#endif

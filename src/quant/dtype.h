@@ -1,0 +1,106 @@
+/*
+ * Element types of tensors as they lie in files, and one view of a weight matrix whatever its container.
+ */
+#ifndef AN_QUANT_DTYPE_H
+#define AN_QUANT_DTYPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum an_dtype {
+    AN_DTYPE_F32,
+    AN_DTYPE_F16,
+    AN_DTYPE_BF16,
+    AN_DTYPE_Q4_0,
+    AN_DTYPE_Q4_1,
+    AN_DTYPE_Q5_0,
+    AN_DTYPE_Q5_1,
+    AN_DTYPE_Q8_0,
+    AN_DTYPE_Q2_K,
+    AN_DTYPE_Q3_K,
+    AN_DTYPE_Q4_K,
+    AN_DTYPE_Q5_K,
+    AN_DTYPE_Q6_K,
+    AN_DTYPE_IQ4_NL,
+    AN_DTYPE_IQ4_XS,
+    AN_DTYPE_AFFINE, /* MLX affine groups: see an_affine */
+    AN_DTYPE_U8,     /* from here on: containers' plain types, never a weight matrix of ours */
+    AN_DTYPE_I8,
+    AN_DTYPE_U16,
+    AN_DTYPE_I16,
+    AN_DTYPE_U32,
+    AN_DTYPE_I32,
+    AN_DTYPE_U64,
+    AN_DTYPE_I64,
+    AN_DTYPE_F64,
+    AN_DTYPE_BOOL,
+    AN_DTYPE_F8_E4M3,
+    AN_DTYPE_F8_E5M2,
+    AN_DTYPE_OTHER, /* known by name to its container, of no use to us */
+    AN_DTYPE_N
+} an_dtype;
+
+typedef struct an_dtype_info {
+    const char *name;     /* "Q4_K" */
+    int block_elems;      /* elements in one block; 1 for plain types */
+    int block_bytes;      /* 0 for AFFINE and OTHER */
+    int ggml_id;          /* GGUF's type id; -1 when it has none */
+    bool weight;          /* native can multiply by it */
+} an_dtype_info;
+
+/* Static record of a type. */
+const an_dtype_info *an_dtype_get(an_dtype type);
+
+/* By GGUF id; false for ids that we do not know as a usable type. */
+bool an_dtype_from_ggml(uint32_t id, an_dtype *out);
+
+/* GGUF's name of a type id, for messages ("IQ2_XXS"); NULL when the id means nothing or is retired. */
+const char *an_ggml_type_name(uint32_t id);
+
+/*
+ * MLX affine quantization of one matrix: w = code * scale + bias per group along a row; codes are a little-endian
+ * bit stream (formats.md 3.4).
+ */
+typedef struct an_affine {
+    int bits;             /* 2 3 4 5 6 8 */
+    int group;            /* 32 64 128 */
+    an_dtype scale_dtype; /* F16 BF16 F32 */
+    const void *scales;   /* [n_row, n_col / group]; any alignment */
+    const void *biases;   /* same */
+} an_affine;
+
+/* How the rows of one attention head are ordered, for q and k projections (formats.md 1.5). */
+typedef enum an_rope_rows {
+    AN_ROPE_HALF_SPLIT, /* rows i and i + head_dim/2 rotate together: Hugging Face, MLX */
+    AN_ROPE_INTERLEAVED, /* rows 2i and 2i+1: GGUF, Mistral's own */
+} an_rope_rows;
+
+/* A weight matrix [n_row, n_col], row-major, borrowed from a file map. n_row = output features. */
+typedef struct an_weight {
+    an_dtype dtype;
+    int64_t n_row, n_col;
+    const void *data;   /* any alignment */
+    uint64_t row_bytes;
+    an_affine affine;   /* when dtype is AFFINE */
+} an_weight;
+
+/* Bytes of the data, scales and biases of a weight. */
+uint64_t an_weight_bytes(const an_weight *w);
+
+/*
+ * Decode n elements of row `row` to f32: the exact values that the format means (the reference of every faster
+ * path). n_col elements are written. Scalar.
+ */
+void an_weight_row_f32(const an_weight *w, int64_t row, float *out);
+
+/* Decode n elements (multiple of the block) of a plain or ggml-block type. */
+void an_dequant(an_dtype type, const void *src, float *dst, int64_t n);
+
+/*
+ * First block, group or element of the weight whose scale or bias (or value, for float types) is infinite or NaN:
+ * returns its row, or -1 when all are finite. Reads every scale, so it is linear in the tensor.
+ */
+int64_t an_weight_find_nonfinite(const an_weight *w);
+
+#endif
