@@ -48,7 +48,6 @@ typedef struct an_hparams {
     bool tied;                /* output projection = token embedding */
 } an_hparams;
 
-/* Sliding window of a layer in positions, 0 = full attention. */
 typedef struct an_layer_weights {
     const float *attn_norm; /* [n_embd], f32, owned by the model file */
     const float *ffn_norm;  /* [n_embd] */
@@ -58,7 +57,7 @@ typedef struct an_layer_weights {
     an_weight w_gate, w_up; /* [n_ff, n_embd] */
     an_weight w_down;       /* [n_embd, n_ff] */
     const float *bq, *bk, *bv, *bo; /* biases or NULL; bq and bk in the file's row order */
-    int window;
+    int window; /* sliding window in positions: p sees p-window+1..p; 0 = full attention */
 } an_layer_weights;
 
 typedef struct an_model_file {

@@ -25,7 +25,7 @@ typedef enum an_kv_dtype { AN_KV_F32, AN_KV_F16 } an_kv_dtype;
 typedef struct an_kernels an_kernels;
 
 /*
- * The table for a CPU-flag word (AN_ISA_* of os/cpu.h passed as plain bits; see kernels.c for the cascade).
+ * The table for a CPU-flag word (AN_ISA_* of base/isa.h).
  * Static storage, one table per level, safe from any thread.
  */
 const an_kernels *an_kernels_for(uint32_t isa_mask);

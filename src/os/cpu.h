@@ -2,27 +2,12 @@
 #ifndef AN_OS_CPU_H
 #define AN_OS_CPU_H
 
+#include "base/isa.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * CPU flags, as far as the operating system lets a program use them. AN_ISA_AMX_* say that the processor and
- * the kernel have it; the permission (arch_prctl) is asked for by the code that uses it.
- */
-enum {
-    AN_ISA_SSE42 = 1 << 0,
-    AN_ISA_AVX2 = 1 << 1, /* AVX2 + FMA + F16C */
-    AN_ISA_AVX_VNNI = 1 << 2,
-    AN_ISA_AVX512 = 1 << 3, /* F + BW + DQ + VL */
-    AN_ISA_AVX512_VNNI = 1 << 4,
-    AN_ISA_AVX512_BF16 = 1 << 5,
-    AN_ISA_AMX_INT8 = 1 << 6,
-    AN_ISA_AMX_BF16 = 1 << 7,
-    AN_ISA_NEON = 1 << 16,
-    AN_ISA_DOTPROD = 1 << 17,
-    AN_ISA_I8MM = 1 << 18,
-};
-
+/* AN_ISA_* flags of this CPU. */
 uint32_t an_cpu_isa(void);
 
 /* Names of the set flags separated by spaces ("avx2 avx512 avx512_vnni"); "none" for 0. */
