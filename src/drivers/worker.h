@@ -1,0 +1,65 @@
+/*
+ * The worker's side of the driver protocol for drivers written in C: reads requests, calls an engine's functions,
+ * writes answers. A driver fills an an_worker_engine and calls an_worker_main().
+ */
+#ifndef AN_DRIVERS_WORKER_H
+#define AN_DRIVERS_WORKER_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct an_worker_settings {
+    int n_ctx, n_batch, n_ubatch, threads, threads_batch;
+    char kv_type[8], flash_attn[8], device[32], compute_dtype[8];
+    int n_gpu_layers;
+    bool stock;
+} an_worker_settings;
+
+typedef struct an_worker_loaded {
+    char format[16], quantization[48];
+    int n_vocab, n_ctx_train;
+    an_worker_settings effective;      /* what the engine took */
+    bool threads_known, kv_type_known; /* false: null in `effective` */
+} an_worker_loaded;
+
+typedef struct an_worker_sampling {
+    double temperature, top_p, min_p, repeat_penalty;
+    int top_k;
+    uint64_t seed;
+} an_worker_sampling;
+
+/*
+ * What an engine's driver supplies. All calls come from one thread. `prefill` starts from an empty sequence and returns
+ * the first generated id; `step` appends `id` and returns the next one. Functions that are NULL are capabilities that
+ * the driver lacks.
+ */
+typedef struct an_worker_engine {
+    const char *driver, *driver_version, *engine, *engine_version;
+    const char *library;         /* NULL when none */
+    const char *const *formats;  /* NULL-terminated */
+    const char *const *kv_types; /* NULL-terminated */
+    bool flash_attn, threads, sampling;
+    json_t *devices; /* array or NULL */
+    void *ctx;
+    anemo_status (*load)(void *ctx, const char *model, const an_worker_settings *s, an_worker_loaded *out,
+                         anemo_error *err);
+    anemo_status (*prefill)(void *ctx, const int32_t *ids, size_t n, const an_worker_sampling *s,
+                            int32_t *next, anemo_error *err);
+    anemo_status (*step)(void *ctx, int32_t id, int32_t *next, anemo_error *err);
+    /* Gives ids[*n]: an_free. */
+    anemo_status (*tokenize)(void *ctx, const char *text, bool special, int32_t **ids, size_t *n,
+                             anemo_error *err);
+    /* Rows of n_vocab floats for all ids from an empty sequence. */
+    anemo_status (*logits)(void *ctx, const int32_t *ids, size_t n, float *out, int n_vocab,
+                           anemo_error *err);
+    void (*close)(void *ctx);
+} an_worker_engine;
+
+/* Serve stdin and stdout until quit or the end of stdin. Returns the process's exit status. */
+int an_worker_main(const an_worker_engine *engine);
+
+#endif
