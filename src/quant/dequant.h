@@ -1,0 +1,44 @@
+/* Pieces of the block layouts (formats.md 2.2) that the decoders here and the faster kernels share. */
+#ifndef AN_QUANT_DEQUANT_H
+#define AN_QUANT_DEQUANT_H
+
+#include <stdint.h>
+
+/* The values of the 16 codes of IQ4_NL and IQ4_XS. */
+extern const int8_t an_iq4_values[16];
+
+/* Six-bit scale and minimum of group j (0..7) from the 12 packed bytes of Q4_K and Q5_K. */
+static inline void an_k4_scale_min(const uint8_t *s, int j, int *scale, int *min)
+{
+    if (j < 4) {
+        *scale = s[j] & 63;
+        *min = s[j + 4] & 63;
+    } else {
+        *scale = (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
+        *min = s[j + 4] >> 4 | (s[j] >> 6) << 4;
+    }
+}
+
+/* Signed scale (-32..31) of group j (0..15) from the 12 packed bytes of Q3_K. */
+static inline int an_q3k_scale(const uint8_t *s, int j)
+{
+    int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+    int high = s[8 + j % 4] >> (2 * (j / 4)) & 3;
+    return (low | high << 4) - 32;
+}
+
+/* Signed scale (-32..31) of the 32-group b (0..7) of an IQ4_XS block. */
+static inline int an_iq4xs_scale(const uint8_t *block, int b)
+{
+    int low = block[4 + b / 2] >> (4 * (b & 1)) & 15;
+    int high = (block[2] | block[3] << 8) >> (2 * b) & 3;
+    return (low | high << 4) - 32;
+}
+
+/*
+ * MLX affine codes (formats.md 3.4): n codes of a row's bit stream from element `first` on; first and n are
+ * multiples of 8. Reads exactly the bytes that hold them.
+ */
+void an_affine_codes(const uint8_t *row, int bits, int64_t first, int64_t n, uint8_t *codes);
+
+#endif
