@@ -1,0 +1,1 @@
+"""Generator of the tiny models: specifications, containers, reference runs."""
