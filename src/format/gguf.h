@@ -33,6 +33,9 @@ typedef enum an_gguf_type {
     AN_GGUF_TYPE_N
 } an_gguf_type;
 
+/* "u32", "array". Static string. */
+const char *an_gguf_type_name(an_gguf_type type);
+
 /* Bytes, not NUL-terminated, borrowed from the file. */
 typedef struct an_bytes {
     const char *data;
@@ -108,6 +111,6 @@ an_bytes an_gguf_array_next_str(const an_gguf_kv *kv, uint64_t *pos);
 
 size_t an_gguf_n_tensor(const an_gguf *g); /* all shards */
 const an_gguf_tensor *an_gguf_tensor_at(const an_gguf *g, size_t i);
-const an_gguf_tensor *an_gguf_find_tensor(const an_gguf *g, const char *name); /* hashed; NULL when absent */
+const an_gguf_tensor *an_gguf_find_tensor(const an_gguf *g, const char *name); /* NULL when absent */
 
 #endif

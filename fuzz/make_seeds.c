@@ -1,0 +1,110 @@
+/* Writes the seed inputs of the fuzz targets into a folder: make_seeds fuzz/corpus. Their output is
+ * committed. */
+#include "support/gguf_build.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void write_seed(const char *dir, const char *target, const char *name, test_buf *file)
+{
+    char path[500];
+    snprintf(path, sizeof path, "%s/%s/%s", dir, target, name);
+    test_buf_write(file, path);
+    test_buf_free(file);
+}
+
+/* One key of every type and arrays of every type. */
+static test_buf all_types(void)
+{
+    static const uint32_t bytes[13] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_str(&b, "general.architecture", "llama");
+    for (uint32_t type = 0; type < 13; type++) {
+        char key[32];
+        if (type == 9) continue;
+        snprintf(key, sizeof key, "k.%u", (unsigned)type);
+        if (type == 8)
+            gguf_build_str(&b, key, "text");
+        else {
+            gguf_build_key(&b, key, type);
+            test_buf_zero(&b.kv, bytes[type]);
+        }
+        snprintf(key, sizeof key, "a.%u", (unsigned)type);
+        gguf_build_key(&b, key, 9);
+        test_buf_u32(&b.kv, type);
+        test_buf_u64(&b.kv, 2);
+        test_buf_zero(&b.kv, type == 8 ? 16 : 2 * bytes[type]);
+    }
+    return gguf_build_finish(&b);
+}
+
+/* One small tensor of each usable type, with an alignment of 64. */
+static test_buf all_tensors(void)
+{
+    static const struct {
+        uint32_t type;
+        size_t elems, bytes;
+    } types[] = {{0, 4, 16},     {1, 4, 8},      {2, 32, 18},    {3, 32, 20},
+                 {6, 32, 22},    {7, 32, 24},    {8, 32, 34},    {10, 256, 84},
+                 {11, 256, 110}, {12, 256, 144}, {13, 256, 176}, {14, 256, 210},
+                 {20, 32, 18},   {23, 256, 136}, {30, 4, 8},     {39, 32, 17}};
+    gguf_build b;
+    gguf_build_init(&b);
+    b.version = 2;
+    b.alignment = 64;
+    gguf_build_u32(&b, "general.alignment", 64);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char name[16];
+        int64_t n = (int64_t)types[i].elems;
+        snprintf(name, sizeof name, "t%u", (unsigned)types[i].type);
+        gguf_build_tensor(&b, name, types[i].type, 1, &n, NULL, types[i].bytes);
+    }
+    return gguf_build_finish(&b);
+}
+
+static test_buf empty(void)
+{
+    gguf_build b;
+    gguf_build_init(&b);
+    return gguf_build_finish(&b);
+}
+
+static test_buf split_part(void)
+{
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_u16(&b, "split.no", 0);
+    gguf_build_u16(&b, "split.count", 2);
+    gguf_build_i32(&b, "split.tensors.count", 0);
+    return gguf_build_finish(&b);
+}
+
+static test_buf tiny(uint32_t type)
+{
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, type);
+    test_buf file = gguf_build_finish(&b);
+    return file;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: make_seeds FOLDER\n");
+        return 2;
+    }
+    test_buf f;
+    f = all_types();
+    write_seed(argv[1], "gguf", "all_types", &f);
+    f = all_tensors();
+    write_seed(argv[1], "gguf", "all_tensors", &f);
+    f = empty();
+    write_seed(argv[1], "gguf", "empty", &f);
+    f = split_part();
+    write_seed(argv[1], "gguf", "split_part", &f);
+    f = tiny(3);
+    write_seed(argv[1], "gguf", "tiny_q4_1", &f);
+    return 0;
+}
