@@ -174,13 +174,14 @@ anemo_status an_gguf_get_i64(const an_gguf *g, const char *key, bool required, i
 {
     anemo_status status = ANEMO_OK;
     const an_gguf_kv *kv;
-    int64_t v;
+    int64_t v = 0;
     AN_TRY(get(g, key, required, INT_MASK, "an integer", &kv, err));
     if (!kv) goto cleanup;
     bool fits = load_int(kv->type, kv->value, &v);
     if (!fits || v < min || v > max) {
         char found[24];
-        snprintf(found, sizeof found, fits ? "%" PRId64 : "%" PRIu64, v);
+        if (fits) snprintf(found, sizeof found, "%" PRId64, v);
+        else snprintf(found, sizeof found, "%" PRIu64, (uint64_t)v);
         status = an_fail(err, ANEMO_ERR_FORMAT,
                          "%s: at byte %" PRIu64 ": %s is %s, expected %" PRId64 " to %" PRId64,
                          an_gguf_path(g), kv->offset, key, found, min, max);
