@@ -1,10 +1,22 @@
-# The libraries that come from the system's packages, each with its reason (ARCHITECTURE.md lists them).
+# The libraries that come from the system's packages, each with its reason (ARCHITECTURE.md lists them). What is
+# listed here is also what the installed package files ask for.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.13)        # JSON
-pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)         # Unicode categories
-pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl)              # HTTP client
-pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)          # SHA-256
 add_library(an_system INTERFACE)
-target_link_libraries(an_system INTERFACE PkgConfig::jansson PkgConfig::utf8proc PkgConfig::libcurl
-  PkgConfig::libcrypto Threads::Threads m)
+target_link_libraries(an_system INTERFACE Threads::Threads m)
+set(AN_SYSTEM_LIBRARIES "") # lines of anemo-config.cmake
+set(AN_SYSTEM_PC "")        # Requires.private of anemo.pc
+
+# an_system_library(NAME SPEC): SPEC as pkg-config writes it, "jansson>=2.13".
+macro(an_system_library name spec)
+  pkg_check_modules(${name} REQUIRED IMPORTED_TARGET "${spec}")
+  target_link_libraries(an_system INTERFACE PkgConfig::${name})
+  string(APPEND AN_SYSTEM_LIBRARIES "pkg_check_modules(${name} REQUIRED IMPORTED_TARGET \"${spec}\")\n")
+  string(REPLACE ">=" " >= " an_spec "${spec}")
+  string(APPEND AN_SYSTEM_PC "${an_spec} ")
+endmacro()
+
+an_system_library(jansson "jansson>=2.13") # JSON
+an_system_library(utf8proc libutf8proc)    # Unicode categories
+an_system_library(libcurl libcurl)         # HTTP client
+an_system_library(libcrypto libcrypto)     # SHA-256

@@ -11,6 +11,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 /*        name             value  exit  http  default sentence */
 #define ANEMO_STATUS_MAP(X)                                                                        \
     X(OK, 0, 0, 200, "success")                                                                    \
@@ -57,6 +61,10 @@ int anemo_status_exit_code(anemo_status status);
 
 /* HTTP code for a status. */
 int anemo_status_http_code(anemo_status status);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
