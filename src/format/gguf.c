@@ -122,7 +122,7 @@ static anemo_status read_array(const gguf_shard *s, an_reader *r, an_gguf_kv *kv
         return bad_at(s, at, err, "the array %s has the unknown element type %" PRIu32, key, elem);
     if (elem == AN_GGUF_ARRAY)
         return bad_at(s, at, err, "%s is an array of arrays, which is not supported", key);
-    uint64_t elem_bytes = elem == AN_GGUF_STRING ? 8 : gguf_type_bytes(elem);
+    uint64_t elem_bytes = elem == AN_GGUF_STRING ? 8 : an_gguf_type_bytes(elem);
     if (kv->n > an_reader_left(r) / elem_bytes)
         return bad_at(s, at + 4, err,
                       "the array %s has %" PRIu64 " elements but only %" PRIu64 " bytes are left",
@@ -152,7 +152,7 @@ static anemo_status read_kv(const gguf_shard *s, an_reader *r, an_gguf_kv *kv, a
     uint32_t type;
     kv->offset = r->pos;
     AN_TRY(read_string(s, r, 1, KEY_BYTES_MAX, "a key", &kv->key, err));
-    gguf_text key = gguf_quote(kv->key.data, kv->key.len);
+    gguf_text key = an_gguf_quote(kv->key.data, kv->key.len);
     if (memchr(kv->key.data, 0, (size_t)kv->key.len)) {
         status = bad_at(s, kv->offset, err, "the key %s holds a zero byte", key.text);
         goto cleanup;
@@ -178,7 +178,7 @@ static anemo_status read_kv(const gguf_shard *s, an_reader *r, an_gguf_kv *kv, a
         kv->value = text.data;
         kv->value_bytes = text.len;
     } else {
-        kv->value_bytes = gguf_type_bytes(type);
+        kv->value_bytes = an_gguf_type_bytes(type);
         kv->value = an_read_view(r, kv->value_bytes);
         if (!kv->value) {
             status = bad_at(s, r->pos, err, "the file ends inside the value of %s", key.text);
@@ -191,7 +191,7 @@ cleanup:
 
 static anemo_status read_alignment(gguf_shard *s, anemo_error *err)
 {
-    const an_gguf_kv *kv = gguf_shard_find(s, "general.alignment");
+    const an_gguf_kv *kv = an_gguf_shard_find(s, "general.alignment");
     s->alignment = DEFAULT_ALIGNMENT;
     if (!kv) return ANEMO_OK;
     if (kv->type != AN_GGUF_U32)
@@ -218,7 +218,7 @@ static anemo_status read_kvs(gguf_shard *s, an_reader *r, anemo_error *err)
     const an_name_entry *twice = an_name_index_sort(s->kv_index, (size_t)s->n_kv);
     if (twice) {
         status = bad_at(s, s->kv[twice->idx].offset, err, "the key %s occurs twice",
-                        gguf_quote(twice->name, twice->len).text);
+                        an_gguf_quote(twice->name, twice->len).text);
         goto cleanup;
     }
     AN_TRY(read_alignment(s, err));
@@ -342,7 +342,7 @@ static anemo_status read_tensors(an_gguf *g, int shard, an_reader *r, anemo_erro
             unsigned char c = (unsigned char)name.data[k];
             if (c < 0x20 || c == 0x7F) {
                 status = bad_at(s, at, err, "the tensor name %s holds a control character",
-                                gguf_quote(name.data, name.len).text);
+                                an_gguf_quote(name.data, name.len).text);
                 goto cleanup;
             }
         }
@@ -384,10 +384,10 @@ static anemo_status index_tensors(an_gguf *g, anemo_error *err)
 /* An integer among the split keys of a shard; -1 when absent. */
 static anemo_status split_key(const gguf_shard *s, const char *key, int64_t *out, anemo_error *err)
 {
-    const an_gguf_kv *kv = gguf_shard_find(s, key);
+    const an_gguf_kv *kv = an_gguf_shard_find(s, key);
     *out = -1;
     if (!kv) return ANEMO_OK;
-    if (!gguf_kv_i64(kv, out) || *out < 0)
+    if (!an_gguf_kv_i64(kv, out) || *out < 0)
         return bad_at(s, kv->offset, err, "%s must be a whole number", key);
     return ANEMO_OK;
 }

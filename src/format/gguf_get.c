@@ -20,7 +20,7 @@ static const struct {
     [AN_GGUF_F64] = {"f64", 8},
 };
 
-uint64_t gguf_type_bytes(uint32_t type)
+uint64_t an_gguf_type_bytes(uint32_t type)
 {
     return type < AN_GGUF_TYPE_N ? types[type].bytes : 0;
 }
@@ -30,7 +30,7 @@ const char *an_gguf_type_name(an_gguf_type type)
     return (unsigned)type < AN_GGUF_TYPE_N ? types[type].name : "unknown";
 }
 
-gguf_text gguf_quote(const char *data, uint64_t len)
+gguf_text an_gguf_quote(const char *data, uint64_t len)
 {
     gguf_text out = {{0}};
     size_t n = 0;
@@ -91,12 +91,12 @@ static double load_f64(const void *p)
     return d;
 }
 
-bool gguf_kv_i64(const an_gguf_kv *kv, int64_t *out)
+bool an_gguf_kv_i64(const an_gguf_kv *kv, int64_t *out)
 {
     return load_int(kv->type, kv->value, out);
 }
 
-const an_gguf_kv *gguf_shard_find(const gguf_shard *s, const char *key)
+const an_gguf_kv *an_gguf_shard_find(const gguf_shard *s, const char *key)
 {
     size_t i = an_name_index_find(s->kv_index, (size_t)s->n_kv, key, strlen(key));
     return i == SIZE_MAX ? NULL : &s->kv[i];
@@ -142,7 +142,7 @@ const an_gguf_kv *an_gguf_kv_at(const an_gguf *g, size_t i)
 
 const an_gguf_kv *an_gguf_find(const an_gguf *g, const char *key)
 {
-    return gguf_shard_find(&g->shards[0], key);
+    return an_gguf_shard_find(&g->shards[0], key);
 }
 
 /* Find a key of one of the types in the mask; *out stays NULL when it is absent and not required.

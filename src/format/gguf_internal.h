@@ -28,18 +28,18 @@ struct an_gguf {
     size_t n_tensor;
 };
 
-const an_gguf_kv *gguf_shard_find(const gguf_shard *s, const char *key);
+const an_gguf_kv *an_gguf_shard_find(const gguf_shard *s, const char *key);
 
 /* Bytes of one value of a fixed-size type; 0 for strings and arrays. */
-uint64_t gguf_type_bytes(uint32_t type);
+uint64_t an_gguf_type_bytes(uint32_t type);
 
 /* An integer of any width; false when the value is none or does not fit an int64. */
-bool gguf_kv_i64(const an_gguf_kv *kv, int64_t *out);
+bool an_gguf_kv_i64(const an_gguf_kv *kv, int64_t *out);
 
 /* The text of a key or name for a message: unprintable bytes escaped, cut when long. */
 typedef struct gguf_text {
     char text[100];
 } gguf_text;
-gguf_text gguf_quote(const char *data, uint64_t len);
+gguf_text an_gguf_quote(const char *data, uint64_t len);
 
 #endif
