@@ -9,11 +9,11 @@
 #define AN_ARCH_MODEL_FILE_H
 
 #include "base/error.h"
+#include "base/json.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
 #include "quant/dtype.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 

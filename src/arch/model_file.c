@@ -1,0 +1,241 @@
+/* Opening a model of either container, and finding it by name. */
+#include "arch/model_file.h"
+
+#include "arch/bind.h"
+#include "arch/hparams.h"
+#include "base/alloc.h"
+#include "base/str.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CONFIG_BYTES_MAX = 16 << 20 };
+
+/* -------------------------------------------------------------------------------------- what and where it is */
+
+anemo_status an_model_probe(const char *path, an_container *container, anemo_error *err)
+{
+    switch (an_path_probe(path)) {
+    case AN_PATH_ABSENT: return an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory", path);
+    case AN_PATH_DIR: {
+        char *config = an_path_join(path, "config.json");
+        if (!config) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        bool found = an_path_probe(config) == AN_PATH_FILE;
+        an_free(config);
+        if (!found)
+            return an_fail(err, ANEMO_ERR_FORMAT,
+                           "%s: a directory without config.json is not a model; name a GGUF file or an "
+                           "MLX / Hugging Face model directory",
+                           path);
+        *container = AN_CONTAINER_MLX;
+        return ANEMO_OK;
+    }
+    case AN_PATH_FILE:
+        if (an_str_ends_with(path, ".safetensors"))
+            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                           "%s: weights alone are not a model; name the directory that holds them", path);
+        *container = AN_CONTAINER_GGUF;
+        return ANEMO_OK;
+    case AN_PATH_OTHER: break;
+    }
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: neither a file nor a directory", path);
+}
+
+anemo_status an_model_resolve(const char *name, char **path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *data = NULL, *models = NULL, *found = NULL;
+    an_str file = {0};
+    if (an_path_probe(name) != AN_PATH_ABSENT || strchr(name, '/') || name[0] == '\0') {
+        if (an_path_probe(name) == AN_PATH_ABSENT)
+            return an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory", name);
+        found = an_strdup(name);
+        if (!found) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        *path = found;
+        return ANEMO_OK;
+    }
+    data = an_dir_data();
+    models = data ? an_path_join(data, "models") : NULL;
+    for (int i = 0; models && i < 2 && !found; i++) {
+        an_str_clear(&file);
+        an_str_appendf(&file, "%s%s", name, i ? ".gguf" : "");
+        found = an_path_join(models, an_str_text(&file));
+        if (found && an_path_probe(found) == AN_PATH_ABSENT) {
+            an_free(found);
+            found = NULL;
+        }
+    }
+    if (!found)
+        status = an_fail(err, ANEMO_ERR_NOTFOUND,
+                         "%s: no such file or directory here, and no model of that name in %s", name,
+                         models ? models : "the models folder (HOME is not set)");
+    else
+        *path = found;
+    an_str_free(&file);
+    an_free(models);
+    an_free(data);
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------------- description */
+
+typedef struct label {
+    char text[40];
+    uint64_t bytes;
+} label;
+
+enum { LABELS_MAX = 64 };
+
+static void weight_label(const an_weight *w, char out[40])
+{
+    if (w->dtype == AN_DTYPE_AFFINE)
+        snprintf(out, 40, "%d-bit affine g%d", w->affine.bits, w->affine.group);
+    else
+        snprintf(out, 40, "%s", an_dtype_get(w->dtype)->name);
+}
+
+static int count_label(label labels[LABELS_MAX], int n, const an_weight *w)
+{
+    char text[40];
+    weight_label(w, text);
+    for (int i = 0; i < n; i++)
+        if (strcmp(labels[i].text, text) == 0) {
+            labels[i].bytes += an_weight_bytes(w);
+            return n;
+        }
+    if (n == LABELS_MAX) return n;
+    strcpy(labels[n].text, text);
+    labels[n].bytes = an_weight_bytes(w);
+    return n + 1;
+}
+
+/* The weight type that holds most bytes, with "+" when there are others. */
+static void describe_quantization(an_model_file *m)
+{
+    label labels[LABELS_MAX];
+    int n = count_label(labels, 0, &m->token_embd);
+    if (!m->hp.tied) n = count_label(labels, n, &m->output);
+    for (int i = 0; i < m->hp.n_layer; i++) {
+        const an_layer_weights *w = &m->layers[i];
+        const an_weight *all[] = {&w->wq, &w->wk, &w->wv, &w->wo, &w->w_gate, &w->w_up, &w->w_down};
+        for (size_t k = 0; k < AN_COUNT_OF(all); k++) n = count_label(labels, n, all[k]);
+    }
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (labels[i].bytes > labels[best].bytes) best = i;
+    snprintf(m->quantization, sizeof m->quantization, "%s%s", labels[best].text, n > 1 ? "+" : "");
+}
+
+/* The last component of a path without trailing slashes. */
+static void name_from_path(an_model_file *m)
+{
+    const char *end = m->path + strlen(m->path);
+    while (end > m->path + 1 && end[-1] == '/') end--;
+    const char *begin = end;
+    while (begin > m->path && begin[-1] != '/') begin--;
+    snprintf(m->name, sizeof m->name, "%.*s", (int)(end - begin), begin);
+}
+
+/* ---------------------------------------------------------------------------------------------------- opening */
+
+/* config.json, and the end-of-sequence ids that generation_config.json puts in place of its own. */
+static anemo_status read_configs(an_model_file *m, an_arch_params *params, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *path = NULL, *text = NULL;
+    json_t *generation = NULL;
+    size_t n;
+
+    path = an_path_join(m->path, "config.json");
+    if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", m->path);
+    AN_TRY(an_file_read(path, CONFIG_BYTES_MAX, &text, &n, err));
+    AN_TRY(an_json_parse(&m->config, text, n, path, err));
+    AN_TRY(an_hparams_from_json(m->config, path, params, err));
+
+    an_free(path);
+    an_free(text);
+    text = NULL;
+    path = an_path_join(m->path, "generation_config.json");
+    if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", m->path);
+    if (an_path_probe(path) == AN_PATH_FILE) {
+        AN_TRY(an_file_read(path, CONFIG_BYTES_MAX, &text, &n, err));
+        AN_TRY(an_json_parse(&generation, text, n, path, err));
+        AN_TRY(an_hparams_eos_from_json(generation, path, params, err));
+    }
+cleanup:
+    json_decref(generation);
+    an_free(text);
+    an_free(path);
+    return status;
+}
+
+static anemo_status open_gguf(an_model_file *m, an_arch_params *params, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_bytes name = {0};
+    AN_TRY(an_gguf_open(&m->gguf, m->path, err));
+    AN_TRY(an_hparams_from_gguf(m->gguf, params, err));
+    AN_TRY(an_gguf_get_str(m->gguf, "general.name", false, &name, err));
+    name_from_path(m);
+    if (name.len > 0) {
+        size_t n = name.len < sizeof m->name - 1 ? (size_t)name.len : sizeof m->name - 1;
+        memcpy(m->name, name.data, n);
+        m->name[n] = '\0';
+    }
+cleanup:
+    return status;
+}
+
+anemo_status an_model_file_open(an_model_file **out, const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_arch_params *params = NULL;
+    an_model_file *m = an_calloc(1, sizeof *m);
+    if (!m) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    params = an_calloc(1, sizeof *params);
+    m->path = an_strdup(path);
+    if (!params || !m->path) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        goto cleanup;
+    }
+    AN_TRY(an_model_probe(path, &m->container, err));
+    if (m->container == AN_CONTAINER_GGUF) {
+        AN_TRY(open_gguf(m, params, err));
+    } else {
+        AN_TRY(read_configs(m, params, err));
+        AN_TRY(an_safetensors_open(&m->st, path, err));
+        name_from_path(m);
+    }
+    m->hp = params->hp;
+    strcpy(m->arch, params->arch);
+    memcpy(m->eos_ids, params->eos_ids, sizeof m->eos_ids);
+    m->n_eos = params->n_eos;
+    m->layers = an_calloc((size_t)m->hp.n_layer, sizeof *m->layers);
+    if (!m->layers) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        goto cleanup;
+    }
+    AN_TRY(an_bind_weights(m, params, err));
+    describe_quantization(m);
+cleanup:
+    an_free(params);
+    if (status != ANEMO_OK)
+        an_model_file_close(m);
+    else
+        *out = m;
+    return status;
+}
+
+void an_model_file_close(an_model_file *m)
+{
+    if (!m) return;
+    an_bind_free(m);
+    an_free(m->layers);
+    an_gguf_close(m->gguf);
+    an_safetensors_close(m->st);
+    json_decref(m->config);
+    an_free(m->path);
+    an_free(m);
+}
