@@ -47,14 +47,20 @@ anemo_status an_arena_open(an_arena *arena, size_t bytes, anemo_error *err)
     return ANEMO_OK;
 }
 
-void *an_arena_take(an_arena *arena, size_t bytes)
+void *an_arena_take_raw(an_arena *arena, size_t bytes)
 {
     size_t need = an_arena_bytes(bytes);
     if (need > arena->bytes - arena->used) return NULL;
     void *ptr = arena->base + arena->used;
     arena->used += need;
     UNPOISON(ptr, bytes);
-    memset(ptr, 0, bytes);
+    return ptr;
+}
+
+void *an_arena_take(an_arena *arena, size_t bytes)
+{
+    void *ptr = an_arena_take_raw(arena, bytes);
+    if (ptr) memset(ptr, 0, bytes);
     return ptr;
 }
 

@@ -25,6 +25,8 @@ ANEMO_MUST_CHECK anemo_status an_arena_open(an_arena *arena, size_t bytes, anemo
 
 /* `bytes` zeroed, 64-byte aligned; NULL when the plan was too small. */
 void *an_arena_take(an_arena *arena, size_t bytes);
+/* The same without the zeros: large blocks then take physical memory only as they are written. */
+void *an_arena_take_raw(an_arena *arena, size_t bytes);
 
 /* Scratch: remember a mark, take, and return to it. */
 size_t an_arena_mark(const an_arena *arena);

@@ -1,0 +1,49 @@
+/* The state of a decoder and one batch through the layers; private to model. */
+#ifndef AN_MODEL_FORWARD_H
+#define AN_MODEL_FORWARD_H
+
+#include "base/arena.h"
+#include "model/decoder.h"
+
+/* Buffers of one thread. */
+typedef struct an_thread_state {
+    float *h;             /* [n_embd] normed state of a single token */
+    void *act;            /* quantized form of a single token, as long as the widest input */
+    float *q;             /* [n_head / n_head_kv, head_dim] rotated queries of one group */
+    float *head;          /* [head_dim] a rotated key */
+    void *matmul_scratch;
+    void *attn_scratch;
+} an_thread_state;
+
+struct an_decoder {
+    const an_model_file *m;
+    an_decoder_options o;
+    an_decoder_plan plan;
+    an_pool *pool_prefill, *pool_decode; /* the same pool when their sizes are equal */
+    an_arena arena;
+    int n_past;
+    int n_rope_seq;       /* longest sequence the rope frequencies were made for (dynamic scaling) */
+    size_t kv_elem_bytes;
+    size_t kv_head_bytes; /* one head of one layer: n_ctx * head_dim values */
+    char *keys, *values;  /* [n_layer, n_head_kv, n_ctx, head_dim] */
+    float *inv_freq;      /* [head_dim / 2] */
+    float *cos, *sin;     /* [n_batch, head_dim / 2] */
+    float *x;             /* [n_batch, n_embd] the residual stream */
+    float *h;             /* [n_batch, n_embd] normed */
+    float *q;             /* [n_batch, n_head, head_dim] queries, then the output of attention */
+    float *k, *v;         /* [n_batch, n_head_kv, head_dim] */
+    float *gate, *up;     /* [n_batch, n_ff] */
+    void *act;            /* quantized input of a matmul, n_batch tokens */
+    an_thread_state *threads;
+};
+
+/* What a batch leaves behind. */
+typedef enum an_want { AN_WANT_NOTHING, AN_WANT_LAST, AN_WANT_ALL } an_want;
+
+/*
+ * Run ids[n_tok] at positions n_past..; 1 <= n_tok <= n_batch and they fit into the context. Keys and values are
+ * appended to the cache (n_past is the caller's to move), logits go to `logits` as wanted.
+ */
+void an_forward(an_decoder *d, const int32_t *ids, int n_tok, an_want want, float *logits);
+
+#endif
