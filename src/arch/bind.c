@@ -132,7 +132,7 @@ static anemo_status bind_vector(const binder *b, const char *name, const tensor 
 static anemo_status bind_affine(const binder *b, const char *path, const tensor *codes,
                                 const tensor *scales, int64_t rows, int64_t cols, an_weight *out)
 {
-    char name[AN_TENSOR_NAME_MAX + 8];
+    char name[AN_TENSOR_NAME_MAX + 24];
     tensor biases;
     snprintf(name, sizeof name, "%s.biases", path);
     if (!find(b, name, &biases))
@@ -180,7 +180,7 @@ static anemo_status bind_matrix(const binder *b, const char *name, const tensor 
 {
     an_weight w;
     tensor scales;
-    char path[AN_TENSOR_NAME_MAX + 8], scales_name[AN_TENSOR_NAME_MAX + 16];
+    char path[AN_TENSOR_NAME_MAX + 8], scales_name[AN_TENSOR_NAME_MAX + 24];
     /* "….weight" has its scales at "….scales". */
     snprintf(path, sizeof path, "%.*s", (int)(strlen(name) - strlen(".weight")), name);
     snprintf(scales_name, sizeof scales_name, "%s.scales", path);

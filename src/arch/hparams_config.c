@@ -272,7 +272,7 @@ static anemo_status read_windows(const json_t *text, const family *fam, an_arch_
                                name, layer, type ? type : "(not a string)");
             sliding = type[0] == 's';
         }
-        int window;
+        int window = 0;
         AN_TRY(window_of_layer(v, layer, fam->window, &window, name, err));
         p->window[layer] = sliding && use ? window : 0;
     }
@@ -337,8 +337,8 @@ anemo_status an_hparams_from_json(const json_t *config, const char *name, an_arc
                                   anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    const json_t *text;
-    const family *fam;
+    const json_t *text = NULL;
+    const family *fam = NULL;
     an_arch_params p = {0};
     an_hparams *hp = &p.hp;
 
