@@ -125,7 +125,7 @@ static void describe_quantization(an_model_file *m)
     int best = 0;
     for (int i = 1; i < n; i++)
         if (labels[i].bytes > labels[best].bytes) best = i;
-    snprintf(m->quantization, sizeof m->quantization, "%s%s", labels[best].text, n > 1 ? "+" : "");
+    snprintf(m->quantization, sizeof m->quantization, "%.39s%s", labels[best].text, n > 1 ? "+" : "");
 }
 
 /* The last component of a path without trailing slashes. */
