@@ -20,8 +20,8 @@ model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
 # ---- system packages ------------------------------------------------------------------------------------------
 
-# One requirement a line: "TEST DEBIAN-PACKAGE". A test is cmd:PROGRAM, pc:LIBRARY (pkg-config), inc:HEADER
-# or py:MODULE.
+# One requirement a line: "TEST DEBIAN-PACKAGE". A test is cmd:PROGRAM, pc:LIBRARY (pkg-config), inc:HEADER,
+# file:PATH or py:MODULE.
 build_needs='cmd:cc gcc
 inc:stdio.h libc6-dev
 cmd:cmake cmake
@@ -42,6 +42,7 @@ need_is_met()
     cmd:*) command -v "${1#cmd:}" >/dev/null ;;
     pc:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pc:}" ;;
     inc:*) command -v cc >/dev/null && printf '#include <%s>\n' "${1#inc:}" | cc -E - >/dev/null 2>&1 ;;
+    file:*) [ -e "${1#file:}" ] ;;
     py:*) command -v python3 >/dev/null && python3 -c "import ${1#py:}" 2>/dev/null ;;
     *) return 1 ;;
     esac

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # steps_log is for the scripts that source this
 # Steps with progress, for ./quickstart and ./check: each step has its own log, shows its elapsed time while it
 # runs, and, when it fails, says which step, why (the end of the log) and how to go on.
 #
@@ -57,6 +57,7 @@ steps_detail()
     tail -c 4000 "$1" 2>/dev/null | tr '\r' '\n' | grep -aoE '\[ *[0-9]+/[0-9]+\]' | tail -n 1 || true
 }
 
+# Leaves the path of its log in steps_log.
 step()
 {
     local title=$1 hint=$2 log begin now next_line status=0 shown=false
@@ -64,6 +65,7 @@ step()
     steps_count=$((steps_count + 1))
     log=$(printf '%s/%02d-%s.log' "$steps_log_dir" "$steps_count" \
         "$(printf '%s' "$title" | tr -cs 'A-Za-z0-9.\n' '-' | cut -c1-40)")
+    steps_log=$log
     begin=$SECONDS
     next_line=$((begin + 2))
     # A process group of its own, so that one signal ends the step and all its children.

@@ -2,7 +2,7 @@
 # The shell scripts of the tree parse, and pass shellcheck where it is installed.
 set -euo pipefail
 status=0
-scripts=(quickstart .ci/run)
+scripts=(quickstart check .ci/run)
 while IFS= read -r script; do scripts+=("$script"); done < <(find tools tests examples -name '*.sh' | sort)
 for script in "${scripts[@]}"; do
     bash -n "$script" || status=1
