@@ -1,0 +1,259 @@
+/* Planning a comparison: models, prompt ids and cells. Everything a user can get wrong is found here. */
+#include "bench/bench_internal.h"
+
+#include "base/alloc.h"
+#include "os/file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t dir_weight_bytes(const char *path)
+{
+    char **names;
+    size_t n;
+    uint64_t bytes = 0;
+    if (an_dir_list(path, &names, &n, NULL) != ANEMO_OK) return 0;
+    for (size_t i = 0; i < n; i++) {
+        char *file = an_str_ends_with(names[i], ".safetensors") ? an_path_join(path, names[i]) : NULL;
+        int64_t size = file ? an_path_size(file) : -1;
+        if (size > 0) bytes += (uint64_t)size;
+        an_free(file);
+    }
+    an_names_free(names);
+    return bytes;
+}
+
+static anemo_status open_model(an_model_ref *m, const char *name, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    AN_TRY(an_model_resolve(name, &m->path, err));
+    AN_TRY(an_model_probe(m->path, &m->container, err));
+    size_t len = strlen(m->path);
+    while (len > 1 && m->path[len - 1] == '/') m->path[--len] = '\0';
+    m->name = an_strdup(an_path_base(m->path));
+    if (!m->name) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    if (m->container == AN_CONTAINER_GGUF) {
+        an_gguf *g;
+        AN_TRY(an_gguf_open(&g, m->path, err));
+        m->bytes = an_gguf_file_bytes(g);
+        an_gguf_close(g);
+    } else
+        m->bytes = dir_weight_bytes(m->path);
+    status = an_tokenizer_open(&m->tokenizer, m->path, err);
+cleanup:
+    return status;
+}
+
+/* The ids of the prompt for one model: chat template unless raw; BOS where the model says so. */
+static anemo_status prompt_ids(const an_comparison_options *o, const an_tokenizer *t, an_ids *out,
+                               const char **format, anemo_error *err)
+{
+    an_chat_format chat = an_tokenizer_chat_format(t);
+    *format = "none";
+    if (!o->raw && chat != AN_CHAT_NONE && chat != AN_CHAT_UNKNOWN) {
+        const an_chat_message message = {.role = "user", .content = o->prompt};
+        *format = an_chat_format_name(chat);
+        return an_tokenizer_chat(t, &message, 1, out, err);
+    }
+    anemo_status status = ANEMO_OK;
+    if (an_tokenizer_add_bos(t) && an_tokenizer_bos(t) >= 0)
+        AN_TRY(an_ids_push(out, an_tokenizer_bos(t), err));
+    AN_TRY(an_tokenizer_encode(t, o->prompt, strlen(o->prompt), false, out, err));
+cleanup:
+    return status;
+}
+
+static anemo_status plan_prompt(an_comparison *c, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    const an_comparison_options *o = c->options;
+    an_ids other = {0};
+    an_str text = {0};
+    c->chat_format = "none";
+    if (o->prompt_ids) {
+        for (size_t i = 0; i < o->n_prompt_ids; i++)
+            AN_TRY(an_ids_push(&c->prompt_ids, o->prompt_ids[i], err));
+    } else
+        AN_TRY(prompt_ids(o, c->models[0].tokenizer, &c->prompt_ids, &c->chat_format, err));
+    if (c->prompt_ids.n == 0) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "the prompt has no tokens; give some text with -p");
+        goto cleanup;
+    }
+    for (size_t m = 0; m < c->n_model; m++) {
+        const an_model_ref *ref = &c->models[m];
+        for (size_t i = 0; o->prompt_ids && i < c->prompt_ids.n; i++) {
+            if (c->prompt_ids.ids[i] >= 0 && c->prompt_ids.ids[i] < an_tokenizer_n_vocab(ref->tokenizer)) continue;
+            status = an_fail(err, ANEMO_ERR_INVAL,
+                             "--prompt-ids: id %" PRId32 " at position %zu is outside the vocabulary of %s "
+                             "(0 to %" PRId32 ")",
+                             c->prompt_ids.ids[i], i, ref->name, an_tokenizer_n_vocab(ref->tokenizer) - 1);
+            goto cleanup;
+        }
+        if (m == 0 || o->prompt_ids) continue;
+        const char *format;
+        other.n = 0;
+        AN_TRY(prompt_ids(o, ref->tokenizer, &other, &format, err));
+        if (other.n != c->prompt_ids.n ||
+            memcmp(other.ids, c->prompt_ids.ids, other.n * sizeof *other.ids) != 0) {
+            status = an_fail(err, ANEMO_ERR_INVAL,
+                             "%s and %s make different ids of this prompt, so they cannot be given the same "
+                             "work; compare them in runs of their own, or use --raw or --prompt-ids",
+                             c->models[0].name, ref->name);
+            goto cleanup;
+        }
+    }
+    if (o->prompt && !o->prompt_ids && strcmp(c->chat_format, "none") == 0)
+        an_str_append(&text, o->prompt);
+    else
+        an_tokenizer_decode(c->models[0].tokenizer, c->prompt_ids.ids, c->prompt_ids.n, true, false, &text);
+    AN_TRY(an_str_check(&text, err));
+    c->prompt_text = an_str_take(&text);
+cleanup:
+    an_ids_free(&other);
+    an_str_free(&text);
+    return status;
+}
+
+static anemo_status add_cell(an_comparison *c, const an_engine_info *engine, int model, bool stock, bool named,
+                             anemo_error *err)
+{
+    an_cell *cells = an_realloc(c->cells, (c->n_cell + 1) * sizeof *cells);
+    if (!cells) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    c->cells = cells;
+    an_cell *cell = &cells[c->n_cell];
+    *cell = (an_cell){.engine = engine, .model = model, .stock = stock, .named = named};
+    cell->reps = an_calloc((size_t)c->options->n_rep, sizeof *cell->reps);
+    /* One load when all stay loaded, else one a block; one more for the examination of near-ties. */
+    cell->loads = an_calloc((size_t)c->options->n_rep + 1, sizeof *cell->loads);
+    if (!cell->reps || !cell->loads) {
+        an_free(cell->reps);
+        an_free(cell->loads);
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    c->n_cell++;
+    return ANEMO_OK;
+}
+
+/* The cells of one engine: one for each model that it reads, and their stock twins. */
+static anemo_status add_engine(an_comparison *c, const an_engine_info *engine, bool named, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    size_t before = c->n_cell;
+    bool own_model = !engine->reads_gguf && !engine->reads_mlx;
+    if (own_model && !c->options->url) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "the engine '%s' needs --url", engine->name);
+        goto cleanup;
+    }
+    for (size_t m = 0; m < (own_model ? 1 : c->n_model); m++) {
+        if (!own_model && !an_engine_reads(engine, c->models[m].container)) continue;
+        AN_TRY(add_cell(c, engine, own_model ? -1 : (int)m, false, named, err));
+        if (c->options->stock && engine->third_party && !own_model)
+            AN_TRY(add_cell(c, engine, (int)m, true, named, err));
+    }
+    if (named && c->n_cell == before)
+        status = an_fail(err, ANEMO_ERR_INVAL, "the engine '%s' reads %s; none of the given models is of that format",
+                         engine->name, engine->reads_gguf ? "GGUF files" : "MLX directories");
+cleanup:
+    return status;
+}
+
+static void label_cells(an_comparison *c)
+{
+    for (size_t i = 0; i < c->n_cell; i++) {
+        an_cell *cell = &c->cells[i];
+        bool same_engine = false, same_format = false;
+        for (size_t j = 0; j < c->n_cell; j++) {
+            const an_cell *other = &c->cells[j];
+            if (other->engine != cell->engine || other->model == cell->model || cell->model < 0) continue;
+            same_engine = true;
+            same_format |= c->models[other->model].container == c->models[cell->model].container;
+        }
+        const char *what = "", *dot = "";
+        if (same_engine) {
+            dot = " · ";
+            what = same_format ? c->models[cell->model].name
+                   : c->models[cell->model].container == AN_CONTAINER_GGUF ? "gguf"
+                                                                           : "mlx";
+        }
+        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s", cell->engine->name, dot, what,
+                 cell->stock ? " (stock)" : "");
+    }
+}
+
+anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    *c = (an_comparison){.options = o};
+    /* Names first: a misspelt engine should not wait for models to be read. */
+    for (size_t i = 0; i < o->n_engine; i++) {
+        if (an_engine_find(o->engines[i])) continue;
+        an_str known = {0};
+        for (size_t e = 0; e < an_engine_n(); e++)
+            an_str_appendf(&known, "%s%s", e ? ", " : "", an_engine_at(e)->name);
+        status = an_fail(err, ANEMO_ERR_INVAL, "unknown engine '%s'; there are: %s", o->engines[i],
+                         an_str_text(&known));
+        an_str_free(&known);
+        goto cleanup;
+    }
+    c->models = an_calloc(o->n_model, sizeof *c->models);
+    if (!c->models) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    for (size_t i = 0; i < o->n_model; i++) {
+        c->n_model = i + 1;
+        AN_TRY(open_model(&c->models[i], o->models[i], err));
+    }
+    AN_TRY(plan_prompt(c, err));
+    for (size_t i = 0; i < o->n_engine; i++) AN_TRY(add_engine(c, an_engine_find(o->engines[i]), true, err));
+    for (size_t e = 0; o->n_engine == 0 && e < an_engine_n(); e++) {
+        const an_engine_info *engine = an_engine_at(e);
+        bool own_model = !engine->reads_gguf && !engine->reads_mlx;
+        if (!own_model || o->url) AN_TRY(add_engine(c, engine, false, err));
+    }
+    label_cells(c);
+    an_environment_read(&c->environment);
+cleanup:
+    if (status != ANEMO_OK) an_comparison_free(c);
+    return status;
+}
+
+static void free_cell(an_cell *cell, size_t n_rep)
+{
+    for (size_t i = 0; i < n_rep; i++) an_rep_free(&cell->reps[i]);
+    an_free(cell->reps);
+    an_free(cell->loads);
+    an_free(cell->reason);
+    an_free(cell->tokenization_note);
+    json_decref(cell->settings);
+    json_decref(cell->effective);
+}
+
+void an_comparison_free(an_comparison *c)
+{
+    for (size_t i = 0; i < c->n_cell; i++) free_cell(&c->cells[i], c->cells[i].n_rep);
+    for (size_t i = 0; i < c->n_model; i++) {
+        an_tokenizer_close(c->models[i].tokenizer);
+        an_free(c->models[i].path);
+        an_free(c->models[i].name);
+    }
+    an_free(c->cells);
+    an_free(c->models);
+    an_free(c->agreements);
+    an_free(c->prompt_text);
+    an_ids_free(&c->prompt_ids);
+    *c = (an_comparison){0};
+}
+
+int an_comparison_exit_code(const an_comparison *c)
+{
+    for (size_t i = 0; i < c->n_cell; i++) {
+        const an_cell *cell = &c->cells[i];
+        if (cell->status == AN_CELL_FAILED || (cell->status == AN_CELL_MISSING && cell->named)) return 1;
+    }
+    return c->interrupted ? anemo_status_exit_code(ANEMO_ERR_INTERRUPTED) : 0;
+}

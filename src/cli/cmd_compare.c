@@ -1,0 +1,293 @@
+/* anemo compare: the same work on every engine, side by side. */
+#include "cli/commands.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "bench/comparison.h"
+#include "os/clock.h"
+#include "os/cpu.h"
+#include "os/file.h"
+#include "os/terminal.h"
+#include "report/report.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct compare_args {
+    an_opt_list engines;
+    const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color;
+    int64_t n_predict, n_rep, n_warmup, threads, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
+    bool raw, stop_eos, stock, quiet;
+} compare_args;
+
+#define FIELD(name) offsetof(compare_args, name)
+
+static const an_option options[] = {
+    {"engine", "e", AN_OPT_LIST, FIELD(engines), 0, 0, "E,…", "Engines to run (default: all that read the models)"},
+    {"prompt", "p", AN_OPT_STR, FIELD(prompt), 0, 0, "TEXT", "The prompt (default: Who invented the light bulb?)"},
+    {"prompt-ids", NULL, AN_OPT_STR, FIELD(prompt_ids), 0, 0, "IDS", "Ids instead: a list 1,2,3 or a file with a JSON array"},
+    {"n-predict", "n", AN_OPT_I64, FIELD(n_predict), 1, 1000000, "N", "Tokens to generate (50)"},
+    {"reps", "r", AN_OPT_I64, FIELD(n_rep), 1, 60, "N", "Timed repetitions of each cell (3)"},
+    {"warmup", NULL, AN_OPT_I64, FIELD(n_warmup), 0, 60, "N", "Untimed warm-ups: a full prefill and 16 steps (1)"},
+    {"threads", "t", AN_OPT_I64, FIELD(threads), 1, 1024, "N", "Threads for prefill and decode (all usable CPUs)"},
+    {"raw", NULL, AN_OPT_FLAG, FIELD(raw), 0, 0, NULL, "Do not apply the model's chat template"},
+    {"stop-eos", NULL, AN_OPT_FLAG, FIELD(stop_eos), 0, 0, NULL, "Stop at an end-of-sequence id instead of a fixed length"},
+    {"stock", NULL, AN_OPT_FLAG, FIELD(stock), 0, 0, NULL, "Add cells with the packages' own defaults"},
+    {"ctx-size", "c", AN_OPT_I64, FIELD(n_ctx), 0, 10000000, "N", "Context size (0: what the work needs)"},
+    {"batch-size", "b", AN_OPT_I64, FIELD(n_batch), 1, 65536, "N", "Tokens of one prefill call (512)"},
+    {"ubatch-size", "ub", AN_OPT_I64, FIELD(n_ubatch), 1, 65536, "N", "Tokens of one internal step (512)"},
+    {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default) or f32"},
+    {"flash-attn", "fa", AN_OPT_STR, FIELD(flash_attn), 0, 0, "WHEN", "auto (default), on, off"},
+    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8"},
+    {"device", "dev", AN_OPT_STR, FIELD(device), 0, 0, "D", "auto (default), cpu, gpu"},
+    {"n-gpu-layers", "ngl", AN_OPT_I64, FIELD(ngl), -1, 100000, "N", "Layers on the GPU (-1: all)"},
+    {"url", NULL, AN_OPT_STR, FIELD(url), 0, 0, "URL", "An OpenAI-compatible server to measure as the engine 'http'"},
+    {"seed", "s", AN_OPT_I64, FIELD(seed), 0, 9007199254740992.0, "N", "Seed of the cells' order (from the clock)"},
+    {"timeout", NULL, AN_OPT_I64, FIELD(timeout_s), 1, 86400, "S", "Seconds without an answer that count as a hang (600)"},
+    {"format", NULL, AN_OPT_STR, FIELD(format), 0, 0, "F", "text (default), md, json, csv"},
+    {"output", "o", AN_OPT_STR, FIELD(out), 0, 0, "FILE", "Write the report there instead of to stdout"},
+    {"json-out", NULL, AN_OPT_STR, FIELD(json_out), 0, 0, "FILE", "Write the full result as JSON there as well"},
+    {"color", NULL, AN_OPT_STR, FIELD(color), 0, 0, "WHEN", "auto (default), always, never"},
+    {"quiet", "q", AN_OPT_FLAG, FIELD(quiet), 0, 0, NULL, "No progress on stderr"},
+    AN_OPTION_END,
+};
+
+static int run(int argc, char **argv);
+
+const an_command an_cmd_compare = {
+    .name = "compare",
+    .args = "[MODEL…]",
+    .summary = "Run the same prompt ids on several engines and compare time, CPU, memory and output",
+    .details = "Without a model the two that ./quickstart made are taken. A model is a GGUF file, an MLX directory or a name\n"
+               "in the models folder. Every engine gets the same ids and generates exactly N tokens; an end-of-sequence id\n"
+               "counts as any other unless --stop-eos. The exit status is 1 when a cell failed or an engine that was\n"
+               "asked for by name is missing.",
+    .options = options,
+    .args_bytes = sizeof(compare_args),
+    .run = run,
+};
+
+/* "1,2,3" or the path of a file that holds a JSON array of integers. Gives *ids: an_free. */
+static anemo_status read_ids(const char *text, int32_t **ids, size_t *n, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *content = NULL;
+    size_t len = 0;
+    json_t *doc = NULL;
+    an_str list = {0};
+    const char *name = "--prompt-ids";
+    if (an_path_probe(text) == AN_PATH_FILE) {
+        name = text;
+        AN_TRY(an_file_read(text, 64u << 20, &content, &len, err));
+    } else {
+        an_str_appendf(&list, "[%s]", text);
+        AN_TRY(an_str_check(&list, err));
+        len = list.len;
+        content = an_str_take(&list);
+    }
+    AN_TRY(an_json_parse(&doc, content, len, name, err));
+    size_t count = json_array_size(doc);
+    *ids = an_calloc(count + 1, sizeof **ids);
+    if (!*ids) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    for (size_t i = 0; i < count; i++) {
+        json_t *v = json_array_get(doc, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
+            status = an_fail(err, ANEMO_ERR_INVAL, "%s: item %zu is not a token id", name, i);
+            goto cleanup;
+        }
+        (*ids)[i] = (int32_t)json_integer_value(v);
+    }
+    if (count == 0) status = an_fail(err, ANEMO_ERR_INVAL, "%s: no ids", name);
+    *n = count;
+cleanup:
+    json_decref(doc);
+    an_str_free(&list);
+    an_free(content);
+    if (status != ANEMO_OK) {
+        an_free(*ids);
+        *ids = NULL;
+        if (status == ANEMO_ERR_FORMAT && err) err->status = status = ANEMO_ERR_INVAL;
+    }
+    return status;
+}
+
+static anemo_status one_of(const char *option, const char *value, const char *const *allowed, anemo_error *err)
+{
+    an_str list = {0};
+    for (size_t i = 0; allowed[i]; i++) {
+        if (strcmp(value, allowed[i]) == 0) {
+            an_str_free(&list);
+            return ANEMO_OK;
+        }
+        an_str_appendf(&list, "%s%s", i ? ", " : "", allowed[i]);
+    }
+    anemo_status status = an_fail(err, ANEMO_ERR_INVAL, "%s: '%s' is none of %s", option, value, an_str_text(&list));
+    an_str_free(&list);
+    return status;
+}
+
+static anemo_status check_words(const compare_args *a, anemo_error *err)
+{
+    static const char *const kv[] = {"f16", "f32", NULL}, *const three[] = {"auto", "on", "off", NULL},
+                            *const compute[] = {"auto", "f32", "f16", "bf16", "q8", NULL},
+                            *const device[] = {"auto", "cpu", "gpu", NULL},
+                            *const format[] = {"text", "md", "json", "csv", NULL},
+                            *const color[] = {"auto", "always", "never", NULL};
+    anemo_status status;
+    AN_TRY(one_of("--kv", a->kv, kv, err));
+    AN_TRY(one_of("--flash-attn", a->flash_attn, three, err));
+    AN_TRY(one_of("--compute", a->compute, compute, err));
+    AN_TRY(one_of("--device", a->device, device, err));
+    AN_TRY(one_of("--format", a->format, format, err));
+    AN_TRY(one_of("--color", a->color, color, err));
+cleanup:
+    return status;
+}
+
+static void show_progress(void *ctx, const char *what)
+{
+    an_progress_line(ctx, what);
+}
+
+/* The settings that every engine gets. The context holds prompt and answer; llama.cpp wants multiples of 256. */
+static an_settings make_settings(const compare_args *a)
+{
+    an_settings s = an_settings_default();
+    if (a->threads) s.threads = s.threads_batch = (int)a->threads;
+    s.n_batch = (int)a->n_batch;
+    s.n_ubatch = (int)a->n_ubatch;
+    s.kv_type = a->kv;
+    s.device = a->device;
+    s.compute_dtype = a->compute;
+    s.n_gpu_layers = (int)a->ngl;
+    s.flash_attn = !strcmp(a->flash_attn, "on") ? AN_ON : !strcmp(a->flash_attn, "off") ? AN_OFF : AN_AUTO;
+    s.n_ctx = (int)a->n_ctx;
+    return s;
+}
+
+static anemo_status open_outputs(const compare_args *a, an_file_writer *out, an_file_writer *json, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    /* Opened before anything is measured, so that a bad path fails in the first second. */
+    if (a->out) AN_TRY(an_file_writer_open(out, a->out, err));
+    if (a->json_out) AN_TRY(an_file_writer_open(json, a->json_out, err));
+cleanup:
+    return status;
+}
+
+static anemo_status write_outputs(const an_comparison *c, const compare_args *a, an_file_writer *out,
+                                  an_file_writer *json, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_str text = {0};
+    an_report_format format;
+    an_report_style style = {.width = an_terminal_width(1, 120), .color = !a->out && an_terminal_color(1, a->color)};
+    AN_ASSERT(an_report_format_from_name(a->format, &format));
+    AN_TRY(an_report_write(c, format, style, &text, err));
+    if (a->out) {
+        AN_TRY(an_file_writer_put(out, text.data, text.len, err));
+        AN_TRY(an_file_writer_commit(out, err));
+    } else if (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0) {
+        status = an_fail(err, ANEMO_ERR_IO, "cannot write the report to stdout");
+        goto cleanup;
+    }
+    if (a->json_out) {
+        an_str_clear(&text);
+        AN_TRY(an_report_write(c, AN_REPORT_JSON, style, &text, err));
+        AN_TRY(an_file_writer_put(json, text.data, text.len, err));
+        AN_TRY(an_file_writer_commit(json, err));
+    }
+cleanup:
+    an_str_free(&text);
+    return status;
+}
+
+static anemo_status compare(const compare_args *a, const char *const *models, size_t n_model, int *exit_code,
+                            anemo_error *err)
+{
+    static const char *const default_models[] = {"smollm2-135m-instruct-q4_1", "smollm2-135m-instruct-q4_1-mlx"};
+    anemo_status status;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    an_comparison c = {0};
+    an_file_writer out = {.fd = -1}, json = {.fd = -1};
+    an_progress *progress = an_progress_begin(2, a->quiet);
+    if (n_model == 0) {
+        models = default_models;
+        n_model = AN_COUNT_OF(default_models);
+    }
+    AN_TRY(check_words(a, err));
+    if (a->prompt_ids) AN_TRY(read_ids(a->prompt_ids, &ids, &n_ids, err));
+    an_comparison_options o = {
+        .models = models,
+        .n_model = n_model,
+        .engines = (const char *const *)a->engines.items,
+        .n_engine = a->engines.n,
+        .prompt = a->prompt,
+        .prompt_ids = ids,
+        .n_prompt_ids = n_ids,
+        .raw = a->raw,
+        .n_predict = (int)a->n_predict,
+        .n_rep = (int)a->n_rep,
+        .n_warmup = (int)a->n_warmup,
+        .stop_eos = a->stop_eos,
+        .stock = a->stock,
+        .settings = make_settings(a),
+        .url = a->url,
+        .seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10,
+        .timeout_ns = (uint64_t)a->timeout_s * 1000000000u,
+        .stop = an_interrupt_flag(),
+        .progress = show_progress,
+        .progress_ctx = progress,
+    };
+    AN_TRY(an_comparison_plan(&c, &o, err));
+    AN_TRY(open_outputs(a, &out, &json, err));
+    AN_TRY(an_comparison_run(&c, err));
+    an_progress_end(progress);
+    progress = NULL;
+    AN_TRY(write_outputs(&c, a, &out, &json, err));
+    *exit_code = an_comparison_exit_code(&c);
+cleanup:
+    an_progress_end(progress);
+    an_file_writer_close(&out);
+    an_file_writer_close(&json);
+    an_comparison_free(&c);
+    an_free(ids);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    anemo_error err = {0};
+    an_positional pos;
+    bool help;
+    int exit_code = 0;
+    compare_args a = {
+        .prompt = "Who invented the light bulb?",
+        .format = "text",
+        .kv = "f16",
+        .device = "auto",
+        .compute = "auto",
+        .flash_attn = "auto",
+        .color = "auto",
+        .n_predict = 50,
+        .n_rep = 3,
+        .n_warmup = 1,
+        .n_batch = 512,
+        .n_ubatch = 512,
+        .ngl = -1,
+        .seed = -1,
+        .timeout_s = 600,
+    };
+    if (an_options_parse(&an_cmd_compare, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
+        return an_cli_fail("compare", &err);
+    if (!help && compare(&a, (const char *const *)pos.items, pos.n, &exit_code, &err) != ANEMO_OK)
+        exit_code = an_cli_fail("compare", &err);
+    an_options_free(&an_cmd_compare, &a, &pos);
+    return exit_code;
+}

@@ -1,0 +1,29 @@
+/* The terminal: width, colour, one progress line, and the interrupt flag of Ctrl-C. */
+#ifndef AN_OS_TERMINAL_H
+#define AN_OS_TERMINAL_H
+
+#include <stdbool.h>
+#include <signal.h>
+
+/* Columns of the terminal behind fd; `fallback` when it is none. COLUMNS overrides. */
+int an_terminal_width(int fd, int fallback);
+
+/* when: "always", "never", "auto" = fd is a terminal, NO_COLOR is unset and TERM is not dumb. */
+bool an_terminal_color(int fd, const char *when);
+
+/*
+ * Progress on fd: on a terminal one line that is redrawn, elsewhere a plain line at most every ten seconds. NULL when quiet,
+ * and NULL is accepted everywhere.
+ */
+typedef struct an_progress an_progress;
+an_progress *an_progress_begin(int fd, bool quiet);
+void an_progress_line(an_progress *p, const char *what);
+void an_progress_end(an_progress *p); /* clears the line and frees */
+
+/*
+ * Install the handler of SIGINT and SIGTERM once: the first signal sets the flag, the second ends the process as if there were
+ * no handler. Returns the flag.
+ */
+const volatile int *an_interrupt_flag(void);
+
+#endif
