@@ -100,6 +100,7 @@ typedef struct an_comparison_options {
 typedef struct an_comparison {
     an_environment environment;
     const an_comparison_options *options; /* kept until free */
+    an_settings settings;   /* the options' settings with n_ctx filled in */
     an_model_ref *models;
     size_t n_model;
     char *prompt_text;      /* as sent after the template, decoded; owned */

@@ -184,6 +184,21 @@ static void label_cells(an_comparison *c)
     }
 }
 
+/* The context holds prompt and answer, in a multiple of 256 because llama.cpp rounds up to that. */
+static anemo_status plan_context(an_comparison *c, anemo_error *err)
+{
+    size_t need = c->prompt_ids.n + (size_t)c->options->n_predict;
+    c->settings = c->options->settings;
+    if (c->settings.n_ctx > 0 && (size_t)c->settings.n_ctx < need)
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "--ctx-size %d is too small: prompt and generated tokens need %zu positions",
+                       c->settings.n_ctx, need);
+    if (need > 16000000)
+        return an_fail(err, ANEMO_ERR_INVAL, "prompt and generated tokens need %zu positions", need);
+    if (c->settings.n_ctx == 0) c->settings.n_ctx = (int)((need + 255) / 256 * 256);
+    return ANEMO_OK;
+}
+
 anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -216,6 +231,7 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
         if (!own_model || o->url) AN_TRY(add_engine(c, engine, false, err));
     }
     label_cells(c);
+    AN_TRY(plan_context(c, err));
     an_environment_read(&c->environment);
 cleanup:
     if (status != ANEMO_OK) an_comparison_free(c);

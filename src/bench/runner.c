@@ -127,7 +127,7 @@ static an_client *start_cell(an_comparison *c, an_cell *cell)
     char **argv = NULL;
     an_client *client = NULL;
     an_load_result loaded = {0};
-    an_settings settings = o->settings;
+    an_settings settings = c->settings;
     const char *path = cell->model < 0 ? "" : c->models[cell->model].path;
 
     anemo_status status = an_engine_command(cell->engine, o->url, &argv, &err);

@@ -4,4 +4,6 @@
 
 #include "cli/options.h"
 
+extern const an_command an_cmd_compare;
+
 #endif

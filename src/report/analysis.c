@@ -218,7 +218,7 @@ static void comparability(const an_comparison *c, json_t *list)
         const an_cell *cell = &c->cells[i];
         if (measured(cell) && !cell->threads_settable)
             say(list, "%s does not let the number of threads be set; the others were given %d.", cell->label,
-                c->options->settings.threads);
+                c->settings.threads);
         if (measured(cell) && cell->stock)
             say(list, "%s ran with its package's own defaults.", cell->label);
     }

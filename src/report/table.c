@@ -232,7 +232,7 @@ static void print_line(an_str *out, const char *title, const int *widths, size_t
 static void print_columns(const an_comparison *c, const int *widths, size_t first, size_t last, bool color,
                           an_str *out)
 {
-    static char values[COLUMNS_MAX][64], unders[COLUMNS_MAX][64];
+    char values[COLUMNS_MAX][64], unders[COLUMNS_MAX][64];
     const char *dim = color ? DIM : "", *bold = color ? BOLD : "", *plain = color ? PLAIN : "";
     for (size_t i = first; i < last; i++) snprintf(values[i - first], 64, "%.63s", c->cells[i].label);
     print_line(out, "", widths, first, last, values, bold, plain);
@@ -400,8 +400,7 @@ static void print_head(const an_comparison *c, bool markdown, an_str *out)
 {
     const an_comparison_options *o = c->options;
     const an_environment *e = &c->environment;
-    an_str_appendf(out, "%s%s · %d threads · %s%s\n", e->cpu, markdown ? "" : "", o->settings.threads, e->date,
-                   markdown ? "  " : "");
+    an_str_appendf(out, "%s · %d threads · %s%s\n", e->cpu, c->settings.threads, e->date, markdown ? "  " : "");
     an_str_append(out, "Models: ");
     for (size_t i = 0; i < c->n_model; i++) an_str_appendf(out, "%s%s", i ? ", " : "", c->models[i].name);
     an_str_appendf(out, "%s\n", markdown ? "  " : "");
