@@ -21,7 +21,7 @@ typedef struct an_sampling {
     double top_p;          /* 1 = off */
     double min_p;          /* 0 = off */
     double repeat_penalty; /* 1 = off */
-    int repeat_last_n;     /* tokens that the penalty looks at; 64 */
+    int repeat_last_n;     /* drawn tokens that the penalty looks back on; 64, at most 4096 */
     uint64_t seed;
 } an_sampling;
 an_sampling an_sampling_greedy(void);
@@ -42,7 +42,17 @@ typedef struct an_session an_session;
 /* Opens the model as well. Gives *out: an_session_close. */
 ANEMO_MUST_CHECK anemo_status an_session_open(an_session **out, const char *model_path,
                                               const an_session_options *o, anemo_error *err);
+/* The same over a model that the caller has open and keeps open until the session is closed. */
+ANEMO_MUST_CHECK anemo_status an_session_open_model(an_session **out, const an_model_file *m,
+                                                    const an_session_options *o, anemo_error *err);
 void an_session_close(an_session *s);
+
+/*
+ * The kernels for an instruction set by name, for ANEMO_ISA's value when `isa` is NULL, or for all that the CPU
+ * has. ERR_INVAL: unknown name (the message lists them), or one that this CPU lacks.
+ */
+ANEMO_MUST_CHECK anemo_status an_session_choose_kernels(const char *isa, const an_kernels **out,
+                                                        anemo_error *err);
 
 const an_model_file *an_session_model(const an_session *s);
 const an_kernels *an_session_kernels(const an_session *s);
@@ -51,6 +61,10 @@ const an_session_options *an_session_effective(const an_session *s);
 
 /* Start over with an empty sequence. */
 void an_session_reset(an_session *s);
+int an_session_n_past(const an_session *s); /* tokens in the sequence */
+
+/* A flag polled between batches: once non-zero, eval ends with ERR_INTERRUPTED. NULL for none. Kept. */
+void an_session_set_stop(an_session *s, const volatile int *stop);
 
 /* Append ids; the last token's logits are then in an_session_logits() [n_vocab], valid until the next call. */
 ANEMO_MUST_CHECK anemo_status an_session_eval(an_session *s, const int32_t *ids, int n, anemo_error *err);
