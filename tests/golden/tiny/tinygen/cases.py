@@ -5,9 +5,9 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
         "beta_fast": 4.0, "beta_slow": 1.0}
 
 ARCH = [
-    Spec("llama-mha-tied", n_embd=64, n_ff=96, n_head=4, n_head_kv=4, head_dim=16, tied=True,
+    Spec("llama-mha-tied", n_embd=64, n_ff=32, n_head=4, n_head_kv=4, head_dim=16, tied=True,
          n_vocab=101, rope_theta=10000.0, note="1 query head per KV head; tied; a vocabulary of odd size"),
-    Spec("mistral-gqa3-window8", "mistral", n_embd=64, n_ff=96, n_head=6, n_head_kv=2, head_dim=16,
+    Spec("mistral-gqa3-window8", "mistral", n_embd=32, n_ff=96, n_head=6, n_head_kv=2, head_dim=16,
          window=8, dtype="f16", rope_theta=10000.0, llama_cpp=False,
          note="3 query heads per KV head; sliding window of 8 with 64 tokens; libllama ignores the window"),
     Spec("mistral-gqa4-headdim", "mistral", n_embd=32, n_head=8, n_head_kv=2, head_dim=24, dtype="bf16",
@@ -24,11 +24,14 @@ ARCH = [
     Spec("rope-dynamic", dtype="f16", rope={"rope_type": "dynamic", "factor": 2.0}, n_ctx=32, gguf_arch="",
          note="prefill of 64 uses the base of length 64 throughout; step by step every position keeps the base"
               " it was written with, so the two differ beyond 32; GGUF has no such key"),
-    Spec("rope-yarn", dtype="f16", rope=YARN, note="A = 1 + 0.1 ln 4"),
+    Spec("rope-yarn", dtype="f16", rope=YARN, llama_cpp=False,
+         note="A = 1 + 0.1 ln 4; libllama reads the beta keys for mistral3 only, for llama it takes 32 and 1"),
     Spec("rope-yarn-defaults", "mistral", dtype="f16", new_config=True, n_ctx=4096,
          rope={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 1024},
          note="beta 32 and 1 by default; the ramp ends past the last pair"),
-    Spec("rope-yarn-attention-factor", "mistral", dtype="f16", rope=YARN | {"attention_factor": 1.5},
+    Spec("rope-yarn-attention-factor", "mistral", dtype="f16", n_ctx=2048,
+         rope={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512,
+               "attention_factor": 1.5},
          note="explicit attention factor"),
     Spec("rope-yarn-no-truncate", dtype="f16", rope=YARN | {"truncate": False}, gguf_arch="",
          note="GGUF has no key for it"),
@@ -71,9 +74,9 @@ GGUF_TYPES = {
 
 def gguf_type_spec(type_name):
     wide = GGUF_TYPES[type_name] == 256
-    return Spec("type-" + type_name.lower(), n_layer=1 if wide else 2, n_embd=256 if wide else 64,
+    return Spec("type-" + type_name.lower(), n_layer=1, n_embd=256 if wide else 64,
                 n_ff=256 if wide else 64, n_head=4 if wide else 2, n_head_kv=1, head_dim=64 if wide else 32,
-                n_vocab=96, tied=wide, rope_theta=10000.0, n_tok=16)
+                n_vocab=48 if wide else 96, tied=wide, rope_theta=10000.0, n_tok=16)
 
 
 # A mix as llama-quantize makes it: tensor suffix -> type, the rest in "base".
@@ -89,6 +92,6 @@ MLX = [(bits, group, ("f16", "bf16", "f32")[(i + j) % 3])
 
 
 def mlx_spec(name, **more):
-    args = dict(n_layer=1, n_embd=128, n_ff=128, n_head=4, n_head_kv=2, head_dim=32, n_vocab=96, tied=True,
+    args = dict(n_layer=1, n_embd=128, n_ff=128, n_head=4, n_head_kv=1, head_dim=32, n_vocab=64, tied=True,
                 rope_theta=10000.0, n_tok=16, gguf_arch="")
     return Spec(name, **(args | more))
