@@ -89,6 +89,16 @@ static test_buf tiny(uint32_t type)
     return file;
 }
 
+/* A safetensors file from a header text and n zero bytes. */
+static test_buf safetensors(const char *header, size_t n)
+{
+    test_buf b = {0};
+    test_buf_u64(&b, strlen(header));
+    test_buf_put(&b, header, strlen(header));
+    test_buf_zero(&b, n);
+    return b;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -106,5 +116,17 @@ int main(int argc, char **argv)
     write_seed(argv[1], "gguf", "split_part", &f);
     f = tiny(3);
     write_seed(argv[1], "gguf", "tiny_q4_1", &f);
+    f = safetensors("{}", 0);
+    write_seed(argv[1], "safetensors", "empty", &f);
+    f = safetensors(
+        "{\"__metadata__\":{\"format\":\"mlx\",\"a\":\"b\"},"
+        "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]},"
+        "\"x.weight\":{\"dtype\":\"U32\",\"shape\":[2,1],\"data_offsets\":[8,16]},"
+        "\"\\u00e9\\ud83d\\ude00\\n\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[16,17]},"
+        "\"s\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[17,25]}}      ",
+        25);
+    write_seed(argv[1], "safetensors", "mixed", &f);
+    f = safetensors("{\"e\":{\"data_offsets\":[0,0],\"dtype\":\"F8_E4M3\",\"shape\":[0,7]}}", 0);
+    write_seed(argv[1], "safetensors", "no_elements", &f);
     return 0;
 }

@@ -180,8 +180,10 @@ anemo_status an_gguf_get_i64(const an_gguf *g, const char *key, bool required, i
     bool fits = load_int(kv->type, kv->value, &v);
     if (!fits || v < min || v > max) {
         char found[24];
-        if (fits) snprintf(found, sizeof found, "%" PRId64, v);
-        else snprintf(found, sizeof found, "%" PRIu64, (uint64_t)v);
+        if (fits)
+            snprintf(found, sizeof found, "%" PRId64, v);
+        else
+            snprintf(found, sizeof found, "%" PRIu64, (uint64_t)v);
         status = an_fail(err, ANEMO_ERR_FORMAT,
                          "%s: at byte %" PRIu64 ": %s is %s, expected %" PRId64 " to %" PRId64,
                          an_gguf_path(g), kv->offset, key, found, min, max);

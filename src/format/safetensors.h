@@ -43,7 +43,7 @@ void an_safetensors_close(an_safetensors *st);
 
 size_t an_safetensors_n_tensor(const an_safetensors *st);
 const an_st_tensor *an_safetensors_tensor_at(const an_safetensors *st, size_t i); /* in name order */
-const an_st_tensor *an_safetensors_find(const an_safetensors *st, const char *name); /* hashed */
+const an_st_tensor *an_safetensors_find(const an_safetensors *st, const char *name);
 size_t an_safetensors_n_file(const an_safetensors *st);
 const char *an_safetensors_file_name(const an_safetensors *st, size_t i);
 uint64_t an_safetensors_file_bytes(const an_safetensors *st); /* all files */
