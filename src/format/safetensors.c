@@ -332,7 +332,7 @@ static anemo_status parse_file(an_safetensors *st, size_t file, anemo_error *err
         if (!an_json_scan_next(&s, '}', &more)) return scan_failed(f, &s, err);
     }
     if (!an_json_scan_end(&s)) return scan_failed(f, &s, err);
-    AN_TRY(check_coverage(f, st->tensors + first, st->n_tensor - first, err));
+    AN_TRY(check_coverage(f, first ? st->tensors + first : st->tensors, st->n_tensor - first, err));
 cleanup:
     return status;
 }

@@ -171,7 +171,7 @@ static void folders(void **state)
         {"{\"weight_map\":{}}", "names no files"},
         {"{\"metadata\":{}}", "weight_map is missing"},
         {"{\"weight_map\":{\"a\":7}}", "expected a string"},
-        {"{\"weight_map\":{\"a\":\"b\"", "at byte"},
+        {"{\"weight_map\":{\"a\":\"b.safetensors\"", "at byte"},
         {"[]", "expected '{'"},
     };
     for (size_t i = 0; i < AN_COUNT_OF(bad); i++) {
