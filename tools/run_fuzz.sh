@@ -2,7 +2,7 @@
 # Build every fuzz target with clang and run each on its corpus: tools/run_fuzz.sh SECONDS [TARGET…]
 # New inputs are kept in build/fuzz/corpus; a crash leaves its input in build/fuzz/crash-TARGET-* and fails.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 seconds=${1:?usage: tools/run_fuzz.sh SECONDS [TARGET...]}
 shift
 log=build/fuzz/run_fuzz.log

@@ -409,7 +409,7 @@ anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_e
         AN_TRY(add_file(st, an_strdup(an_path_base(path)), an_strdup(path), NULL, 0, err));
         AN_TRY(build_index(st, err));
     } else {
-        AN_TRY(st_list_files(path, &names, err));
+        AN_TRY(an_st_list_files(path, &names, err));
         if (names.n > FILES_MAX) {
             status = an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d files of weights", path,
                              FILES_MAX);
@@ -419,11 +419,11 @@ anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_e
             AN_TRY(add_file(st, an_strdup(names.items[i]), an_path_join(path, names.items[i]), NULL,
                             0, err));
         AN_TRY(build_index(st, err));
-        AN_TRY(st_check_index(st, path, &names, err));
+        AN_TRY(an_st_check_index(st, path, &names, err));
     }
     *out = st;
 cleanup:
-    st_name_list_free(&names);
+    an_st_names_free(&names);
     if (status != ANEMO_OK) an_safetensors_close(st);
     return status;
 }

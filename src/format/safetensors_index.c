@@ -14,7 +14,7 @@
 #define INDEX_NAME      "model.safetensors.index.json"
 #define INDEX_BYTES_MAX (UINT64_C(32) << 20)
 
-void st_name_list_free(st_name_list *list)
+void an_st_names_free(st_name_list *list)
 {
     for (size_t i = 0; i < list->n; i++)
         an_free(list->items[i]);
@@ -207,7 +207,7 @@ cleanup:
     return status;
 }
 
-anemo_status st_list_files(const char *dir, st_name_list *list, anemo_error *err)
+anemo_status an_st_list_files(const char *dir, st_name_list *list, anemo_error *err)
 {
     anemo_status status;
     char *path = an_path_join(dir, INDEX_NAME);
@@ -216,7 +216,7 @@ anemo_status st_list_files(const char *dir, st_name_list *list, anemo_error *err
     an_free(path);
     *list = (st_name_list){0};
     status = index ? list_by_index(dir, list, err) : list_by_name(dir, list, err);
-    if (status != ANEMO_OK) st_name_list_free(list);
+    if (status != ANEMO_OK) an_st_names_free(list);
     return status;
 }
 
@@ -235,8 +235,8 @@ static anemo_status check_pair(void *ctx, const char *tensor, const char *file, 
     return ANEMO_OK;
 }
 
-anemo_status st_check_index(const an_safetensors *st, const char *dir, const st_name_list *list,
-                            anemo_error *err)
+anemo_status an_st_check_index(const an_safetensors *st, const char *dir, const st_name_list *list,
+                               anemo_error *err)
 {
     check c = {st, dir};
     if (!list->index_text) return ANEMO_OK;

@@ -12,17 +12,17 @@ typedef struct st_name_list {
     size_t index_bytes;
 } st_name_list;
 
-void st_name_list_free(st_name_list *list);
+void an_st_names_free(st_name_list *list);
 
 /*
  * The weight files of a folder: those that its index names, else model*.safetensors (complete when
  * numbered), else the old weight*.safetensors. ERR_NOTFOUND when there are none. Gives the list:
- * st_name_list_free.
+ * an_st_names_free.
  */
-ANEMO_MUST_CHECK anemo_status st_list_files(const char *dir, st_name_list *list, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_st_list_files(const char *dir, st_name_list *list, anemo_error *err);
 
 /* Each tensor of the index (if there is one) is in the file that the index says. */
-ANEMO_MUST_CHECK anemo_status st_check_index(const an_safetensors *st, const char *dir,
+ANEMO_MUST_CHECK anemo_status an_st_check_index(const an_safetensors *st, const char *dir,
                                              const st_name_list *list, anemo_error *err);
 
 #endif
