@@ -108,7 +108,8 @@ install_packages()
     shift
     [ $# -gt 0 ] || return 0
     apt_ready "$@" || return 1
-    step "$label: $*" "run 'apt-get update && apt-get install $*' as root and look at what it says" \
+    say "  --   to be installed: $*"
+    step "$label" "run 'apt-get update && apt-get install $*' as root and look at what it says" \
         apt_install "$@"
 }
 

@@ -60,7 +60,7 @@ steps_detail()
 # Leaves the path of its log in steps_log.
 step()
 {
-    local title=$1 hint=$2 log begin now next_line status=0 shown=false
+    local title=$1 hint=$2 log begin now line next_line status=0 shown=false
     shift 2
     steps_count=$((steps_count + 1))
     log=$(printf '%s/%02d-%s.log' "$steps_log_dir" "$steps_count" \
@@ -76,8 +76,8 @@ step()
     while kill -0 "$steps_pid" 2>/dev/null; do
         now=$SECONDS
         if $steps_tty && [ $((now - begin)) -ge 1 ]; then
-            printf '\r\033[K  ..   %s  %s %s' "$title" "$(duration $((now - begin)))" \
-                "$(steps_detail "$log")" >&"$steps_fd"
+            line="  ..   $title: $(duration $((now - begin))) $(steps_detail "$log")"
+            printf '\r\033[K%s' "${line:0:$((${COLUMNS:-80} - 1))}" >&"$steps_fd"
         elif ! $steps_tty && [ "$now" -ge "$next_line" ]; then
             if $shown; then
                 say "  ..   $title: $(duration $((now - begin))) $(steps_detail "$log")"
