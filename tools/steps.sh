@@ -15,6 +15,8 @@ steps_init()
     steps_pid=
     steps_tty=false
     if [ -t "$steps_fd" ] && [ "${TERM:-dumb}" != dumb ]; then steps_tty=true; fi
+    steps_columns=$( (stty size </dev/tty) 2>/dev/null | cut -d' ' -f2)
+    case ${steps_columns:-0} in 0) steps_columns=80 ;; esac
     local logs=$ANEMO_CACHE/logs
     mkdir -p "$logs"
     # The logs of the five latest runs stay.
@@ -60,7 +62,7 @@ steps_detail()
 # Leaves the path of its log in steps_log.
 step()
 {
-    local title=$1 hint=$2 log begin now line next_line status=0 shown=false
+    local title=$1 hint=$2 log begin now line next_line next_redraw status=0 shown=false
     shift 2
     steps_count=$((steps_count + 1))
     log=$(printf '%s/%02d-%s.log' "$steps_log_dir" "$steps_count" \
@@ -68,6 +70,7 @@ step()
     steps_log=$log
     begin=$SECONDS
     next_line=$((begin + 2))
+    next_redraw=$((begin + 1))
     # A process group of its own, so that one signal ends the step and all its children.
     set -m
     "$@" >"$log" 2>&1 </dev/null &
@@ -75,9 +78,10 @@ step()
     set +m
     while kill -0 "$steps_pid" 2>/dev/null; do
         now=$SECONDS
-        if $steps_tty && [ $((now - begin)) -ge 1 ]; then
+        if $steps_tty && [ "$now" -ge "$next_redraw" ]; then
             line="  ..   $title: $(duration $((now - begin))) $(steps_detail "$log")"
-            printf '\r\033[K%s' "${line:0:$((${COLUMNS:-80} - 1))}" >&"$steps_fd"
+            printf '\r\033[K%s' "${line:0:$((steps_columns - 1))}" >&"$steps_fd"
+            next_redraw=$((now + 1))
         elif ! $steps_tty && [ "$now" -ge "$next_line" ]; then
             if $shown; then
                 say "  ..   $title: $(duration $((now - begin))) $(steps_detail "$log")"
