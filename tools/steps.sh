@@ -79,7 +79,7 @@ step()
     while kill -0 "$steps_pid" 2>/dev/null; do
         now=$SECONDS
         if $steps_tty && [ "$now" -ge "$next_redraw" ]; then
-            line="  ..   $title: $(duration $((now - begin))) $(steps_detail "$log")"
+            line="  ..   $(duration $((now - begin))) $(steps_detail "$log") $title"
             printf '\r\033[K%s' "${line:0:$((steps_columns - 1))}" >&"$steps_fd"
             next_redraw=$((now + 1))
         elif ! $steps_tty && [ "$now" -ge "$next_line" ]; then
