@@ -15,7 +15,7 @@ steps_init()
     steps_pid=
     steps_tty=false
     if [ -t "$steps_fd" ] && [ "${TERM:-dumb}" != dumb ]; then steps_tty=true; fi
-    steps_columns=$( (stty size </dev/tty) 2>/dev/null | cut -d' ' -f2)
+    steps_columns=$( (stty size </dev/tty) 2>/dev/null | cut -d' ' -f2) || true
     case ${steps_columns:-0} in 0) steps_columns=80 ;; esac
     local logs=$ANEMO_CACHE/logs
     mkdir -p "$logs"
