@@ -5,5 +5,6 @@
 #include "cli/options.h"
 
 extern const an_command an_cmd_compare;
+extern const an_command an_cmd_tokenize;
 
 #endif

@@ -6,6 +6,7 @@
 
 /* In the order that the help prints. */
 static const an_command *const commands[] = {
+    &an_cmd_tokenize,
     NULL,
 };
 

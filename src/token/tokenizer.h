@@ -29,6 +29,8 @@ void an_tokenizer_close(an_tokenizer *t);
 
 an_vocab_kind an_tokenizer_kind(const an_tokenizer *t);
 const char *an_tokenizer_pre(const an_tokenizer *t); /* pre-tokenizer: "smollm", "tekken", …; "" for SPM */
+/* What the user should know about how it was read (unknown pre-tokenizer, replaced regex); "" = nothing. */
+const char *an_tokenizer_note(const an_tokenizer *t);
 int32_t an_tokenizer_n_vocab(const an_tokenizer *t);
 int32_t an_tokenizer_bos(const an_tokenizer *t); /* -1 when it has none */
 int32_t an_tokenizer_eos(const an_tokenizer *t); /* -1 when it has none */
