@@ -432,3 +432,34 @@ cleanup:
     an_free(name);
     return status;
 }
+
+anemo_status an_shm_map(const char *path, uint64_t bytes, void **data, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return an_fail_errno(err, errno, "open", path);
+    if (fstat(fd, &st) != 0) {
+        status = an_fail_errno(err, errno, "examine", path);
+        goto cleanup;
+    }
+    if (bytes == 0 || bytes > SIZE_MAX || st.st_size < 0 || (uint64_t)st.st_size < bytes) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: holds %lld bytes, %llu are needed", path,
+                         (long long)st.st_size, (unsigned long long)bytes);
+        goto cleanup;
+    }
+    void *p = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+        status = an_fail_errno(err, errno, "map", path);
+        goto cleanup;
+    }
+    *data = p;
+cleanup:
+    close(fd);
+    return status;
+}
+
+void an_shm_unmap(void *data, uint64_t bytes)
+{
+    if (data) munmap(data, (size_t)bytes);
+}

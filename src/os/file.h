@@ -94,6 +94,10 @@ char *an_dir_config(void); /* $XDG_CONFIG_HOME/anemo */
 /* A shared-memory file of `bytes` for bulk data between processes. Gives *path (an_free; remove it yourself). */
 ANEMO_MUST_CHECK anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err);
 
+/* Map the first `bytes` (> 0) of such a file for reading and writing, shared. ERR_INVAL when it is shorter. */
+ANEMO_MUST_CHECK anemo_status an_shm_map(const char *path, uint64_t bytes, void **data, anemo_error *err);
+void an_shm_unmap(void *data, uint64_t bytes);
+
 /* Environment variable, NULL when unset or empty. */
 const char *an_env(const char *name);
 

@@ -106,6 +106,7 @@ anemo_status an_process_start(an_process *p, const char *const *argv, const char
     p->fd_out = out[0];
     p->fd_err = er[0];
     in[1] = out[0] = er[0] = -1;
+    fcntl(p->fd_in, F_SETFL, fcntl(p->fd_in, F_GETFL) | O_NONBLOCK);
     fcntl(p->fd_out, F_SETFL, fcntl(p->fd_out, F_GETFL) | O_NONBLOCK);
     fcntl(p->fd_err, F_SETFL, fcntl(p->fd_err, F_GETFL) | O_NONBLOCK);
 cleanup:
@@ -202,45 +203,114 @@ void an_signal_name(int sig, char *out, size_t cap)
     snprintf(out, cap, "signal %d", sig);
 }
 
-anemo_status an_process_write(an_process *p, const void *data, size_t n, anemo_error *err)
+long an_process_write_some(an_process *p, const void *data, size_t n)
 {
-    const char *at = data;
-    if (p->fd_in < 0) return an_fail(err, ANEMO_ERR_ENGINE, "the worker's input is closed");
+    if (p->fd_in < 0) return -1;
     /* SIGPIPE is blocked around the write instead of ignored for the process: a library must not change that. */
     sigset_t pipe_set, old;
     sigemptyset(&pipe_set);
     sigaddset(&pipe_set, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
-    anemo_status status = ANEMO_OK;
+    ssize_t put;
+    do put = write(p->fd_in, data, n);
+    while (put < 0 && errno == EINTR);
+    int e = errno;
+    if (put < 0 && e == EPIPE) {
+        struct timespec zero = {0};
+        sigtimedwait(&pipe_set, NULL, &zero);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (put < 0) return e == EAGAIN || e == EWOULDBLOCK ? 0 : -1;
+    return (long)put;
+}
+
+anemo_status an_process_write(an_process *p, const void *data, size_t n, anemo_error *err)
+{
+    const char *at = data;
     while (n > 0) {
-        ssize_t put = write(p->fd_in, at, n);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) {
-            if (errno == EPIPE) {
-                struct timespec zero = {0};
-                sigtimedwait(&pipe_set, NULL, &zero);
-            }
-            status = an_fail(err, ANEMO_ERR_ENGINE, "the worker no longer reads: %s", strerror(errno));
-            break;
+        long put = an_process_write_some(p, at, n);
+        if (put < 0) return an_fail(err, ANEMO_ERR_ENGINE, "the worker no longer reads its input");
+        if (put == 0) {
+            struct pollfd fd = {.fd = p->fd_in, .events = POLLOUT};
+            (void)poll(&fd, 1, 1000);
         }
         at += put;
         n -= (size_t)put;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return status;
+    return ANEMO_OK;
+}
+
+an_process_ready an_process_poll_io(an_process *p, bool want_in, uint64_t timeout_ns)
+{
+    struct pollfd fds[3] = {{.fd = p->fd_out, .events = POLLIN},
+                            {.fd = p->fd_err, .events = POLLIN},
+                            {.fd = want_in ? p->fd_in : -1, .events = POLLOUT}};
+    an_process_ready ready = {false, false, false};
+    struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                          .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    if (ppoll(fds, 3, &ts, NULL) > 0) {
+        ready.out = fds[0].revents != 0;
+        ready.err = fds[1].revents != 0;
+        ready.in = fds[2].revents != 0;
+    }
+    return ready;
 }
 
 an_process_ready an_process_poll(an_process *p, uint64_t timeout_ns)
 {
-    struct pollfd fds[2] = {{.fd = p->fd_out, .events = POLLIN}, {.fd = p->fd_err, .events = POLLIN}};
-    an_process_ready ready = {false, false};
+    return an_process_poll_io(p, false, timeout_ns);
+}
+
+int an_stdout_claim(void)
+{
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) return -1;
+    if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+anemo_status an_fd_write(int fd, const void *data, size_t n, anemo_error *err)
+{
+    const char *at = data;
+    while (n > 0) {
+        ssize_t put = write(fd, at, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return an_fail(err, ANEMO_ERR_IO, "write: %s", strerror(errno));
+        at += put;
+        n -= (size_t)put;
+    }
+    return ANEMO_OK;
+}
+
+bool an_fd_readable(int fd, uint64_t timeout_ns)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                           .tv_nsec = (long)(timeout_ns % 1000000000u)};
-    if (ppoll(fds, 2, &ts, NULL) > 0) {
-        ready.out = fds[0].revents != 0;
-        ready.err = fds[1].revents != 0;
-    }
-    return ready;
+    return ppoll(&p, 1, &ts, NULL) > 0;
+}
+
+/* A signal handler can reach nothing but static memory; this is the one such place. */
+static volatile int interrupt_signal;
+static volatile sig_atomic_t interrupt_count;
+
+static void on_interrupt(int sig)
+{
+    interrupt_signal = sig;
+    interrupt_count = interrupt_count + 1;
+    if (interrupt_count >= 3) _exit(128 + sig);
+}
+
+const volatile int *an_interrupts_watch(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return &interrupt_signal;
 }
 
 long an_fd_read(int fd, void *buf, size_t cap)

@@ -48,11 +48,36 @@ void an_signal_name(int signal, char *out, size_t cap);
 ANEMO_MUST_CHECK anemo_status an_process_write(an_process *p, const void *data, size_t n,
                                                anemo_error *err);
 
-/* Wait until one of fd_out, fd_err is readable or closed, or until timeout_ns passed. */
+/* Write what the pipe takes now: bytes written, 0 when it is full, -1 when the process no longer reads. */
+long an_process_write_some(an_process *p, const void *data, size_t n);
+
+/*
+ * Wait until one of fd_out, fd_err is readable or closed (with want_in: or fd_in takes bytes), a signal came, or
+ * timeout_ns passed.
+ */
 typedef struct an_process_ready {
-    bool out, err;
+    bool out, err, in;
 } an_process_ready;
+an_process_ready an_process_poll_io(an_process *p, bool want_in, uint64_t timeout_ns);
 an_process_ready an_process_poll(an_process *p, uint64_t timeout_ns);
+
+/*
+ * Keep stdout for messages alone: gives a private descriptor of it and points descriptor 1 at stderr, so that
+ * a library that prints cannot break a protocol. -1 on failure.
+ */
+int an_stdout_claim(void);
+
+/* Write all n bytes. ERR_IO. */
+ANEMO_MUST_CHECK anemo_status an_fd_write(int fd, const void *data, size_t n, anemo_error *err);
+
+/* Can fd be read without waiting, or is it closed? Waits at most timeout_ns. */
+bool an_fd_readable(int fd, uint64_t timeout_ns);
+
+/*
+ * Count SIGINT and SIGTERM from now on instead of dying of them; a third one kills. The counter can be polled and
+ * holds the signal's number (0 = none yet).
+ */
+const volatile int *an_interrupts_watch(void);
 
 /* Read what is there: n > 0 bytes, 0 when nothing now, -1 at the end of the stream. */
 long an_fd_read(int fd, void *buf, size_t cap);
