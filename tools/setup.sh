@@ -295,10 +295,19 @@ engines_build()
         step "engines: keep as $engines_key" "$again" engines_publish "$partial" "$engines_dir"
 }
 
-# Makes the virtual environment of the engines unless it is there; exports ANEMO_ENGINES.
+# Makes the virtual environment of the engines unless it is there or ANEMO_ENGINES names one; exports ANEMO_ENGINES.
 engines_prepare()
 {
     local status=0
+    if [ -n "${ANEMO_ENGINES:-}" ]; then
+        if [ -x "$ANEMO_ENGINES/bin/python" ]; then
+            say "  ok   engines: ANEMO_ENGINES=$ANEMO_ENGINES"
+            return 0
+        fi
+        fail "ANEMO_ENGINES=$ANEMO_ENGINES is no virtual environment: it has no bin/python" \
+            "unset ANEMO_ENGINES, so that the engines are built in $engines_home"
+        return 1
+    fi
     install_needs "packages for the engines" "$python_needs
 $cxx_needs" || return 1
     mkdir -p "$engines_home"
