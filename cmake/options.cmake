@@ -6,7 +6,7 @@ target_compile_options(an_options INTERFACE
   -Wall -Wextra -Wshadow -Wvla -Wundef $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
   -fno-math-errno
   # Cutting a label is often the intent; gcc cannot know.
-  -Wno-format-truncation
+  $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
   # __FILE__ says src/…, not where this machine keeps the tree.
   -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=
   # The same source must give the same result with every compiler: nothing is fused unless written so.
