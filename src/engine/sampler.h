@@ -1,4 +1,4 @@
-/* Drawing the next id from logits; private to engine. Deterministic for a seed, allocates only when opened. */
+/* Drawing the next id from logits; used by engine and the mlx driver. Deterministic for a seed, allocates only when opened. */
 #ifndef AN_ENGINE_SAMPLER_H
 #define AN_ENGINE_SAMPLER_H
 

@@ -1,4 +1,4 @@
-/* Rotation frequencies and angles of every scaling that we run; private to model. */
+/* Rotation frequencies and angles of every scaling that we run; used by model and by the mlx driver. */
 #ifndef AN_MODEL_ROPE_H
 #define AN_MODEL_ROPE_H
 
