@@ -1,6 +1,6 @@
 /*
- * anemo-driver-mlx: the worker that runs our Mistral model on MLX. Protocol and process are src/drivers/worker.h; this
- * file translates between its settings and the model's.
+ * anemo-driver-mlx: the worker that runs our Mistral model on MLX. Protocol and process are
+ * src/drivers/worker.h; this file translates between its settings and the model's.
  */
 #include "base/alloc.h"
 #include "drivers/mlx/mlx_model.h"
@@ -30,14 +30,16 @@ static anemo_status choose_gpu(const an_worker_settings *s, bool *gpu, anemo_err
                        gpu_name ? " and " : "", gpu_name ? gpu_name : "");
     } else if (!gpu_name) {
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "mlx: this build of MLX has no GPU; run with --device cpu, or install MLX for Metal or CUDA");
+                       "mlx: this build of MLX has no GPU; run with --device cpu, or install MLX "
+                       "for Metal or CUDA");
     } else {
         *gpu = true;
     }
     return ANEMO_OK;
 }
 
-static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu, an_worker_loaded *out)
+static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu,
+                        an_worker_loaded *out)
 {
     const an_mlx_info *info = an_mlx_model_info(d->model);
     const char *compute = an_mlx_dtype_name(info->compute);
@@ -49,32 +51,38 @@ static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu, 
     out->effective = *s;
     out->effective.n_ubatch = s->n_batch; /* a pass is not cut further */
     out->effective.n_gpu_layers = gpu ? info->n_layer : 0;
-    snprintf(out->effective.device, sizeof out->effective.device, "%s", gpu ? an_mlx_gpu_name() : "cpu");
+    snprintf(out->effective.device, sizeof out->effective.device, "%s",
+             gpu ? an_mlx_gpu_name() : "cpu");
     snprintf(out->effective.compute_dtype, sizeof out->effective.compute_dtype, "%s", compute);
-    /* The cache holds what attention computes with; MLX picks a fused kernel by itself, and has one on GPUs only. */
+    /* The cache holds what attention computes with; MLX picks a fused kernel by itself, and has one
+     * on GPUs only. */
     snprintf(out->effective.kv_type, sizeof out->effective.kv_type, "%s", compute);
-    snprintf(out->effective.flash_attn, sizeof out->effective.flash_attn, "%s", gpu ? "auto" : "off");
+    snprintf(out->effective.flash_attn, sizeof out->effective.flash_attn, "%s",
+             gpu ? "auto" : "off");
     out->kv_type_known = true;
     out->threads_known = false; /* MLX sizes its own pools and has no call that tells */
 }
 
-static anemo_status driver_load(void *ctx, const char *model, const an_worker_settings *s, an_worker_loaded *out,
-                                anemo_error *err)
+static anemo_status driver_load(void *ctx, const char *model, const an_worker_settings *s,
+                                an_worker_loaded *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     driver *d = ctx;
     an_worker_settings taken = *s;
     bool gpu = false;
     if (s->stock) {
-        /* Our own defaults: the largest batch of mlx-lm, the device and type that MLX is best at. */
+        /* Our own defaults: the largest batch of mlx-lm, the device and type that MLX is best at.
+         */
         taken.n_batch = 2048;
         snprintf(taken.device, sizeof taken.device, "auto");
         snprintf(taken.compute_dtype, sizeof taken.compute_dtype, "auto");
         taken.n_gpu_layers = -1;
     }
     AN_TRY(choose_gpu(&taken, &gpu, err));
-    an_mlx_options o = {
-        .n_ctx = taken.n_ctx, .n_batch = taken.n_batch, .gpu = gpu, .compute_dtype = taken.compute_dtype};
+    an_mlx_options o = {.n_ctx = taken.n_ctx,
+                        .n_batch = taken.n_batch,
+                        .gpu = gpu,
+                        .compute_dtype = taken.compute_dtype};
     AN_TRY(an_mlx_model_open(&d->model, model, &o, err));
     int n_vocab = an_mlx_model_info(d->model)->n_vocab;
     AN_TRY(an_sampler_open(&d->sampler, n_vocab, err));
@@ -88,7 +96,8 @@ cleanup:
     return status; /* driver_close frees what a failed load leaves */
 }
 
-static anemo_status next_id(driver *d, const int32_t *ids, size_t n, int32_t *next, anemo_error *err)
+static anemo_status next_id(driver *d, const int32_t *ids, size_t n, int32_t *next,
+                            anemo_error *err)
 {
     if (d->greedy) return an_mlx_model_next(d->model, ids, n, next, err);
     anemo_status status = an_mlx_model_logits(d->model, ids, n, false, d->logits, err);
@@ -96,8 +105,8 @@ static anemo_status next_id(driver *d, const int32_t *ids, size_t n, int32_t *ne
     return status;
 }
 
-static anemo_status driver_prefill(void *ctx, const int32_t *ids, size_t n, const an_worker_sampling *s,
-                                   int32_t *next, anemo_error *err)
+static anemo_status driver_prefill(void *ctx, const int32_t *ids, size_t n,
+                                   const an_worker_sampling *s, int32_t *next, anemo_error *err)
 {
     driver *d = ctx;
     an_sampling sampling = an_sampling_greedy();
@@ -142,7 +151,8 @@ static json_t *devices(void)
 {
     const char *gpu = an_mlx_gpu_name();
     json_t *list = json_pack("[{s:s, s:s}]", "name", "cpu", "kind", "cpu");
-    if (list && gpu) json_array_append_new(list, json_pack("{s:s, s:s}", "name", gpu, "kind", "gpu"));
+    if (list && gpu)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "name", gpu, "kind", "gpu"));
     return list;
 }
 
@@ -177,7 +187,8 @@ int main(void)
     driver_close(&d);
     json_decref(engine.devices);
     if (an_mlx_live_handles() != 0) {
-        fprintf(stderr, "anemo-driver-mlx: %lld MLX handles were not freed\n", (long long)an_mlx_live_handles());
+        fprintf(stderr, "anemo-driver-mlx: %lld MLX handles were not freed\n",
+                (long long)an_mlx_live_handles());
         return 1;
     }
     return exit_status;

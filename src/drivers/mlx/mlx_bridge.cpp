@@ -1,5 +1,6 @@
-// The C interface of mlx_bridge.h over libmlx's C++ one. Every entry point runs its body inside guarded(), which
-// turns exceptions into a status and a message; nothing else of C++ is visible outside.
+// The C interface of mlx_bridge.h over libmlx's C++ one. Every entry point runs its body inside
+// guarded(), which turns exceptions into a status and a message; nothing else of C++ is visible
+// outside.
 #include "drivers/mlx/mlx_bridge.h"
 
 #include <mlx/backend/metal/metal.h>
@@ -21,11 +22,13 @@
 
 namespace mx = mlx::core;
 
-namespace {
+namespace
+{
 
 using weight_map = std::unordered_map<std::string, mx::array>;
 
-// The only variable of the program that outlives a call: a handle that is never freed can be seen no other way.
+// The only variable of the program that outlives a call: a handle that is never freed can be seen
+// no other way.
 std::atomic<std::int64_t> live_handles{0};
 
 anemo_status fail(anemo_error *err, anemo_status status, const char *what, const char *message)
@@ -72,13 +75,20 @@ mx::Shape shape_of(const int *dims, std::size_t n)
 mx::Dtype dtype_to_mlx(an_mlx_dtype dtype)
 {
     switch (dtype) {
-    case AN_MLX_BOOL: return mx::bool_;
-    case AN_MLX_I32: return mx::int32;
-    case AN_MLX_U32: return mx::uint32;
-    case AN_MLX_F32: return mx::float32;
-    case AN_MLX_F16: return mx::float16;
-    case AN_MLX_BF16: return mx::bfloat16;
-    case AN_MLX_OTHER: break;
+    case AN_MLX_BOOL:
+        return mx::bool_;
+    case AN_MLX_I32:
+        return mx::int32;
+    case AN_MLX_U32:
+        return mx::uint32;
+    case AN_MLX_F32:
+        return mx::float32;
+    case AN_MLX_F16:
+        return mx::float16;
+    case AN_MLX_BF16:
+        return mx::bfloat16;
+    case AN_MLX_OTHER:
+        break;
     }
     throw std::invalid_argument("no such element type");
 }
@@ -86,13 +96,20 @@ mx::Dtype dtype_to_mlx(an_mlx_dtype dtype)
 an_mlx_dtype dtype_from_mlx(mx::Dtype dtype)
 {
     switch (dtype.val()) {
-    case mx::Dtype::Val::bool_: return AN_MLX_BOOL;
-    case mx::Dtype::Val::int32: return AN_MLX_I32;
-    case mx::Dtype::Val::uint32: return AN_MLX_U32;
-    case mx::Dtype::Val::float32: return AN_MLX_F32;
-    case mx::Dtype::Val::float16: return AN_MLX_F16;
-    case mx::Dtype::Val::bfloat16: return AN_MLX_BF16;
-    default: return AN_MLX_OTHER;
+    case mx::Dtype::Val::bool_:
+        return AN_MLX_BOOL;
+    case mx::Dtype::Val::int32:
+        return AN_MLX_I32;
+    case mx::Dtype::Val::uint32:
+        return AN_MLX_U32;
+    case mx::Dtype::Val::float32:
+        return AN_MLX_F32;
+    case mx::Dtype::Val::float16:
+        return AN_MLX_F16;
+    case mx::Dtype::Val::bfloat16:
+        return AN_MLX_BF16;
+    default:
+        return AN_MLX_OTHER;
     }
 }
 
@@ -100,7 +117,8 @@ std::vector<mx::array> list_of(const an_mlx_array *a, std::size_t n)
 {
     std::vector<mx::array> list;
     list.reserve(n);
-    for (std::size_t i = 0; i < n; i++) list.push_back(ref(a[i]));
+    for (std::size_t i = 0; i < n; i++)
+        list.push_back(ref(a[i]));
     return list;
 }
 
@@ -108,7 +126,8 @@ std::vector<mx::array> list_of(const an_mlx_array *a, std::size_t n)
 
 extern "C" {
 
-// ------------------------------------------------------------------------------------------------ the library
+// ------------------------------------------------------------------------------------------------
+// the library
 
 const char *an_mlx_version(void)
 {
@@ -116,11 +135,12 @@ const char *an_mlx_version(void)
 }
 
 #define AN_MLX_TEXT_OF(x) #x
-#define AN_MLX_TEXT(x) AN_MLX_TEXT_OF(x)
+#define AN_MLX_TEXT(x)    AN_MLX_TEXT_OF(x)
 
 const char *an_mlx_version_built(void)
 {
-    return AN_MLX_TEXT(MLX_VERSION_MAJOR) "." AN_MLX_TEXT(MLX_VERSION_MINOR) "." AN_MLX_TEXT(MLX_VERSION_PATCH);
+    return AN_MLX_TEXT(MLX_VERSION_MAJOR) "." AN_MLX_TEXT(MLX_VERSION_MINOR) "." AN_MLX_TEXT(
+        MLX_VERSION_PATCH);
 }
 
 std::int64_t an_mlx_live_handles(void)
@@ -132,15 +152,17 @@ const char *an_mlx_gpu_name(void)
 {
     const char *name = nullptr;
     anemo_status status = guarded("gpu", nullptr, [&] {
-        if (mx::is_available(mx::Device(mx::Device::gpu))) name = mx::metal::is_available() ? "metal" : "cuda";
+        if (mx::is_available(mx::Device(mx::Device::gpu)))
+            name = mx::metal::is_available() ? "metal" : "cuda";
     });
     return status == ANEMO_OK ? name : nullptr;
 }
 
 anemo_status an_mlx_use_gpu(bool gpu, anemo_error *err)
 {
-    return guarded("choice of device", err,
-                   [&] { mx::set_default_device(mx::Device(gpu ? mx::Device::gpu : mx::Device::cpu)); });
+    return guarded("choice of device", err, [&] {
+        mx::set_default_device(mx::Device(gpu ? mx::Device::gpu : mx::Device::cpu));
+    });
 }
 
 anemo_status an_mlx_memory_get(an_mlx_memory *out, anemo_error *err)
@@ -155,7 +177,8 @@ anemo_status an_mlx_clear_cache(anemo_error *err)
     return guarded("clear_cache", err, [&] { mx::clear_cache(); });
 }
 
-// ------------------------------------------------------------------------------------------------ weights
+// ------------------------------------------------------------------------------------------------
+// weights
 
 anemo_status an_mlx_weights_load(an_mlx_weights *w, const char *file, anemo_error *err)
 {
@@ -166,12 +189,14 @@ anemo_status an_mlx_weights_load(an_mlx_weights *w, const char *file, anemo_erro
             live_handles++;
         } else {
             auto *map = static_cast<weight_map *>(w->ctx);
-            for (auto &entry : loaded) map->insert_or_assign(entry.first, std::move(entry.second));
+            for (auto &entry : loaded)
+                map->insert_or_assign(entry.first, std::move(entry.second));
         }
     });
 }
 
-anemo_status an_mlx_weights_get(an_mlx_array *out, an_mlx_weights w, const char *name, anemo_error *err)
+anemo_status an_mlx_weights_get(an_mlx_array *out, an_mlx_weights w, const char *name,
+                                anemo_error *err)
 {
     bool found = false;
     anemo_status status = guarded("weights", err, [&] {
@@ -194,32 +219,38 @@ void an_mlx_weights_free(an_mlx_weights *w)
     live_handles--;
 }
 
-// ------------------------------------------------------------------------------------------------ arrays
+// ------------------------------------------------------------------------------------------------
+// arrays
 
-anemo_status an_mlx_array_new(an_mlx_array *out, const void *data, const int *shape, std::size_t n_dim,
-                              an_mlx_dtype dtype, anemo_error *err)
+anemo_status an_mlx_array_new(an_mlx_array *out, const void *data, const int *shape,
+                              std::size_t n_dim, an_mlx_dtype dtype, anemo_error *err)
 {
     return guarded("array", err, [&] {
         mx::Shape dims = shape_of(shape, n_dim);
         switch (dtype) {
-        case AN_MLX_BOOL: give(out, mx::array(static_cast<const bool *>(data), dims)); break;
-        case AN_MLX_I32: give(out, mx::array(static_cast<const std::int32_t *>(data), dims)); break;
-        case AN_MLX_U32: give(out, mx::array(static_cast<const std::uint32_t *>(data), dims)); break;
-        case AN_MLX_F32: give(out, mx::array(static_cast<const float *>(data), dims)); break;
-        default: throw std::invalid_argument("element type cannot be made from data");
+        case AN_MLX_BOOL:
+            give(out, mx::array(static_cast<const bool *>(data), dims));
+            break;
+        case AN_MLX_I32:
+            give(out, mx::array(static_cast<const std::int32_t *>(data), dims));
+            break;
+        case AN_MLX_U32:
+            give(out, mx::array(static_cast<const std::uint32_t *>(data), dims));
+            break;
+        case AN_MLX_F32:
+            give(out, mx::array(static_cast<const float *>(data), dims));
+            break;
+        default:
+            throw std::invalid_argument("element type cannot be made from data");
         }
     });
 }
 
-anemo_status an_mlx_zeros(an_mlx_array *out, const int *shape, std::size_t n_dim, an_mlx_dtype dtype,
-                          anemo_error *err)
+anemo_status an_mlx_zeros(an_mlx_array *out, const int *shape, std::size_t n_dim,
+                          an_mlx_dtype dtype, anemo_error *err)
 {
-    return guarded("zeros", err, [&] { give(out, mx::zeros(shape_of(shape, n_dim), dtype_to_mlx(dtype))); });
-}
-
-anemo_status an_mlx_retain(an_mlx_array *out, an_mlx_array a, anemo_error *err)
-{
-    return guarded("retain", err, [&] { give(out, mx::array(ref(a))); });
+    return guarded("zeros", err,
+                   [&] { give(out, mx::zeros(shape_of(shape, n_dim), dtype_to_mlx(dtype))); });
 }
 
 void an_mlx_array_free(an_mlx_array *a)
@@ -242,7 +273,8 @@ int an_mlx_dim(an_mlx_array a, std::size_t i)
 
 an_mlx_dtype an_mlx_dtype_of(an_mlx_array a)
 {
-    return a.ctx == nullptr ? AN_MLX_OTHER : dtype_from_mlx(static_cast<const mx::array *>(a.ctx)->dtype());
+    return a.ctx == nullptr ? AN_MLX_OTHER
+                            : dtype_from_mlx(static_cast<const mx::array *>(a.ctx)->dtype());
 }
 
 anemo_status an_mlx_async_eval(const an_mlx_array *a, std::size_t n, anemo_error *err)
@@ -278,7 +310,8 @@ anemo_status an_mlx_item_i32(std::int32_t *out, an_mlx_array a, anemo_error *err
     });
 }
 
-// ------------------------------------------------------------------------------------------------ operations
+// ------------------------------------------------------------------------------------------------
+// operations
 
 anemo_status an_mlx_astype(an_mlx_array *out, an_mlx_array a, an_mlx_dtype dtype, anemo_error *err)
 {
@@ -298,23 +331,27 @@ anemo_status an_mlx_transpose(an_mlx_array *out, an_mlx_array a, const int *axes
                    [&] { give(out, mx::transpose(ref(a), std::vector<int>(axes, axes + n_dim))); });
 }
 
-anemo_status an_mlx_concatenate(an_mlx_array *out, an_mlx_array a, an_mlx_array b, int axis, anemo_error *err)
+anemo_status an_mlx_concatenate(an_mlx_array *out, an_mlx_array a, an_mlx_array b, int axis,
+                                anemo_error *err)
 {
     return guarded("concatenate", err, [&] { give(out, mx::concatenate({ref(a), ref(b)}, axis)); });
 }
 
-anemo_status an_mlx_slice(an_mlx_array *out, an_mlx_array a, const int *start, const int *stop, std::size_t n_dim,
-                          anemo_error *err)
+anemo_status an_mlx_slice(an_mlx_array *out, an_mlx_array a, const int *start, const int *stop,
+                          std::size_t n_dim, anemo_error *err)
 {
-    return guarded("slice", err,
-                   [&] { give(out, mx::slice(ref(a), shape_of(start, n_dim), shape_of(stop, n_dim))); });
+    return guarded("slice", err, [&] {
+        give(out, mx::slice(ref(a), shape_of(start, n_dim), shape_of(stop, n_dim)));
+    });
 }
 
-anemo_status an_mlx_slice_update(an_mlx_array *out, an_mlx_array a, an_mlx_array update, const int *start,
-                                 const int *stop, std::size_t n_dim, anemo_error *err)
+anemo_status an_mlx_slice_update(an_mlx_array *out, an_mlx_array a, an_mlx_array update,
+                                 const int *start, const int *stop, std::size_t n_dim,
+                                 anemo_error *err)
 {
     return guarded("slice_update", err, [&] {
-        give(out, mx::slice_update(ref(a), ref(update), shape_of(start, n_dim), shape_of(stop, n_dim)));
+        give(out,
+             mx::slice_update(ref(a), ref(update), shape_of(start, n_dim), shape_of(stop, n_dim)));
     });
 }
 
@@ -348,43 +385,50 @@ anemo_status an_mlx_matmul(an_mlx_array *out, an_mlx_array a, an_mlx_array b, an
     return guarded("matmul", err, [&] { give(out, mx::matmul(ref(a), ref(b))); });
 }
 
-anemo_status an_mlx_quantized_matmul(an_mlx_array *out, an_mlx_array x, an_mlx_array w, an_mlx_array scales,
-                                     an_mlx_array biases, int group, int bits, anemo_error *err)
+anemo_status an_mlx_quantized_matmul(an_mlx_array *out, an_mlx_array x, an_mlx_array w,
+                                     an_mlx_array scales, an_mlx_array biases, int group, int bits,
+                                     anemo_error *err)
 {
     return guarded("quantized_matmul", err, [&] {
-        give(out, mx::quantized_matmul(ref(x), ref(w), ref(scales), ref(biases), true, group, bits, "affine"));
+        give(out, mx::quantized_matmul(ref(x), ref(w), ref(scales), ref(biases), true, group, bits,
+                                       "affine"));
     });
 }
 
-anemo_status an_mlx_dequantize(an_mlx_array *out, an_mlx_array w, an_mlx_array scales, an_mlx_array biases,
-                               int group, int bits, anemo_error *err)
+anemo_status an_mlx_dequantize(an_mlx_array *out, an_mlx_array w, an_mlx_array scales,
+                               an_mlx_array biases, int group, int bits, anemo_error *err)
 {
     return guarded("dequantize", err, [&] {
         give(out, mx::dequantize(ref(w), ref(scales), ref(biases), group, bits, "affine"));
     });
 }
 
-anemo_status an_mlx_rms_norm(an_mlx_array *out, an_mlx_array x, an_mlx_array weight, float eps, anemo_error *err)
+anemo_status an_mlx_rms_norm(an_mlx_array *out, an_mlx_array x, an_mlx_array weight, float eps,
+                             anemo_error *err)
 {
-    return guarded("rms_norm", err, [&] { give(out, mx::fast::rms_norm(ref(x), ref(weight), eps)); });
+    return guarded("rms_norm", err,
+                   [&] { give(out, mx::fast::rms_norm(ref(x), ref(weight), eps)); });
 }
 
-anemo_status an_mlx_rope(an_mlx_array *out, an_mlx_array x, int n_dims, int offset, an_mlx_array periods,
-                         anemo_error *err)
+anemo_status an_mlx_rope(an_mlx_array *out, an_mlx_array x, int n_dims, int offset,
+                         an_mlx_array periods, anemo_error *err)
 {
     return guarded("rope", err, [&] {
         give(out, mx::fast::rope(ref(x), n_dims, false, std::nullopt, 1.0f, offset, ref(periods)));
     });
 }
 
-anemo_status an_mlx_attention(an_mlx_array *out, an_mlx_array q, an_mlx_array k, an_mlx_array v, float scale,
-                              an_mlx_mask kind, an_mlx_array mask, anemo_error *err)
+anemo_status an_mlx_attention(an_mlx_array *out, an_mlx_array q, an_mlx_array k, an_mlx_array v,
+                              float scale, an_mlx_mask kind, an_mlx_array mask, anemo_error *err)
 {
     return guarded("attention", err, [&] {
-        const char *mode = kind == AN_MLX_MASK_CAUSAL ? "causal" : kind == AN_MLX_MASK_ARRAY ? "array" : "";
+        const char *mode = kind == AN_MLX_MASK_CAUSAL  ? "causal"
+                           : kind == AN_MLX_MASK_ARRAY ? "array"
+                                                       : "";
         std::optional<mx::array> given;
         if (kind == AN_MLX_MASK_ARRAY) given = ref(mask);
-        give(out, mx::fast::scaled_dot_product_attention(ref(q), ref(k), ref(v), scale, mode, given));
+        give(out,
+             mx::fast::scaled_dot_product_attention(ref(q), ref(k), ref(v), scale, mode, given));
     });
 }
 

@@ -1,6 +1,6 @@
 /*
- * The sticky-error layer over the bridge: each function here runs one operation unless an earlier one failed, and
- * puts its handle on the graph's list.
+ * The sticky-error layer over the bridge: each function here runs one operation unless an earlier
+ * one failed, and puts its handle on the graph's list.
  */
 #include "drivers/mlx/mlx_graph.h"
 
@@ -16,7 +16,8 @@ void an_mlxg_init(an_mlx_graph *g, anemo_error *err)
 
 void an_mlxg_clear(an_mlx_graph *g)
 {
-    for (size_t i = 0; i < g->n; i++) an_mlx_array_free(&g->temp[i]);
+    for (size_t i = 0; i < g->n; i++)
+        an_mlx_array_free(&g->temp[i]);
     g->n = 0;
 }
 
@@ -49,10 +50,11 @@ static an_mlx_array collect(an_mlx_graph *g, an_mlx_array a)
 }
 
 an_mlx_array an_mlxg_data(an_mlx_graph *g, const void *data, const int *shape, size_t n_dim,
-                           an_mlx_dtype dtype)
+                          an_mlx_dtype dtype)
 {
     an_mlx_array out = EMPTY;
-    if (g->status == ANEMO_OK) g->status = an_mlx_array_new(&out, data, shape, n_dim, dtype, g->err);
+    if (g->status == ANEMO_OK)
+        g->status = an_mlx_array_new(&out, data, shape, n_dim, dtype, g->err);
     return collect(g, out);
 }
 
@@ -80,14 +82,16 @@ an_mlx_array an_mlxg_reshape3(an_mlx_graph *g, an_mlx_array a, int d0, int d1, i
 an_mlx_array an_mlxg_reshape4(an_mlx_graph *g, an_mlx_array a, int d0, int d1, int d2, int d3)
 {
     an_mlx_array out = EMPTY;
-    if (g->status == ANEMO_OK) g->status = an_mlx_reshape(&out, a, (int[]){d0, d1, d2, d3}, 4, g->err);
+    if (g->status == ANEMO_OK)
+        g->status = an_mlx_reshape(&out, a, (int[]){d0, d1, d2, d3}, 4, g->err);
     return collect(g, out);
 }
 
 an_mlx_array an_mlxg_swap_middle(an_mlx_graph *g, an_mlx_array a)
 {
     an_mlx_array out = EMPTY;
-    if (g->status == ANEMO_OK) g->status = an_mlx_transpose(&out, a, (int[]){0, 2, 1, 3}, 4, g->err);
+    if (g->status == ANEMO_OK)
+        g->status = an_mlx_transpose(&out, a, (int[]){0, 2, 1, 3}, 4, g->err);
     return collect(g, out);
 }
 
@@ -173,8 +177,8 @@ an_mlx_array an_mlxg_matmul(an_mlx_graph *g, an_mlx_array a, an_mlx_array b)
     return collect(g, out);
 }
 
-an_mlx_array an_mlxg_quantized_matmul(an_mlx_graph *g, an_mlx_array x, an_mlx_array w, an_mlx_array
-                                      scales, an_mlx_array biases, int group, int bits)
+an_mlx_array an_mlxg_quantized_matmul(an_mlx_graph *g, an_mlx_array x, an_mlx_array w,
+                                      an_mlx_array scales, an_mlx_array biases, int group, int bits)
 {
     an_mlx_array out = EMPTY;
     if (g->status == ANEMO_OK) {
@@ -183,8 +187,8 @@ an_mlx_array an_mlxg_quantized_matmul(an_mlx_graph *g, an_mlx_array x, an_mlx_ar
     return collect(g, out);
 }
 
-an_mlx_array an_mlxg_dequantize(an_mlx_graph *g, an_mlx_array w, an_mlx_array scales, an_mlx_array
-                                biases, int group, int bits)
+an_mlx_array an_mlxg_dequantize(an_mlx_graph *g, an_mlx_array w, an_mlx_array scales,
+                                an_mlx_array biases, int group, int bits)
 {
     an_mlx_array out = EMPTY;
     if (g->status == ANEMO_OK) {
@@ -200,17 +204,19 @@ an_mlx_array an_mlxg_rms_norm(an_mlx_graph *g, an_mlx_array x, an_mlx_array weig
     return collect(g, out);
 }
 
-an_mlx_array an_mlxg_rope(an_mlx_graph *g, an_mlx_array x, int n_dims, int offset, an_mlx_array periods)
+an_mlx_array an_mlxg_rope(an_mlx_graph *g, an_mlx_array x, int n_dims, int offset,
+                          an_mlx_array periods)
 {
     an_mlx_array out = EMPTY;
     if (g->status == ANEMO_OK) g->status = an_mlx_rope(&out, x, n_dims, offset, periods, g->err);
     return collect(g, out);
 }
 
-an_mlx_array an_mlxg_attention(an_mlx_graph *g, an_mlx_array q, an_mlx_array k, an_mlx_array v, float
-                               scale, an_mlx_mask kind, an_mlx_array mask)
+an_mlx_array an_mlxg_attention(an_mlx_graph *g, an_mlx_array q, an_mlx_array k, an_mlx_array v,
+                               float scale, an_mlx_mask kind, an_mlx_array mask)
 {
     an_mlx_array out = EMPTY;
-    if (g->status == ANEMO_OK) g->status = an_mlx_attention(&out, q, k, v, scale, kind, mask, g->err);
+    if (g->status == ANEMO_OK)
+        g->status = an_mlx_attention(&out, q, k, v, scale, kind, mask, g->err);
     return collect(g, out);
 }

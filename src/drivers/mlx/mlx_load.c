@@ -1,6 +1,6 @@
 /*
- * Loading: which tensors a model has and how each is packed is known from src/arch; the bytes come through MLX's own
- * reader, so that they lie where its kernels want them.
+ * Loading: which tensors a model has and how each is packed is known from src/arch; the bytes come
+ * through MLX's own reader, so that they lie where its kernels want them.
  */
 #include "drivers/mlx/mlx_load.h"
 
@@ -60,11 +60,13 @@ static anemo_status find_prefix(loader *l)
         l->prefix = &all[i];
         return ANEMO_OK;
     }
-    return an_fail(l->err, ANEMO_ERR_FORMAT, "%s: no token embedding under a known name", l->file->path);
+    return an_fail(l->err, ANEMO_ERR_FORMAT, "%s: no token embedding under a known name",
+                   l->file->path);
 }
 
 /* One tensor; with `cast`, in the compute type. */
-static anemo_status get(const loader *l, const char *path, const char *suffix, bool cast, an_mlx_array *out)
+static anemo_status get(const loader *l, const char *path, const char *suffix, bool cast,
+                        an_mlx_array *out)
 {
     char name[AN_TENSOR_NAME_MAX + 8];
     an_mlx_array raw = {NULL};
@@ -80,9 +82,10 @@ static anemo_status get(const loader *l, const char *path, const char *suffix, b
     return status;
 }
 
-/* `w` says how the tensor is packed. A failure leaves what was read in *out, for an_mlx_net_free. */
-static anemo_status get_linear(const loader *l, an_field field, int layer, const an_weight *w, bool has_bias,
-                               an_mlx_linear *out)
+/* `w` says how the tensor is packed. A failure leaves what was read in *out, for an_mlx_net_free.
+ */
+static anemo_status get_linear(const loader *l, an_field field, int layer, const an_weight *w,
+                               bool has_bias, an_mlx_linear *out)
 {
     anemo_status status = ANEMO_OK;
     char path[AN_TENSOR_NAME_MAX];
@@ -129,7 +132,8 @@ cleanup:
 
 static size_t list_linear(const an_mlx_linear *w, an_mlx_array *list)
 {
-    const an_mlx_array all[ARRAYS_PER_LINEAR] = {w->weight, w->weight_t, w->scales, w->biases, w->bias};
+    const an_mlx_array all[ARRAYS_PER_LINEAR] = {w->weight, w->weight_t, w->scales, w->biases,
+                                                 w->bias};
     size_t n = 0;
     for (size_t i = 0; i < ARRAYS_PER_LINEAR; i++)
         if (all[i].ctx) list[n++] = all[i];
@@ -150,7 +154,8 @@ static anemo_status read_all(const an_mlx_net *net, anemo_error *err)
         const an_mlx_block *b = &net->blocks[layer];
         const an_mlx_linear *all[LINEARS_PER_BLOCK] = {&b->wq,     &b->wk,   &b->wv,    &b->wo,
                                                        &b->w_gate, &b->w_up, &b->w_down};
-        for (size_t i = 0; i < LINEARS_PER_BLOCK; i++) n += list_linear(all[i], list + n);
+        for (size_t i = 0; i < LINEARS_PER_BLOCK; i++)
+            n += list_linear(all[i], list + n);
         list[n++] = b->attn_norm;
         list[n++] = b->ffn_norm;
     }
@@ -159,7 +164,8 @@ static anemo_status read_all(const an_mlx_net *net, anemo_error *err)
     return status;
 }
 
-anemo_status an_mlx_net_load(an_mlx_net *net, const an_model_file *file, an_mlx_dtype compute, anemo_error *err)
+anemo_status an_mlx_net_load(an_mlx_net *net, const an_model_file *file, an_mlx_dtype compute,
+                             anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     loader l = {.file = file, .compute = compute, .err = err};
@@ -171,7 +177,8 @@ anemo_status an_mlx_net_load(an_mlx_net *net, const an_model_file *file, an_mlx_
     AN_TRY(find_prefix(&l));
     AN_TRY(load_files(&l));
     AN_TRY(get_linear(&l, AN_FIELD_TOKEN_EMBD, 0, &file->token_embd, false, &made.embd));
-    if (!file->hp.tied) AN_TRY(get_linear(&l, AN_FIELD_OUTPUT, 0, &file->output, false, &made.output));
+    if (!file->hp.tied)
+        AN_TRY(get_linear(&l, AN_FIELD_OUTPUT, 0, &file->output, false, &made.output));
     AN_TRY(get_vector(&l, AN_FIELD_OUTPUT_NORM, 0, &made.output_norm));
     for (int layer = 0; layer < made.n_layer; layer++)
         AN_TRY(get_block(&l, layer, &made.blocks[layer]));
@@ -201,7 +208,8 @@ void an_mlx_net_free(an_mlx_net *net)
         an_mlx_block *b = &net->blocks[layer];
         an_mlx_linear *all[LINEARS_PER_BLOCK] = {&b->wq,     &b->wk,   &b->wv,    &b->wo,
                                                  &b->w_gate, &b->w_up, &b->w_down};
-        for (size_t i = 0; i < LINEARS_PER_BLOCK; i++) free_linear(all[i]);
+        for (size_t i = 0; i < LINEARS_PER_BLOCK; i++)
+            free_linear(all[i]);
         an_mlx_array_free(&b->attn_norm);
         an_mlx_array_free(&b->ffn_norm);
         an_mlx_array_free(&b->keys);

@@ -18,8 +18,9 @@ typedef struct an_mlx_linear {
 typedef struct an_mlx_block {
     an_mlx_array attn_norm, ffn_norm; /* [n_embd] */
     an_mlx_linear wq, wk, wv, wo, w_gate, w_up, w_down;
-    int window;                /* sliding window, 0 = full attention */
-    an_mlx_array keys, values; /* [1, n_head_kv, capacity, head_dim]; empty with an empty sequence */
+    int window; /* sliding window, 0 = full attention */
+    an_mlx_array keys,
+        values; /* [1, n_head_kv, capacity, head_dim]; empty with an empty sequence */
 } an_mlx_block;
 
 typedef struct an_mlx_net {
@@ -33,11 +34,11 @@ typedef struct an_mlx_net {
 an_mlx_dtype an_mlx_own_dtype(const an_model_file *file);
 
 /*
- * Read the weights of `file`, a directory, into *net: packed codes as they are, everything else cast to
- * `compute`. All are in memory afterwards. Gives *net: an_mlx_net_free.
+ * Read the weights of `file`, a directory, into *net: packed codes as they are, everything else
+ * cast to `compute`. All are in memory afterwards. Gives *net: an_mlx_net_free.
  */
-ANEMO_MUST_CHECK anemo_status an_mlx_net_load(an_mlx_net *net, const an_model_file *file, an_mlx_dtype compute,
-                                              anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_mlx_net_load(an_mlx_net *net, const an_model_file *file,
+                                              an_mlx_dtype compute, anemo_error *err);
 void an_mlx_net_free(an_mlx_net *net); /* a zeroed one is fine */
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The Mistral model (and with it the whole Llama family that anemo reads) on MLX: one MLX directory, one sequence.
- * Written in C over the bridge; hyperparameters and names of weights come from src/arch.
+ * The Mistral model (and with it the whole Llama family that anemo reads) on MLX: one MLX
+ * directory, one sequence. Written in C over the bridge; hyperparameters and names of weights come
+ * from src/arch.
  */
 #ifndef AN_DRIVERS_MLX_MODEL_H
 #define AN_DRIVERS_MLX_MODEL_H
@@ -15,8 +16,9 @@ typedef struct an_mlx_options {
     int n_ctx;   /* positions of a sequence at most, >= 1 */
     int n_batch; /* tokens of one forward pass at most, >= 1 */
     bool gpu;
-    /* "f32", "f16", "bf16": type of activations, scales, norms and plain weights. "auto": the model's own, but f32 on
-       a CPU that has no arithmetic of that type (measured on x86: f16 is 36 times slower than f32). */
+    /* "f32", "f16", "bf16": type of activations, scales, norms and plain weights. "auto": the
+       model's own, but f32 on a CPU that has no arithmetic of that type (measured on x86: f16 is 36
+       times slower than f32). */
     const char *compute_dtype;
 } an_mlx_options;
 
@@ -29,11 +31,11 @@ typedef struct an_mlx_info {
 typedef struct an_mlx_model an_mlx_model;
 
 /*
- * Load all weights of an MLX directory. ERR_UNSUPPORTED for a GGUF file and for what src/arch refuses; ERR_INVAL
- * for options out of range. Gives *out: an_mlx_model_close.
+ * Load all weights of an MLX directory. ERR_UNSUPPORTED for a GGUF file and for what src/arch
+ * refuses; ERR_INVAL for options out of range. Gives *out: an_mlx_model_close.
  */
-ANEMO_MUST_CHECK anemo_status an_mlx_model_open(an_mlx_model **out, const char *path, const an_mlx_options *o,
-                                                anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_mlx_model_open(an_mlx_model **out, const char *path,
+                                                const an_mlx_options *o, anemo_error *err);
 void an_mlx_model_close(an_mlx_model *m); /* NULL is fine */
 
 const an_mlx_info *an_mlx_model_info(const an_mlx_model *m);
@@ -46,14 +48,14 @@ int an_mlx_model_n_past(const an_mlx_model *m);
 void an_mlx_model_reset(an_mlx_model *m);
 
 /*
- * Append n ids, in passes of n_batch. Both: ERR_INVAL for an id outside the vocabulary and when the context is full.
- * A failure empties the sequence.
+ * Append n ids, in passes of n_batch. Both: ERR_INVAL for an id outside the vocabulary and when the
+ * context is full. A failure empties the sequence.
  */
 /* *next: the id with the largest logit after the last one, the smallest such id on a tie. */
-ANEMO_MUST_CHECK anemo_status an_mlx_model_next(an_mlx_model *m, const int32_t *ids, size_t n, int32_t *next,
-                                                anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_mlx_model_next(an_mlx_model *m, const int32_t *ids, size_t n,
+                                                int32_t *next, anemo_error *err);
 /* logits of every id [n, n_vocab] when `all`, else of the last one [n_vocab]. */
-ANEMO_MUST_CHECK anemo_status an_mlx_model_logits(an_mlx_model *m, const int32_t *ids, size_t n, bool all,
-                                                  float *logits, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_mlx_model_logits(an_mlx_model *m, const int32_t *ids, size_t n,
+                                                  bool all, float *logits, anemo_error *err);
 
 #endif
