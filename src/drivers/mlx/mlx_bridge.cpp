@@ -126,9 +126,6 @@ std::vector<mx::array> list_of(const an_mlx_array *a, std::size_t n)
 
 extern "C" {
 
-// ------------------------------------------------------------------------------------------------
-// the library
-
 const char *an_mlx_version(void)
 {
     return mx::version();
@@ -177,9 +174,6 @@ anemo_status an_mlx_clear_cache(anemo_error *err)
     return guarded("clear_cache", err, [&] { mx::clear_cache(); });
 }
 
-// ------------------------------------------------------------------------------------------------
-// weights
-
 anemo_status an_mlx_weights_load(an_mlx_weights *w, const char *file, anemo_error *err)
 {
     return guarded("load_safetensors", err, [&] {
@@ -218,9 +212,6 @@ void an_mlx_weights_free(an_mlx_weights *w)
     w->ctx = nullptr;
     live_handles--;
 }
-
-// ------------------------------------------------------------------------------------------------
-// arrays
 
 anemo_status an_mlx_array_new(an_mlx_array *out, const void *data, const int *shape,
                               std::size_t n_dim, an_mlx_dtype dtype, anemo_error *err)
@@ -309,9 +300,6 @@ anemo_status an_mlx_item_i32(std::int32_t *out, an_mlx_array a, anemo_error *err
         *out = value.item<std::int32_t>();
     });
 }
-
-// ------------------------------------------------------------------------------------------------
-// operations
 
 anemo_status an_mlx_astype(an_mlx_array *out, an_mlx_array a, an_mlx_dtype dtype, anemo_error *err)
 {

@@ -40,9 +40,6 @@ typedef enum an_mlx_dtype {
     AN_MLX_OTHER /* any other; never an argument */
 } an_mlx_dtype;
 
-/* ------------------------------------------------------------------------------------------- the
- * library */
-
 const char *an_mlx_version(void);       /* of the library that is loaded: "0.32.4" */
 const char *an_mlx_version_built(void); /* of the headers that this was compiled against */
 int64_t an_mlx_live_handles(void);      /* handles given and not yet freed, for leak checks */
@@ -56,11 +53,8 @@ typedef struct an_mlx_memory {
     uint64_t active_bytes, peak_bytes, cache_bytes; /* of MLX's allocator */
 } an_mlx_memory;
 ANEMO_MUST_CHECK anemo_status an_mlx_memory_get(an_mlx_memory *out, anemo_error *err);
-/* Give unused buffers back to the system. */
-ANEMO_MUST_CHECK anemo_status an_mlx_clear_cache(anemo_error *err);
-
-/* -------------------------------------------------------------------------------------------
- * weights */
+/* Give unused buffers back to the system. A failure may be ignored. */
+anemo_status an_mlx_clear_cache(anemo_error *err);
 
 /* Add all tensors of one safetensors file to *w, which is made when it is empty. Data are read when
  * evaluated. */
@@ -70,9 +64,6 @@ ANEMO_MUST_CHECK anemo_status an_mlx_weights_load(an_mlx_weights *w, const char 
 ANEMO_MUST_CHECK anemo_status an_mlx_weights_get(an_mlx_array *out, an_mlx_weights w,
                                                  const char *name, anemo_error *err);
 void an_mlx_weights_free(an_mlx_weights *w);
-
-/* -------------------------------------------------------------------------------------------
- * arrays */
 
 /* Copies the data: shape's product elements of dtype, which is one of BOOL, I32, U32, F32. */
 ANEMO_MUST_CHECK anemo_status an_mlx_array_new(an_mlx_array *out, const void *data,
@@ -89,16 +80,14 @@ an_mlx_dtype an_mlx_dtype_of(an_mlx_array a);
 /* Start, or finish, the computation of n arrays. */
 ANEMO_MUST_CHECK anemo_status an_mlx_async_eval(const an_mlx_array *a, size_t n, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_mlx_eval(const an_mlx_array *a, size_t n, anemo_error *err);
-ANEMO_MUST_CHECK anemo_status an_mlx_synchronize(anemo_error *err);
+/* Wait for all that was started. A failure may be ignored by who is about to close. */
+anemo_status an_mlx_synchronize(anemo_error *err);
 
 /* Evaluate and copy out as f32, row-major; n must be the number of elements. */
 ANEMO_MUST_CHECK anemo_status an_mlx_copy_f32(float *out, size_t n, an_mlx_array a,
                                               anemo_error *err);
 /* Evaluate and read the only element of an integer array. */
 ANEMO_MUST_CHECK anemo_status an_mlx_item_i32(int32_t *out, an_mlx_array a, anemo_error *err);
-
-/* -------------------------------------------------------------------------------------------
- * operations */
 
 ANEMO_MUST_CHECK anemo_status an_mlx_astype(an_mlx_array *out, an_mlx_array a, an_mlx_dtype dtype,
                                             anemo_error *err);

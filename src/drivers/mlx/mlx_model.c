@@ -45,9 +45,6 @@ typedef enum wanted { WANT_NOTHING, WANT_LAST, WANT_ALL } wanted;
 
 static const an_mlx_array EMPTY = {NULL};
 
-/* ----------------------------------------------------------------------------------------------
- * layers */
-
 static an_mlx_array linear(an_mlx_graph *g, const an_mlx_linear *w, an_mlx_array x)
 {
     an_mlx_array y =
@@ -118,10 +115,9 @@ static an_mlx_array attention(pass *p, an_mlx_block *b, an_mlx_array x)
 {
     an_mlx_graph *g = p->g;
     const an_hparams *hp = &p->m->hp;
-    an_mlx_array q =
-        rotate(p, split_heads(p, linear(g, &b->wq, x), hp->n_head)); /* [1, n_head, n, head_dim] */
-    an_mlx_array k = rotate(
-        p, split_heads(p, linear(g, &b->wk, x), hp->n_head_kv)); /* [1, n_head_kv, n, head_dim] */
+    /* q [1, n_head, n, head_dim]; k, v [1, n_head_kv, n, head_dim] */
+    an_mlx_array q = rotate(p, split_heads(p, linear(g, &b->wq, x), hp->n_head));
+    an_mlx_array k = rotate(p, split_heads(p, linear(g, &b->wk, x), hp->n_head_kv));
     an_mlx_array v = split_heads(p, linear(g, &b->wv, x), hp->n_head_kv);
     if (p->query_scale.ctx) q = an_mlxg_multiply(g, q, p->query_scale);
     append(p, &b->keys, k);
@@ -157,9 +153,6 @@ static an_mlx_array block(pass *p, an_mlx_block *b, an_mlx_array x)
     x = an_mlxg_add(g, x, attention(p, b, an_mlxg_rms_norm(g, x, b->attn_norm, eps)));
     return an_mlxg_add(g, x, feed_forward(g, b, an_mlxg_rms_norm(g, x, b->ffn_norm, eps)));
 }
-
-/* ----------------------------------------------------------------------------------------------
- * one pass */
 
 /* The llama-4 style scale of each query, where it is not 1 everywhere. */
 static anemo_status make_query_scale(pass *p)
@@ -269,9 +262,6 @@ static anemo_status check_ids(const an_mlx_model *m, const int32_t *ids, size_t 
     }
     return ANEMO_OK;
 }
-
-/* ----------------------------------------------------------------------------------------------
- * interface */
 
 anemo_status an_mlx_model_next(an_mlx_model *m, const int32_t *ids, size_t n, int32_t *next,
                                anemo_error *err)
@@ -429,7 +419,7 @@ cleanup:
 void an_mlx_model_close(an_mlx_model *m)
 {
     if (!m) return;
-    (void)an_mlx_synchronize(NULL); /* a failed call may have left work running */
+    an_mlx_synchronize(NULL); /* a failed call may have left work running */
     an_mlx_net_free(&m->net);
     an_mlx_array_free(&m->rope_periods);
     an_free(m->inv_freq);
