@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""
+Quality of the native engine on a real model, SmolLM2-135M-Instruct, through `anemo logits`.
+
+    quality.py kld --texts N --tokens N       fast path and llama.cpp against scalar f32, paired by text
+    quality.py mlx --tokens N                 scalar f32 on GGUF against the mlx driver in float32 on the conversion
+    quality.py identical --tokens N           GGUF and its conversion give the same bits on every instruction set
+
+Environment: ANEMO_BUILD (folder of the executable), ANEMO_TEST_MODELS (folder of the models; otherwise where
+./quickstart keeps them). Exit code 77: something that the test needs is not here.
+"""
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+
+from anemo_logits import TESTS, Anemo, AnemoError, np, skip
+
+MODEL = "smollm2-135m-instruct-q4_1"
+LEVELS = ("scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm")
+# Two-sided 95 % quantile of Student's t by degrees of freedom.
+T_975 = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646}
+
+
+class Bench(Anemo):
+    """Both forms of the model, and the texts."""
+
+    def __init__(self, temp):
+        super().__init__(temp)
+        home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+        folder = os.environ.get("ANEMO_TEST_MODELS") or os.path.join(home, "anemo", "models")
+        self.gguf = os.path.join(folder, MODEL + ".gguf")
+        if not os.path.exists(self.gguf):
+            skip(f"no {self.gguf} (./quickstart brings it)")
+        self.ready_mlx = os.path.join(folder, MODEL + "-mlx")
+        with open(os.path.join(TESTS, "golden", "texts", "ids.json"), encoding="utf-8") as f:
+            self.texts = json.load(f)
+
+    def mlx(self):
+        """The conversion of the same weights, made here when ./quickstart has not."""
+        if os.path.isdir(self.ready_mlx):
+            return self.ready_mlx
+        out = os.path.join(self.temp, "mlx")
+        if not os.path.isdir(out):
+            self.run("convert", self.gguf, out, "--to", "mlx")
+        return out
+
+    def native(self, model, ids, isa=None):
+        return self.logits(model, ids, "--engine", "native", "--kv", "f32", isa=isa)
+
+
+def log_softmax(x):
+    x = x.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def kld(reference, other):
+    """Mean over positions of KL(reference || other), in nats."""
+    p, q = log_softmax(reference), log_softmax(other)
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+
+
+def check_kld(b, args):
+    rows = []
+    for name in list(b.texts)[:args.texts]:
+        ids = b.texts[name][:args.tokens]
+        want = b.native(b.gguf, ids, isa="scalar")
+        native = b.logits(b.gguf, ids, "--engine", "native")
+        llama = b.logits(b.gguf, ids, "--engine", "llama.cpp")
+        rows.append((kld(want, native), kld(want, llama)))
+        agree = [float((x.argmax(-1) == want.argmax(-1)).mean()) for x in (native, llama)]
+        print(f"{name:12} mean KLD native {rows[-1][0]:.6f}, llama.cpp {rows[-1][1]:.6f}; "
+              f"top-1 {agree[0]:.3f}, {agree[1]:.3f}", flush=True)
+    rows = np.array(rows)
+    diff, base = rows[:, 0] - rows[:, 1], float(rows[:, 1].mean())
+    mean, n = float(diff.mean()), len(diff)
+    print(f"mean over {n} texts: native {rows[:, 0].mean():.6f}, llama.cpp {base:.6f}, "
+          f"difference {mean:+.6f} ({100 * mean / base:+.1f} %)")
+    if n == 1:
+        # One text has no interval; it only shows that nothing is far out.
+        return mean <= 0.25 * base
+    upper = mean + T_975[n - 1] * float(diff.std(ddof=1)) / math.sqrt(n)
+    print(f"upper end of its 95 % interval {upper:+.6f} ({100 * upper / base:+.1f} %)")
+    return mean <= 0.10 * base and upper <= 0.25 * base
+
+
+def check_mlx(b, args):
+    ids = b.texts["lighthouse"][:args.tokens]
+    want = b.native(b.gguf, ids, isa="scalar")
+    got = b.logits(b.mlx(), ids, "--engine", "mlx")
+    mean = float(np.abs(want.astype(np.float64) - got).mean())
+    print(f"{len(ids)} tokens: mean absolute difference {mean:.6f}, largest {np.abs(want - got).max():.6f}, "
+          f"standard deviation of the logits {want.std():.3f}")
+    return mean < 0.01
+
+
+def check_identical(b, args):
+    ids, ok, tried = b.texts["tides"][:args.tokens], True, 0
+    for level in LEVELS:
+        try:
+            gguf = b.native(b.gguf, ids, isa=level)
+        except AnemoError as e:
+            if "lacks the instruction set" not in str(e):
+                raise
+            print(f"{level}: not on this machine")
+            continue
+        same = gguf.tobytes() == b.native(b.mlx(), ids, isa=level).tobytes()
+        tried += 1
+        print(f"{level}: {'bit-identical' if same else 'DIFFERENT'} over {gguf.size} logits", flush=True)
+        ok = ok and same
+    return ok and tried > 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("check", choices=("kld", "mlx", "identical"))
+    parser.add_argument("--texts", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=512)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temp:
+        try:
+            bench = Bench(temp)
+            ok = {"kld": check_kld, "mlx": check_mlx, "identical": check_identical}[args.check](bench, args)
+        except AnemoError as e:
+            print(e)
+            ok = False
+    print("passed" if ok else "FAILED")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
