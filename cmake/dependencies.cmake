@@ -1,9 +1,12 @@
 # The libraries that come from the system's packages, each with its reason (ARCHITECTURE.md lists them). What is
 # listed here is also what the installed package files ask for.
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
 add_library(an_system INTERFACE)
 target_link_libraries(an_system INTERFACE Threads::Threads m)
+if(ANEMO_KERNELS_ONLY)
+  return()
+endif()
+find_package(PkgConfig REQUIRED)
 set(AN_SYSTEM_LIBRARIES "") # lines of anemo-config.cmake
 set(AN_SYSTEM_PC "")        # Requires.private of anemo.pc
 

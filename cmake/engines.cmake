@@ -1,7 +1,7 @@
 # Where the engines' virtual environment is, in the order: -DANEMO_ENGINES=, the environment variable, what
 # ./quickstart and ./check keep in the user's cache. Afterwards ANEMO_ENGINES is a folder or empty.
 set(ANEMO_ENGINES "" CACHE STRING "Virtual environment that holds the engines; 'none' for no engines")
-if(ANEMO_ENGINES STREQUAL "none")
+if(ANEMO_ENGINES STREQUAL "none" OR ANEMO_KERNELS_ONLY)
   set(ANEMO_ENGINES "")
 else()
   if(NOT ANEMO_ENGINES)
