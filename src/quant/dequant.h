@@ -2,6 +2,10 @@
 #ifndef AN_QUANT_DEQUANT_H
 #define AN_QUANT_DEQUANT_H
 
+#include "base/bytes.h"
+#include "quant/dtype.h"
+#include "quant/half.h"
+
 #include <stdint.h>
 
 /* The values of the 16 codes of IQ4_NL and IQ4_XS. */
@@ -33,6 +37,14 @@ static inline int an_iq4xs_scale(const uint8_t *block, int b)
     int low = block[4 + b / 2] >> (4 * (b & 1)) & 15;
     int high = (block[2] | block[3] << 8) >> (2 * b) & 3;
     return (low | high << 4) - 32;
+}
+
+/* Number i of an array of F16, BF16 or F32 at any alignment. */
+static inline float an_float_load(an_dtype type, const void *p, int64_t i)
+{
+    if (type == AN_DTYPE_F16) return an_f32_from_f16(an_load_u16((const uint8_t *)p + 2 * i));
+    if (type == AN_DTYPE_BF16) return an_f32_from_bf16(an_load_u16((const uint8_t *)p + 2 * i));
+    return an_load_f32((const uint8_t *)p + 4 * i);
 }
 
 /*

@@ -3,15 +3,6 @@
 #include "base/error.h"
 #include "quant/dequant.h"
 #include "quant/dtype.h"
-#include "quant/half.h"
-
-static float load_float(an_dtype type, const uint8_t *p, int64_t i)
-{
-    if (type == AN_DTYPE_F16) return an_f32_from_f16(an_load_u16(p + 2 * i));
-    if (type == AN_DTYPE_BF16) return an_f32_from_bf16(an_load_u16(p + 2 * i));
-    AN_ASSERT(type == AN_DTYPE_F32);
-    return an_load_f32(p + 4 * i);
-}
 
 uint64_t an_weight_bytes(const an_weight *w)
 {
@@ -29,8 +20,8 @@ static void affine_row(const an_weight *w, int64_t row, float *out)
     const uint8_t *codes = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
     int64_t n_group = w->n_col / a->group;
     for (int64_t g = 0; g < n_group; g++) {
-        float scale = load_float(a->scale_dtype, a->scales, row * n_group + g);
-        float bias = load_float(a->scale_dtype, a->biases, row * n_group + g);
+        float scale = an_float_load(a->scale_dtype, a->scales, row * n_group + g);
+        float bias = an_float_load(a->scale_dtype, a->biases, row * n_group + g);
         uint8_t code[128];
         an_affine_codes(codes, a->bits, g * a->group, a->group, code);
         for (int j = 0; j < a->group; j++) out[g * a->group + j] = (float)code[j] * scale + bias;

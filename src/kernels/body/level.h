@@ -1,0 +1,56 @@
+/*
+ * All kernels of one level. A level file includes a lanes header, then this, and names itself:
+ * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE.
+ */
+#include "kernels/body/attention.h"
+#include "kernels/body/elementwise.h"
+#include "kernels/body/matmul_f32.h"
+#include "kernels/body/matmul_q8.h"
+#include "kernels/body/quantize.h"
+#include "kernels/body/unpack.h"
+
+const an_kernels AN_LEVEL_TABLE = {
+    .name = AN_LEVEL_NAME,
+    .needs = AN_LEVEL_NEEDS,
+    .default_compute = AN_LEVEL_COMPUTE,
+    .code_xor = AN_LANES_CODE_XOR,
+    .unpack =
+        {
+            [AN_DTYPE_Q4_0] = unpack_q4_0,
+            [AN_DTYPE_Q4_1] = unpack_q4_1,
+            [AN_DTYPE_Q5_0] = unpack_q5_0,
+            [AN_DTYPE_Q5_1] = unpack_q5_1,
+            [AN_DTYPE_Q8_0] = unpack_q8_0,
+            [AN_DTYPE_Q2_K] = unpack_q2_k,
+            [AN_DTYPE_Q3_K] = unpack_q3_k,
+            [AN_DTYPE_Q4_K] = unpack_q4_k,
+            [AN_DTYPE_Q5_K] = unpack_q5_k,
+            [AN_DTYPE_Q6_K] = unpack_q6_k,
+            [AN_DTYPE_IQ4_NL] = unpack_iq4_nl,
+            [AN_DTYPE_IQ4_XS] = unpack_iq4_xs,
+        },
+    .unpack_affine =
+        {
+            [2] = unpack_affine2,
+            [4] = unpack_affine4,
+            [8] = unpack_affine8,
+        },
+    .q8 =
+        {
+            [AN_CODES_MIN32] = q8_min32,
+            [AN_CODES_I8] = q8_i8,
+            [AN_CODES_I8_MIN] = q8_i8_min,
+            [AN_CODES_MIN16] = q8_min16,
+            [AN_CODES_OFF16] = q8_off16,
+        },
+    .f32 = f32_rows,
+    .row_f16 = row_f16,
+    .row_bf16 = row_bf16,
+    .quantize = quantize,
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .rope_head = rope_head,
+    .store_f16 = store_f16,
+    .attention = attention,
+    .exp = exp_row,
+};

@@ -1,0 +1,115 @@
+/*
+ * Integer products: one unpacked panel of 16 rows times a tile of tokens. Per group of 32 (or 16) columns the int32
+ * sum becomes f32 and is added with the exact weight scale, then the minimum times the activations' sum: this order
+ * is the same for every tile width, so prefill and decode give the same bits. Included after a lanes header.
+ */
+#ifndef AN_BODY_MATMUL_Q8_H
+#define AN_BODY_MATMUL_Q8_H
+
+#include "base/bytes.h"
+#include "kernels/act.h"
+
+LANE_FN float q8_f32(const uint8_t *record, int offset)
+{
+    return an_load_f32(record + offset);
+}
+LANE_FN vi q8_init(const uint8_t *record, int offset)
+{
+    return vi_set1((int32_t)an_load_u32(record + offset));
+}
+
+/* Four dwords (a group of 16) or eight (32) of n_tok tokens. */
+LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const int n_dword, const int n_tok,
+                     const bool is_signed)
+{
+#pragma GCC unroll 8
+    for (int j = 0; j < n_dword; j++) {
+        vi w = vi_load(codes + 64 * j);
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tok; t++) {
+            const int8_t *x = (const int8_t *)record + 32 * t + 4 * j;
+            acc[t] = is_signed ? vi_dot_signed(acc[t], w, x) : vi_dot(acc[t], w, x);
+        }
+    }
+}
+
+/* Tokens first..first+n_tok-1 of a tile of `width`; all but job, tile and first are constants. */
+LANE_FN void q8_tile(const an_q8_job *job, int tile, const int first, const int width, const int n_tok,
+                     const an_code_kind kind)
+{
+    const bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16;
+    const bool int8_codes = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
+    const bool has_min = kind != AN_CODES_I8 && kind != AN_CODES_OFF16;
+    const int n_half = by16 ? 2 : 1;
+    const uint8_t *record = job->records + (size_t)tile * (size_t)job->n_group32 * width * AN_RECORD_BYTES;
+    const uint8_t *codes = job->panel->codes;
+    const float *scales = job->panel->scales, *mins = job->panel->mins;
+    vf sum[AN_LANES_TOKENS];
+#pragma GCC unroll 12
+    for (int t = 0; t < n_tok; t++) sum[t] = vf_zero();
+    for (int g = 0; g < job->n_group32; g++, record += width * AN_RECORD_BYTES) {
+#pragma GCC unroll 2
+        for (int half = 0; half < n_half; half++, codes += 512 / n_half, scales += 16, mins += 16) {
+            vi acc[AN_LANES_TOKENS];
+#pragma GCC unroll 12
+            for (int t = 0; t < n_tok; t++) {
+                if (kind == AN_CODES_OFF16) acc[t] = q8_init(record, AN_REC_INIT16(width, first + t, half));
+                else if (int8_codes && AN_LANES_CODE_XOR)
+                    acc[t] = q8_init(record, AN_REC_INIT(width, first + t));
+                else acc[t] = vi_set1(0);
+            }
+            q8_dots(acc, codes, record + 32 * first + 16 * half, 8 / n_half, n_tok, int8_codes);
+            vf scale = vf_load(scales);
+#pragma GCC unroll 12
+            for (int t = 0; t < n_tok; t++) {
+                vf both = vf_mul(scale, vf_set1(q8_f32(record, AN_REC_SCALE(width, first + t))));
+                sum[t] = vf_fma(vf_from_int(acc[t]), both, sum[t]);
+            }
+            if (!has_min) continue;
+            vf min = vf_load(mins);
+#pragma GCC unroll 12
+            for (int t = 0; t < n_tok; t++) {
+                int offset = by16 ? AN_REC_SUM16(width, first + t, half) : AN_REC_SUM(width, first + t);
+                sum[t] = vf_fma(min, vf_set1(q8_f32(record, offset)), sum[t]);
+            }
+        }
+    }
+    int tok = tile * width + first;
+#pragma GCC unroll 12
+    for (int t = 0; t < n_tok; t++) {
+        if (tok + t >= job->n_tok) break;
+        float *out = job->out + (size_t)(tok + t) * job->out_stride;
+        if (job->n_row == AN_PANEL_ROWS) vf_store(out, job->add ? vf_add(vf_load(out), sum[t]) : sum[t]);
+        else vf_store_n(out, job->add ? vf_add(vf_load_n(out, job->n_row), sum[t]) : sum[t], job->n_row);
+    }
+}
+
+/* A whole tile in pieces of as many tokens as the registers hold. */
+LANE_FN void q8_whole_tile(const an_q8_job *job, int tile, const int width, const an_code_kind kind)
+{
+    enum { N = AN_LANES_TOKENS };
+    if (width <= N) {
+        q8_tile(job, tile, 0, width, width, kind);
+        return;
+    }
+    for (int first = 0; first < width && tile * width + first < job->n_tok; first += N)
+        q8_tile(job, tile, first, width, N, kind);
+}
+
+LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind)
+{
+    int width = an_act_width(job->n_tok), n_tile = (job->n_tok + width - 1) / width;
+    for (int tile = 0; tile < n_tile; tile++) {
+        if (width == 1) q8_whole_tile(job, tile, 1, kind);
+        else if (width == 4) q8_whole_tile(job, tile, 4, kind);
+        else q8_whole_tile(job, tile, AN_TILE_TOKENS, kind);
+    }
+}
+
+static void q8_min32(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN32); }
+static void q8_i8(const an_q8_job *job) { q8_panel(job, AN_CODES_I8); }
+static void q8_i8_min(const an_q8_job *job) { q8_panel(job, AN_CODES_I8_MIN); }
+static void q8_min16(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN16); }
+static void q8_off16(const an_q8_job *job) { q8_panel(job, AN_CODES_OFF16); }
+
+#endif

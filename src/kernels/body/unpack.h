@@ -1,0 +1,460 @@
+/*
+ * Sixteen whole rows of a quantized weight into a panel, straight from the file's bytes: the same codes, scales and
+ * minima as quant/codes.h, one vector holding the same four codes of all rows. Included after a lanes header.
+ */
+#ifndef AN_BODY_UNPACK_H
+#define AN_BODY_UNPACK_H
+
+#include "kernels/table.h"
+#include "quant/dequant.h"
+
+#define NIBBLE_LOW(v) vi_and(v, vi_set1(0x0F0F0F0F))
+#define NIBBLE_HIGH(v) vi_and(vi_shr(v, 4), vi_set1(0x0F0F0F0F))
+/* Unsigned byte number `at` of every dword as a float. */
+#define BYTE_F32(v, at) vf_from_int(vi_and(vi_shr(v, 8 * (at)), vi_set1(0xFF)))
+
+LANE_FN const uint8_t *unpack_base(const an_weight *w, int64_t row)
+{
+    return (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+}
+
+/* Ask for the same part of the next 16 rows: they lie right behind these. */
+LANE_FN void unpack_prefetch(const uint8_t *base, size_t stride, int step, int bytes)
+{
+    const char *p = (const char *)base + 16 * stride + (size_t)step * (size_t)(16 * bytes);
+    for (int i = 0; i < 16 * bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+}
+
+/* Nibbles of 16 bytes in the order j, j + 16: eight vectors of codes. */
+LANE_FN void put_nibbles(uint8_t *codes, const vi q[4])
+{
+    for (int j = 0; j < 4; j++) {
+        vi_store(codes + 64 * j, NIBBLE_LOW(q[j]));
+        vi_store(codes + 64 * (j + 4), NIBBLE_HIGH(q[j]));
+    }
+}
+
+static void unpack_q4_0(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 32; b++, p += 18) {
+        unpack_prefetch(base, stride, b, 18);
+        vi q[4];
+        vi_rows16(p + 2, stride, q);
+        put_nibbles(panel->codes + 512 * b, q);
+        vf d = vf_f16_low(vi_gather(p, stride));
+        vf_store(panel->scales + 16 * b, d);
+        vf_store(panel->mins + 16 * b, vf_mul(d, vf_set1(-8)));
+    }
+}
+
+/* Blocks are five dwords, so four of them are five loads of 16 bytes and need no extra ones for their scales. */
+static void unpack_q4_1(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    int n_block = (int)(w->n_col / 32), b = 0;
+    for (; b + 4 <= n_block; b += 4, p += 80) {
+        unpack_prefetch(base, stride, b / 4, 80);
+        vi d[20];
+#pragma GCC unroll 5
+        for (int i = 0; i < 5; i++) vi_rows16(p + 16 * i, stride, d + 4 * i);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            put_nibbles(panel->codes + 512 * (b + i), d + 5 * i + 1);
+            vf_store(panel->scales + 16 * (b + i), vf_f16_low(d[5 * i]));
+            vf_store(panel->mins + 16 * (b + i), vf_f16_high(d[5 * i]));
+        }
+    }
+    for (; b < n_block; b++, p += 20) {
+        vi q[4], dm = vi_gather(p, stride);
+        vi_rows16(p + 4, stride, q);
+        put_nibbles(panel->codes + 512 * b, q);
+        vf_store(panel->scales + 16 * b, vf_f16_low(dm));
+        vf_store(panel->mins + 16 * b, vf_f16_high(dm));
+    }
+}
+
+/* Four bits from `high` >> 4j on become bit 4 of the four bytes: the product lays copies 7 bits apart. */
+#define FIFTH_BITS(high, j)                                                                        \
+    vi_shl(vi_and(vi_mul(vi_and(vi_shr(high, 4 * (j)), vi_set1(15)), vi_set1(0x00204081)),         \
+                  vi_set1(0x01010101)),                                                            \
+           4)
+
+LANE_FN void put_five_bits(uint8_t *codes, const vi q[4], vi high)
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        vi_store(codes + 64 * j, vi_or(NIBBLE_LOW(q[j]), FIFTH_BITS(high, j)));
+        vi_store(codes + 64 * (j + 4), vi_or(NIBBLE_HIGH(q[j]), FIFTH_BITS(high, j + 4)));
+    }
+}
+
+static void unpack_q5_0(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *p = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 32; b++, p += 22) {
+        vi q[4];
+        vi_rows16(p + 6, stride, q);
+        put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 2, stride));
+        vf d = vf_f16_low(vi_gather(p, stride));
+        vf_store(panel->scales + 16 * b, d);
+        vf_store(panel->mins + 16 * b, vf_mul(d, vf_set1(-16)));
+    }
+}
+
+static void unpack_q5_1(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *p = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 32; b++, p += 24) {
+        vi q[4], dm = vi_gather(p, stride);
+        vi_rows16(p + 8, stride, q);
+        put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 4, stride));
+        vf_store(panel->scales + 16 * b, vf_f16_low(dm));
+        vf_store(panel->mins + 16 * b, vf_f16_high(dm));
+    }
+}
+
+static void unpack_q8_0(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    vi flip = vi_set1((int32_t)(AN_LANES_CODE_XOR * 0x01010101u));
+    for (int b = 0; b < w->n_col / 32; b++, p += 34) {
+        unpack_prefetch(base, stride, b, 34);
+        for (int i = 0; i < 2; i++) {
+            vi q[4];
+            vi_rows16(p + 2 + 16 * i, stride, q);
+            for (int j = 0; j < 4; j++) vi_store(panel->codes + 512 * b + 256 * i + 64 * j, vi_xor(q[j], flip));
+        }
+        vf_store(panel->scales + 16 * b, vf_f16_low(vi_gather(p, stride)));
+    }
+}
+
+/* Q4_K and Q5_K: eight scales and minima of 6 bits in three dwords behind d and dmin (formats.md 2.2). */
+LANE_FN void put_k4_scales(const uint8_t *p, size_t stride, float *scales, float *mins)
+{
+    vi s[4], six = vi_set1(0x3F3F3F3F), two = vi_set1(0x30303030);
+    vi_rows16(p, stride, s);
+    vf d = vf_f16_low(s[0]), dmin = vf_sub(vf_zero(), vf_f16_high(s[0]));
+    vi scale_low = vi_and(s[1], six), min_low = vi_and(s[2], six);
+    vi scale_high = vi_or(NIBBLE_LOW(s[3]), vi_and(vi_shr(s[1], 2), two));
+    vi min_high = vi_or(NIBBLE_HIGH(s[3]), vi_and(vi_shr(s[2], 2), two));
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        vf_store(scales + 16 * j, vf_mul(d, BYTE_F32(scale_low, j)));
+        vf_store(mins + 16 * j, vf_mul(dmin, BYTE_F32(min_low, j)));
+        vf_store(scales + 16 * (j + 4), vf_mul(d, BYTE_F32(scale_high, j)));
+        vf_store(mins + 16 * (j + 4), vf_mul(dmin, BYTE_F32(min_high, j)));
+    }
+}
+
+static void unpack_q4_k(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 256; b++, p += 144) {
+        unpack_prefetch(base, stride, b, 144);
+        put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
+        for (int i = 0; i < 8; i++) {
+            /* 16 bytes: half of the codes of groups 2 (i / 2) and 2 (i / 2) + 1. */
+            uint8_t *codes = panel->codes + 4096 * b + 1024 * (i / 2) + 256 * (i & 1);
+            vi q[4];
+            vi_rows16(p + 16 + 16 * i, stride, q);
+            for (int j = 0; j < 4; j++) {
+                vi_store(codes + 64 * j, NIBBLE_LOW(q[j]));
+                vi_store(codes + 512 + 64 * j, NIBBLE_HIGH(q[j]));
+            }
+        }
+    }
+}
+
+/* Bit g of every byte moved to bit 4; g is a constant. */
+#define BIT_TO_4(v, g)                                                                             \
+    vi_and((g) <= 4 ? vi_shl(v, (g) <= 4 ? 4 - (g) : 0) : vi_shr(v, (g) > 4 ? (g)-4 : 0),            \
+           vi_set1(0x10101010))
+
+LANE_FN void put_q5_k_pair(uint8_t *codes, const uint8_t *p, size_t stride, const vi high[8], const int g)
+{
+    for (int i = 0; i < 2; i++) {
+        vi q[4];
+        vi_rows16(p + 48 + 16 * g + 16 * i, stride, q);
+        for (int j = 0; j < 4; j++) {
+            vi h = high[4 * i + j];
+            vi_store(codes + 512 * g + 256 * i + 64 * j, vi_or(NIBBLE_LOW(q[j]), BIT_TO_4(h, g)));
+            vi_store(codes + 512 * (g + 1) + 256 * i + 64 * j,
+                     vi_or(NIBBLE_HIGH(q[j]), BIT_TO_4(h, g + 1)));
+        }
+    }
+}
+
+static void unpack_q5_k(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 256; b++, p += 176) {
+        unpack_prefetch(base, stride, b, 176);
+        put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
+        vi high[8];
+        vi_rows16(p + 16, stride, high);
+        vi_rows16(p + 32, stride, high + 4);
+        uint8_t *codes = panel->codes + 4096 * b;
+        put_q5_k_pair(codes, p, stride, high, 0);
+        put_q5_k_pair(codes, p, stride, high, 2);
+        put_q5_k_pair(codes, p, stride, high, 4);
+        put_q5_k_pair(codes, p, stride, high, 6);
+    }
+}
+
+/* Sixteen signed bytes in four dwords, times d. */
+LANE_FN void put_signed_scales(const vi s[4], vf d, float *scales)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++)
+            vf_store(scales + 64 * i + 16 * j, vf_mul(d, vf_from_int(vi_sra(vi_shl(s[i], 24 - 8 * j), 24))));
+}
+
+static void unpack_q6_k(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    vi two = vi_set1(0x30303030);
+    for (int b = 0; b < w->n_col / 256; b++, p += 210) {
+        unpack_prefetch(base, stride, b, 210);
+        vi s[4];
+        vi_rows16(p + 192, stride, s);
+        put_signed_scales(s, vf_f16_high(vi_gather(p + 206, stride)), panel->scales + 256 * b);
+        for (int i = 0; i < 4; i++) {
+            /* Half i / 2 of the block, bytes 16 (i & 1) of each run of 32. */
+            const uint8_t *low = p + 64 * (i / 2) + 16 * (i & 1);
+            uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
+            vi a[4], c[4], high[4];
+            vi_rows16(low, stride, a);
+            vi_rows16(low + 32, stride, c);
+            vi_rows16(p + 128 + 32 * (i / 2) + 16 * (i & 1), stride, high);
+            for (int j = 0; j < 4; j++, codes += 64) {
+                vi_store(codes, vi_or(NIBBLE_LOW(a[j]), vi_and(vi_shl(high[j], 4), two)));
+                vi_store(codes + 512, vi_or(NIBBLE_LOW(c[j]), vi_and(vi_shl(high[j], 2), two)));
+                vi_store(codes + 1024, vi_or(NIBBLE_HIGH(a[j]), vi_and(high[j], two)));
+                vi_store(codes + 1536, vi_or(NIBBLE_HIGH(c[j]), vi_and(vi_shr(high[j], 2), two)));
+            }
+        }
+    }
+}
+
+static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *p = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    vi mask = vi_set1(0x03030303);
+    for (int b = 0; b < w->n_col / 256; b++, p += 84) {
+        vi s[4], dm = vi_gather(p + 80, stride);
+        vi_rows16(p, stride, s);
+        vf d = vf_f16_low(dm), dmin = vf_sub(vf_zero(), vf_f16_high(dm));
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vi scale = NIBBLE_LOW(s[i]), min = NIBBLE_HIGH(s[i]);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                vf_store(panel->scales + 256 * b + 64 * i + 16 * j, vf_mul(d, BYTE_F32(scale, j)));
+                vf_store(panel->mins + 256 * b + 64 * i + 16 * j, vf_mul(dmin, BYTE_F32(min, j)));
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
+            vi q[4];
+            vi_rows16(p + 16 + 16 * i, stride, q);
+            for (int j = 0; j < 4; j++, codes += 64) {
+                vi_store(codes, vi_and(q[j], mask));
+                vi_store(codes + 512, vi_and(vi_shr(q[j], 2), mask));
+                vi_store(codes + 1024, vi_and(vi_shr(q[j], 4), mask));
+                vi_store(codes + 1536, vi_and(vi_shr(q[j], 6), mask));
+            }
+        }
+    }
+}
+
+/* The third bit of run s of Q3_K's half h is bit 4h + s of the mask bytes; here it becomes bit 5 (codes times 8). */
+LANE_FN void put_q3_k_half(uint8_t *codes, const uint8_t *p, size_t stride, const vi mask[8], const int h)
+{
+    vi two = vi_set1(0x18181818), bit = vi_set1(0x20202020);
+    for (int i = 0; i < 2; i++) {
+        vi q[4];
+        vi_rows16(p + 32 + 32 * h + 16 * i, stride, q);
+        for (int j = 0; j < 4; j++) {
+            vi m = h ? vi_shr(mask[4 * i + j], 4) : mask[4 * i + j];
+            uint8_t *to = codes + 2048 * h + 256 * i + 64 * j;
+            vi_store(to, vi_or(vi_and(vi_shl(q[j], 3), two), vi_and(vi_shl(m, 5), bit)));
+            vi_store(to + 512, vi_or(vi_and(vi_shl(q[j], 1), two), vi_and(vi_shl(m, 4), bit)));
+            vi_store(to + 1024, vi_or(vi_and(vi_shr(q[j], 1), two), vi_and(vi_shl(m, 3), bit)));
+            vi_store(to + 1536, vi_or(vi_and(vi_shr(q[j], 3), two), vi_and(vi_shl(m, 2), bit)));
+        }
+    }
+}
+
+static void unpack_q3_k(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *p = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 256; b++, p += 110) {
+        /* The last 16 bytes: two of codes, twelve of scales, d. */
+        vi t[4], s[4], three = vi_set1(0x30303030), minus32 = vi_set1(-32);
+        vi_rows16(p + 94, stride, t);
+        vi s0 = vi_or(vi_shr(t[0], 16), vi_shl(t[1], 16)), s1 = vi_or(vi_shr(t[1], 16), vi_shl(t[2], 16));
+        vi s2 = vi_or(vi_shr(t[2], 16), vi_shl(t[3], 16));
+        vf d = vf_mul(vf_f16_high(t[3]), vf_set1(0.125f));
+        s[0] = vi_or(NIBBLE_LOW(s0), vi_and(vi_shl(s2, 4), three));
+        s[1] = vi_or(NIBBLE_LOW(s1), vi_and(vi_shl(s2, 2), three));
+        s[2] = vi_or(NIBBLE_HIGH(s0), vi_and(s2, three));
+        s[3] = vi_or(NIBBLE_HIGH(s1), vi_and(vi_shr(s2, 2), three));
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                vi scale = vi_add(vi_and(vi_shr(s[i], 8 * j), vi_set1(0xFF)), minus32);
+                vf_store(panel->scales + 256 * b + 64 * i + 16 * j, vf_mul(d, vf_from_int(scale)));
+            }
+        vi mask[8];
+        vi_rows16(p, stride, mask);
+        vi_rows16(p + 16, stride, mask + 4);
+        put_q3_k_half(panel->codes + 4096 * b, p, stride, mask, 0);
+        put_q3_k_half(panel->codes + 4096 * b, p, stride, mask, 1);
+    }
+}
+
+LANE_FN void iq4_table(uint8_t table[16])
+{
+    for (int i = 0; i < 16; i++) table[i] = (uint8_t)an_iq4_values[i] ^ AN_LANES_CODE_XOR;
+}
+
+LANE_FN void put_iq4(uint8_t *codes, const uint8_t table[16], const uint8_t *p, size_t stride)
+{
+    vi q[4];
+    vi_rows16(p, stride, q);
+    for (int j = 0; j < 4; j++) {
+        vi_store(codes + 64 * j, vi_lookup(table, NIBBLE_LOW(q[j])));
+        vi_store(codes + 64 * (j + 4), vi_lookup(table, NIBBLE_HIGH(q[j])));
+    }
+}
+
+static void unpack_iq4_nl(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *p = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    uint8_t table[16];
+    iq4_table(table);
+    for (int b = 0; b < w->n_col / 32; b++, p += 18) {
+        put_iq4(panel->codes + 512 * b, table, p + 2, stride);
+        vf_store(panel->scales + 16 * b, vf_f16_low(vi_gather(p, stride)));
+    }
+}
+
+static void unpack_iq4_xs(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
+    size_t stride = w->row_bytes;
+    uint8_t table[16];
+    iq4_table(table);
+    vi low4 = vi_set1(15), high2 = vi_set1(0x30), minus32 = vi_set1(-32);
+    for (int b = 0; b < w->n_col / 256; b++, p += 136) {
+        unpack_prefetch(base, stride, b, 136);
+        vi head = vi_gather(p, stride), low = vi_gather(p + 4, stride), high = vi_shr(head, 16);
+        vf d = vf_f16_low(head);
+        /* Two groups a step: four bits each of `low`, two each of `high`, used up from below. */
+        for (int g = 0; g < 8; g++) {
+            vi scale = vi_or(vi_and(low, low4), vi_and(vi_shl(high, 4), high2));
+            vf_store(panel->scales + 128 * b + 16 * g, vf_mul(d, vf_from_int(vi_add(scale, minus32))));
+            low = vi_shr(low, 4);
+            high = vi_shr(high, 2);
+            put_iq4(panel->codes + 4096 * b + 512 * g, table, p + 8 + 16 * g, stride);
+        }
+    }
+}
+
+/* Scale or bias of one affine group, sixteen rows. */
+LANE_FN vf affine_numbers(const an_weight *w, const void *numbers, int64_t row, int64_t group)
+{
+    int64_t n_group = w->n_col / w->affine.group;
+    float f[16];
+    for (int r = 0; r < 16; r++)
+        f[r] = an_float_load(w->affine.scale_dtype, numbers, (row + r) * n_group + group);
+    return vf_load(f);
+}
+
+/* Scales and minima of every group of 32; eight_bits: minimum = bias + 128 * scale. */
+LANE_FN void put_affine_scales(const an_weight *w, int64_t row, const an_panel *panel, const bool eight_bits)
+{
+    int per_group = w->affine.group / 32;
+    for (int g = 0; g < w->n_col / 32; g += per_group) {
+        vf scale = affine_numbers(w, w->affine.scales, row, g / per_group);
+        vf min = affine_numbers(w, w->affine.biases, row, g / per_group);
+        if (eight_bits) min = vf_add(min, vf_mul(scale, vf_set1(128)));
+        for (int i = 0; i < per_group; i++) {
+            vf_store(panel->scales + 16 * (g + i), scale);
+            vf_store(panel->mins + 16 * (g + i), min);
+        }
+    }
+}
+
+static void unpack_affine8(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    vi flip = vi_set1((int32_t)((0x80u ^ AN_LANES_CODE_XOR) * 0x01010101u));
+    for (int b = 0; b < w->n_col / 16; b++) {
+        unpack_prefetch(base, stride, b, 16);
+        vi q[4];
+        vi_rows16(base + 16 * b, stride, q);
+        for (int j = 0; j < 4; j++) vi_store(panel->codes + 256 * b + 64 * j, vi_xor(q[j], flip));
+    }
+    put_affine_scales(w, row, panel, true);
+}
+
+/* Bytes 0 0 1 1 of a dword; even bytes keep their low nibble, odd ones their high nibble. */
+LANE_FN vi alternate_nibbles(vi v)
+{
+    return vi_or(vi_and(v, vi_set1(0x000F000F)), vi_and(vi_shr(v, 4), vi_set1(0x0F000F00)));
+}
+
+static void unpack_affine4(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 32; b++) {
+        unpack_prefetch(base, stride, b, 16);
+        vi q[4];
+        vi_rows16(base + 16 * b, stride, q);
+        for (int j = 0; j < 4; j++) {
+            vi_store(panel->codes + 512 * b + 128 * j, alternate_nibbles(vi_dup_low(q[j])));
+            vi_store(panel->codes + 512 * b + 128 * j + 64, alternate_nibbles(vi_dup_high(q[j])));
+        }
+    }
+    put_affine_scales(w, row, panel, false);
+}
+
+static void unpack_affine2(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    const uint8_t *base = unpack_base(w, row);
+    size_t stride = w->row_bytes;
+    for (int b = 0; b < w->n_col / 32; b++) {
+        vi q[2] = {vi_gather(base + 8 * b, stride), vi_gather(base + 8 * b + 4, stride)};
+        for (int i = 0; i < 2; i++) {
+            for (int k = 0; k < 4; k++) {
+                /* The byte's four pairs of bits, each to the bottom of a byte. */
+                vi v = vi_and(q[i], vi_set1(0xFF)), pairs = vi_or(v, vi_shl(v, 6));
+                pairs = vi_or(vi_and(pairs, vi_set1(0x0303)),
+                              vi_and(vi_or(vi_shl(v, 12), vi_shl(v, 18)), vi_set1(0x03030000)));
+                vi_store(panel->codes + 512 * b + 256 * i + 64 * k, pairs);
+                q[i] = vi_shr(q[i], 8);
+            }
+        }
+    }
+    put_affine_scales(w, row, panel, false);
+}
+
+#endif

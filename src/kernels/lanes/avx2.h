@@ -1,0 +1,236 @@
+/* Sixteen lanes as two AVX2 registers (with FMA and F16C). lanes/scalar.h says what each operation means. */
+#ifndef AN_LANES_AVX2_H
+#define AN_LANES_AVX2_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define AN_LANES_CODE_XOR 0
+#define AN_LANES_TOKENS 2
+#define AN_LANES_F32_ROWS 2
+#define AN_LANES_F32_TOKENS 2
+
+#define LANE_FN static inline __attribute__((always_inline, unused))
+
+typedef struct vf {
+    __m256 a, b;
+} vf;
+typedef struct vi {
+    __m256i a, b;
+} vi;
+
+#define MAP2_(type, f, x, y) ((type){f((x).a, (y).a), f((x).b, (y).b)})
+
+LANE_FN vi vi_load(const void *p)
+{
+    const __m256i *q = p;
+    return (vi){_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
+}
+LANE_FN void vi_store(void *p, vi v)
+{
+    __m256i *q = p;
+    _mm256_storeu_si256(q, v.a);
+    _mm256_storeu_si256(q + 1, v.b);
+}
+LANE_FN vi vi_set1(int32_t x)
+{
+    __m256i v = _mm256_set1_epi32(x);
+    return (vi){v, v};
+}
+LANE_FN vi vi_and(vi x, vi y) { return MAP2_(vi, _mm256_and_si256, x, y); }
+LANE_FN vi vi_or(vi x, vi y) { return MAP2_(vi, _mm256_or_si256, x, y); }
+LANE_FN vi vi_xor(vi x, vi y) { return MAP2_(vi, _mm256_xor_si256, x, y); }
+LANE_FN vi vi_add(vi x, vi y) { return MAP2_(vi, _mm256_add_epi32, x, y); }
+LANE_FN vi vi_mul(vi x, vi y) { return MAP2_(vi, _mm256_mullo_epi32, x, y); }
+#define vi_shr(x, n) ((vi){_mm256_srli_epi32((x).a, n), _mm256_srli_epi32((x).b, n)})
+#define vi_shl(x, n) ((vi){_mm256_slli_epi32((x).a, n), _mm256_slli_epi32((x).b, n)})
+#define vi_sra(x, n) ((vi){_mm256_srai_epi32((x).a, n), _mm256_srai_epi32((x).b, n)})
+
+LANE_FN __m256i rows2_(const uint8_t *p, size_t stride)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p)),
+                                   _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+}
+/* Rows 0..7 from p on: out[j] = their dword j. */
+LANE_FN void rows8_(const uint8_t *p, size_t stride, __m256i out[4])
+{
+    __m256i a = rows2_(p, stride), b = rows2_(p + stride, stride);
+    __m256i c = rows2_(p + 2 * stride, stride), d = rows2_(p + 3 * stride, stride);
+    __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+    __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
+    out[0] = _mm256_unpacklo_epi64(ab, cd);
+    out[1] = _mm256_unpackhi_epi64(ab, cd);
+    out[2] = _mm256_unpacklo_epi64(ab_high, cd_high);
+    out[3] = _mm256_unpackhi_epi64(ab_high, cd_high);
+}
+LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
+{
+    __m256i low[4], high[4];
+    rows8_(p, stride, low);
+    rows8_(p + 8 * stride, stride, high);
+    for (int j = 0; j < 4; j++) out[j] = (vi){low[j], high[j]};
+}
+LANE_FN __m256i dword8_(const uint8_t *p, size_t stride)
+{
+    int32_t x[8];
+    for (int i = 0; i < 8; i++) memcpy(&x[i], p + (size_t)i * stride, 4);
+    return _mm256_setr_epi32(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
+}
+LANE_FN vi vi_gather(const uint8_t *p, size_t stride)
+{
+    return (vi){dword8_(p, stride), dword8_(p + 8 * stride, stride)};
+}
+LANE_FN vi shuffle_(__m128i order, vi v)
+{
+    __m256i o = _mm256_broadcastsi128_si256(order);
+    return (vi){_mm256_shuffle_epi8(v.a, o), _mm256_shuffle_epi8(v.b, o)};
+}
+LANE_FN vi vi_lookup(const uint8_t table[16], vi v)
+{
+    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+    return (vi){_mm256_shuffle_epi8(t, v.a), _mm256_shuffle_epi8(t, v.b)};
+}
+LANE_FN vi vi_dup_low(vi v)
+{
+    return shuffle_(_mm_setr_epi8(0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13), v);
+}
+LANE_FN vi vi_dup_high(vi v)
+{
+    return shuffle_(_mm_setr_epi8(2, 2, 3, 3, 6, 6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15), v);
+}
+
+LANE_FN __m256i broadcast4_(const int8_t *x)
+{
+    int32_t dword;
+    memcpy(&dword, x, 4);
+    return _mm256_set1_epi32(dword);
+}
+/* maddubs adds two products in 16 bits: exact for codes up to 127. */
+LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
+{
+    __m256i v = broadcast4_(x), one = _mm256_set1_epi16(1);
+    acc.a = _mm256_add_epi32(acc.a, _mm256_madd_epi16(_mm256_maddubs_epi16(w.a, v), one));
+    acc.b = _mm256_add_epi32(acc.b, _mm256_madd_epi16(_mm256_maddubs_epi16(w.b, v), one));
+    return acc;
+}
+/* int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits. */
+LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
+{
+    __m256i v = broadcast4_(x), one = _mm256_set1_epi16(1);
+    __m256i a = _mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(v, w.a));
+    __m256i b = _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(v, w.b));
+    acc.a = _mm256_add_epi32(acc.a, _mm256_madd_epi16(a, one));
+    acc.b = _mm256_add_epi32(acc.b, _mm256_madd_epi16(b, one));
+    return acc;
+}
+
+LANE_FN vf vf_load(const void *p)
+{
+    const float *q = p;
+    return (vf){_mm256_loadu_ps(q), _mm256_loadu_ps(q + 8)};
+}
+LANE_FN void vf_store(void *p, vf v)
+{
+    float *q = p;
+    _mm256_storeu_ps(q, v.a);
+    _mm256_storeu_ps(q + 8, v.b);
+}
+LANE_FN vf vf_load_n(const float *p, int n)
+{
+    float t[16] = {0};
+    memcpy(t, p, (size_t)n * 4);
+    return vf_load(t);
+}
+LANE_FN void vf_store_n(float *p, vf v, int n)
+{
+    float t[16];
+    vf_store(t, v);
+    memcpy(p, t, (size_t)n * 4);
+}
+LANE_FN vf vf_set1(float x)
+{
+    __m256 v = _mm256_set1_ps(x);
+    return (vf){v, v};
+}
+LANE_FN vf vf_zero(void) { return vf_set1(0.0f); }
+LANE_FN vf vf_add(vf x, vf y) { return MAP2_(vf, _mm256_add_ps, x, y); }
+LANE_FN vf vf_sub(vf x, vf y) { return MAP2_(vf, _mm256_sub_ps, x, y); }
+LANE_FN vf vf_mul(vf x, vf y) { return MAP2_(vf, _mm256_mul_ps, x, y); }
+LANE_FN vf vf_div(vf x, vf y) { return MAP2_(vf, _mm256_div_ps, x, y); }
+LANE_FN vf vf_fma(vf x, vf y, vf z)
+{
+    return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+LANE_FN vf vf_max(vf x, vf y) { return MAP2_(vf, _mm256_max_ps, x, y); }
+LANE_FN vf vf_min(vf x, vf y) { return MAP2_(vf, _mm256_min_ps, x, y); }
+LANE_FN vf vf_abs(vf x)
+{
+    __m256 sign = _mm256_set1_ps(-0.0f);
+    return (vf){_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
+}
+LANE_FN vi vf_bits(vf x) { return (vi){_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+LANE_FN vf vf_from_bits(vi x) { return (vf){_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+LANE_FN vf vf_from_int(vi x) { return (vf){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+LANE_FN vi vf_round(vf x) { return (vi){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+
+LANE_FN float vf_sum(vf v)
+{
+    __m256 a = _mm256_add_ps(v.a, v.b);
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+LANE_FN float vf_max_all(vf v)
+{
+    __m256 a = _mm256_max_ps(v.a, v.b);
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
+LANE_FN __m128i pack16_(__m256i v)
+{
+    __m256i p = _mm256_packus_epi32(v, v);
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(p, 0x08));
+}
+LANE_FN vf vf_f16_high(vi v)
+{
+    v = vi_shr(v, 16);
+    return (vf){_mm256_cvtph_ps(pack16_(v.a)), _mm256_cvtph_ps(pack16_(v.b))};
+}
+LANE_FN vf vf_f16_low(vi v) { return vf_f16_high(vi_shl(v, 16)); }
+LANE_FN vf vf_load_f16(const void *p)
+{
+    const __m128i *q = p;
+    return (vf){_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};
+}
+LANE_FN void vf_store_f16(void *p, vf v)
+{
+    __m128i *q = p;
+    _mm_storeu_si128(q, _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(q + 1, _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT));
+}
+LANE_FN vf vf_load_bf16(const void *p)
+{
+    const __m128i *q = p;
+    __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(q));
+    __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1));
+    return vf_from_bits((vi){_mm256_slli_epi32(a, 16), _mm256_slli_epi32(b, 16)});
+}
+LANE_FN void vi_store_bytes(void *p, vi v)
+{
+    __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(v.a, v.b), 0xD8);
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    _mm_storeu_si128((__m128i *)p, b);
+}
+LANE_FN int32_t vi_sum(vi v)
+{
+    __m256i a = _mm256_add_epi32(v.a, v.b);
+    __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
+}
+
+#endif

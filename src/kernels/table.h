@@ -1,0 +1,85 @@
+/* The table behind an_kernels: what each level fills in. Private to this module and its tests. */
+#ifndef AN_KERNELS_TABLE_H
+#define AN_KERNELS_TABLE_H
+
+#include "kernels/kernels.h"
+#include "quant/codes.h"
+
+enum {
+    AN_PANEL_ROWS = 16,  /* rows that one vector holds */
+    AN_TILE_TOKENS = 12, /* tokens of the widest activation record */
+};
+
+/*
+ * Sixteen rows of a quantized weight, unpacked: codes [n_col / 4][16 rows][4], scales and mins [n_group][16].
+ * Codes of the int8 kinds are stored with `code_xor` applied.
+ */
+typedef struct an_panel {
+    uint8_t *codes;
+    float *scales, *mins;
+} an_panel;
+
+/* Unpack rows row..row+15, all of them inside the weight, every column. */
+typedef void an_unpack_fn(const an_weight *w, int64_t row, const an_panel *panel);
+
+/*
+ * One panel times the activations of one record column (act.h): out[t * out_stride + r] for n_valid tokens and
+ * n_row rows.
+ */
+typedef struct an_q8_job {
+    const an_panel *panel;
+    const uint8_t *records; /* of the first token tile */
+    int n_group32;          /* n_col / 32 */
+    int n_tok;
+    int n_row;              /* 1..16 */
+    float *out;
+    size_t out_stride;
+    bool add;
+} an_q8_job;
+
+typedef void an_q8_fn(const an_q8_job *job);
+
+typedef struct an_f32_job {
+    const float *w;       /* [16][n_col]; rows from n_row on are not read */
+    size_t w_stride;      /* floats between rows */
+    const float *x;
+    size_t x_stride;
+    int n_col, n_tok, n_row;
+    float *out;
+    size_t out_stride;
+    bool add;
+} an_f32_job;
+
+struct an_kernels {
+    const char *name;
+    uint32_t needs; /* AN_ISA_* flags, all of them */
+    an_compute default_compute;
+    uint8_t code_xor;
+    an_unpack_fn *unpack[AN_DTYPE_N]; /* NULL: generic */
+    an_unpack_fn *unpack_affine[9];   /* by bits */
+    an_q8_fn *q8[AN_CODES_N];
+    void (*f32)(const an_f32_job *job);
+    void (*row_f16)(float *dst, const void *src, int n);
+    void (*row_bf16)(float *dst, const void *src, int n);
+    void (*quantize)(const float *x, int n_col, int width, int slot, uint8_t *records);
+    void (*rms_norm)(float *out, const float *x, const float *weight, int n, float eps);
+    void (*silu_mul)(float *out, const float *gate, const float *up, int n);
+    void (*rope_head)(float *out, const float *x, an_rope_rows rows, const float *cos, const float *sin,
+                      int head_dim);
+    void (*store_f16)(void *dst, const float *src, int n);
+    void (*attention)(an_kv_dtype type, float *out, const float *q, const void *keys, const void *values,
+                      size_t kv_stride_bytes, int n_q, int head_dim, int n_pos, float scale, void *scratch);
+    void (*exp)(float *out, const float *x, int n); /* for tests of the exponential that silu and softmax use */
+};
+
+extern const an_kernels an_kernels_scalar;
+#if defined(__x86_64__)
+extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const an_kernels an_kernels_neon, an_kernels_dotprod;
+#endif
+
+/* All levels of this build from plain to best; *n of them. */
+const an_kernels *const *an_kernels_levels(int *n);
+
+#endif

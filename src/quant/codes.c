@@ -1,0 +1,194 @@
+/*
+ * Canonical codes of every quantized type (codes.h), scalar. Q4_0 and Q5_0 are read as scale and minimum (-8d,
+ * -16d: exact in f32), because that is what they are in an MLX file that was converted from them.
+ */
+#include "quant/codes.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "quant/dequant.h"
+#include "quant/half.h"
+
+static float load_f16(const uint8_t *p)
+{
+    return an_f32_from_f16(an_load_u16(p));
+}
+
+bool an_codes_kind(const an_weight *w, an_code_kind *kind)
+{
+    switch (w->dtype) {
+    case AN_DTYPE_Q4_0:
+    case AN_DTYPE_Q4_1:
+    case AN_DTYPE_Q5_0:
+    case AN_DTYPE_Q5_1:
+    case AN_DTYPE_Q4_K:
+    case AN_DTYPE_Q5_K: *kind = AN_CODES_MIN32; return true;
+    case AN_DTYPE_Q8_0:
+    case AN_DTYPE_IQ4_NL:
+    case AN_DTYPE_IQ4_XS: *kind = AN_CODES_I8; return true;
+    case AN_DTYPE_Q2_K: *kind = AN_CODES_MIN16; return true;
+    case AN_DTYPE_Q3_K:
+    case AN_DTYPE_Q6_K: *kind = AN_CODES_OFF16; return true;
+    case AN_DTYPE_AFFINE:
+        *kind = w->affine.bits == 8 ? AN_CODES_I8_MIN : AN_CODES_MIN32;
+        return true;
+    default: return false;
+    }
+}
+
+/* 16 bytes of nibbles in the order j, j + 16. */
+static void nibbles(const uint8_t *qs, uint8_t *codes)
+{
+    for (int j = 0; j < 16; j++) {
+        codes[j] = qs[j] & 15;
+        codes[j + 16] = qs[j] >> 4;
+    }
+}
+
+/* One block of a type of 32 elements. */
+static void read_block32(an_dtype type, const uint8_t *p, uint8_t *codes, float *scale, float *min)
+{
+    *scale = load_f16(p);
+    *min = 0;
+    uint32_t high = 0;
+    switch (type) {
+    case AN_DTYPE_Q4_0:
+        nibbles(p + 2, codes);
+        *min = -8 * *scale;
+        return;
+    case AN_DTYPE_Q4_1:
+        nibbles(p + 4, codes);
+        *min = load_f16(p + 2);
+        return;
+    case AN_DTYPE_Q5_0:
+        nibbles(p + 6, codes);
+        high = an_load_u32(p + 2);
+        *min = -16 * *scale;
+        break;
+    case AN_DTYPE_Q5_1:
+        nibbles(p + 8, codes);
+        high = an_load_u32(p + 4);
+        *min = load_f16(p + 2);
+        break;
+    case AN_DTYPE_Q8_0: memcpy(codes, p + 2, 32); return;
+    default:
+        AN_ASSERT(type == AN_DTYPE_IQ4_NL);
+        nibbles(p + 2, codes);
+        for (int j = 0; j < 32; j++) codes[j] = (uint8_t)an_iq4_values[codes[j]];
+        return;
+    }
+    for (int j = 0; j < 32; j++) codes[j] |= (uint8_t)((high >> j & 1) << 4);
+}
+
+/* Q4_K and Q5_K. */
+static void read_k45(const uint8_t *p, bool five, uint8_t *codes, float *scales, float *mins)
+{
+    float d = load_f16(p), dmin = load_f16(p + 2);
+    const uint8_t *qh = p + 16, *qs = five ? p + 48 : p + 16;
+    for (int g = 0; g < 8; g++) {
+        int scale, min;
+        an_k4_scale_min(p + 4, g, &scale, &min);
+        scales[g] = d * (float)scale;
+        mins[g] = -(dmin * (float)min);
+        for (int j = 0; j < 32; j++) {
+            int code = qs[32 * (g / 2) + j] >> (4 * (g & 1)) & 15;
+            if (five) code |= (qh[j] >> g & 1) << 4;
+            codes[32 * g + j] = (uint8_t)code;
+        }
+    }
+}
+
+static void read_q2_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+{
+    float d = load_f16(p + 80), dmin = load_f16(p + 82);
+    for (int g = 0; g < 16; g++) {
+        scales[g] = d * (float)(p[g] & 15);
+        mins[g] = -(dmin * (float)(p[g] >> 4));
+    }
+    for (int e = 0; e < 256; e++)
+        codes[e] = p[16 + 32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32)) & 3;
+}
+
+/* Codes times 8 and scale / 8, so that the offset is the same 32 as Q6_K's. */
+static void read_q3_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+{
+    float d = load_f16(p + 108) * 0.125f;
+    for (int g = 0; g < 16; g++) {
+        scales[g] = d * (float)an_q3k_scale(p + 96, g);
+        mins[g] = 0;
+    }
+    for (int e = 0; e < 256; e++) {
+        int low = p[32 + 32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32)) & 3;
+        codes[e] = (uint8_t)((low | (p[e % 32] >> (e / 32) & 1) << 2) * 8);
+    }
+}
+
+static void read_q6_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+{
+    float d = load_f16(p + 208);
+    for (int g = 0; g < 16; g++) {
+        scales[g] = d * (float)(int8_t)p[192 + g];
+        mins[g] = 0;
+    }
+    for (int e = 0; e < 256; e++) {
+        int half = e / 128, l = e % 32, g = e % 128 / 32;
+        int low = p[64 * half + l + 32 * (g & 1)] >> (g < 2 ? 0 : 4) & 15;
+        codes[e] = (uint8_t)(low | (p[128 + 32 * half + l] >> (2 * g) & 3) << 4);
+    }
+}
+
+static void read_iq4_xs(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+{
+    float d = load_f16(p);
+    for (int g = 0; g < 8; g++) {
+        scales[g] = d * (float)an_iq4xs_scale(p, g);
+        mins[g] = 0;
+        nibbles(p + 8 + 16 * g, codes + 32 * g);
+    }
+    for (int e = 0; e < 256; e++) codes[e] = (uint8_t)an_iq4_values[codes[e]];
+}
+
+/* Groups of 64 and 128 become groups of 32 with the same scale. */
+static void read_affine(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
+                        float *mins)
+{
+    const an_affine *a = &w->affine;
+    an_affine_codes((const uint8_t *)w->data + (uint64_t)row * w->row_bytes, a->bits, col, n, codes);
+    int64_t first = row * (w->n_col / a->group);
+    for (int g = 0; g < n / 32; g++) {
+        int64_t i = first + (col + 32 * g) / a->group;
+        scales[g] = an_float_load(a->scale_dtype, a->scales, i);
+        mins[g] = an_float_load(a->scale_dtype, a->biases, i);
+        if (a->bits == 8) mins[g] += 128 * scales[g];
+    }
+    if (a->bits == 8)
+        for (int i = 0; i < n; i++) codes[i] ^= 0x80;
+}
+
+void an_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
+                   float *mins)
+{
+    if (w->dtype == AN_DTYPE_AFFINE) {
+        read_affine(w, row, col, n, codes, scales, mins);
+        return;
+    }
+    const an_dtype_info *info = an_dtype_get(w->dtype);
+    const uint8_t *p = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes +
+                       (uint64_t)(col / info->block_elems) * (uint64_t)info->block_bytes;
+    if (info->block_elems == 32) {
+        for (int b = 0; b < n / 32; b++, p += info->block_bytes)
+            read_block32(w->dtype, p, codes + 32 * b, scales + b, mins + b);
+        return;
+    }
+    AN_ASSERT(n == 256);
+    switch (w->dtype) {
+    case AN_DTYPE_Q4_K: read_k45(p, false, codes, scales, mins); return;
+    case AN_DTYPE_Q5_K: read_k45(p, true, codes, scales, mins); return;
+    case AN_DTYPE_Q2_K: read_q2_k(p, codes, scales, mins); return;
+    case AN_DTYPE_Q3_K: read_q3_k(p, codes, scales, mins); return;
+    case AN_DTYPE_Q6_K: read_q6_k(p, codes, scales, mins); return;
+    default:
+        AN_ASSERT(w->dtype == AN_DTYPE_IQ4_XS);
+        read_iq4_xs(p, codes, scales, mins);
+    }
+}

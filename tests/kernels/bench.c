@@ -1,0 +1,138 @@
+/* Speed of kernels on shapes of real models, one thread, weights larger than the caches where decode reads them. */
+#include "kernels/kcheck.h"
+
+#include "os/clock.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double seconds(void)
+{
+    return (double)an_clock_ns() * 1e-9;
+}
+
+/* Best of several rounds: bytes of weights per second for one token, operations per second for many. */
+static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, const char *name, int n_col)
+{
+    kcheck c = {.k = k, .op = "bench"};
+    an_rng_seed(&c.rng, 1);
+    int64_t n_row = (int64_t)(48 << 20) / n_col;
+    n_row -= n_row % 16;
+    test_weight w = weight_make(&c, type, affine, 1024, n_col, 0, false);
+    /* Repeat 1024 random rows: filling all of it would take longer than measuring. */
+    uint8_t *data = malloc((size_t)n_row * w.w.row_bytes);
+    for (int64_t r = 0; r < n_row; r++)
+        memcpy(data + (uint64_t)r * w.w.row_bytes, (const uint8_t *)w.w.data + (uint64_t)(r % 1024) * w.w.row_bytes,
+               w.w.row_bytes);
+    void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(k, n_col) + 63) & ~(size_t)63);
+    for (int n_tok = 1; n_tok <= 512; n_tok = n_tok == 1 ? 4 : n_tok == 4 ? 512 : 1024) {
+        an_act a = {.compute = AN_COMPUTE_Q8, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col};
+        float *x = malloc((size_t)n_tok * (size_t)n_col * 4);
+        fill_floats(&c, x, (size_t)n_tok * (size_t)n_col, 0);
+        a.f32 = x;
+        a.q = aligned_alloc(64, an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col));
+        double best = 1e9;
+        bool affine_type = type == AN_DTYPE_AFFINE;
+        int64_t rows = n_tok > 4 || affine_type ? 1024 : n_row;
+        float *out = malloc((size_t)n_tok * (size_t)rows * 4);
+        double begin = seconds(), quantize = 1e9;
+        for (int i = 0; i < 20 && (i < 2 || seconds() - begin < 0.6); i++) {
+            double t = seconds();
+            an_act_quantize(k, &a, 0, n_tok);
+            double q = seconds() - t;
+            if (q < quantize) quantize = q;
+            an_weight big = w.w;
+            if (!affine_type && rows == n_row) {
+                big.data = data;
+                big.n_row = n_row;
+            }
+            t = seconds();
+            an_matmul_rows(k, &big, &a, out, (size_t)rows, 0, rows, false, scratch);
+            t = seconds() - t;
+            if (t < best) best = t;
+        }
+        double bytes = (double)an_weight_bytes(&w.w) / 1024 * (double)rows;
+        double ops = 2.0 * (double)rows * n_col * n_tok;
+        printf("%-10s %-14s n_col %5d tokens %3d: %7.1f GB/s %8.1f Gop/s  quantize %6.2f us/token\n", k->name, name,
+               n_col, n_tok, bytes / best * 1e-9, ops / best * 1e-9, quantize * 1e6 / n_tok);
+        free(out);
+        free(a.q);
+        free(x);
+    }
+    free(scratch);
+    free(data);
+    weight_free(&w);
+}
+
+static void bench_attention(const an_kernels *k)
+{
+    enum { DIM = 64, N_Q = 3, N_POS = 512 };
+    kcheck c = {.k = k, .op = "bench"};
+    an_rng_seed(&c.rng, 1);
+    for (int type = 0; type < 2; type++) {
+        size_t size = type == AN_KV_F16 ? 2 : 4;
+        static float q[N_Q * DIM], out[N_Q * DIM], row[DIM];
+        uint8_t *kv = malloc(2 * N_POS * DIM * size);
+        fill_floats(&c, q, N_Q * DIM, 0);
+        for (int i = 0; i < 2 * N_POS; i++) {
+            fill_floats(&c, row, DIM, 0);
+            an_kv_store(k, (an_kv_dtype)type, kv + (size_t)i * DIM * size, row, DIM);
+        }
+        void *scratch = malloc(an_attention_scratch_bytes(N_Q, DIM, N_POS));
+        double best = 1e9;
+        for (int i = 0; i < 300; i++) {
+            double t = seconds();
+            an_attention_group(k, (an_kv_dtype)type, out, q, kv, kv + N_POS * DIM * size, DIM * size, N_Q, DIM,
+                               N_POS, 0.125f, scratch);
+            t = seconds() - t;
+            if (t < best) best = t;
+        }
+        printf("%-10s attention_%s 3 heads of 64, 512 positions: %.1f us, %.1f Gflop/s\n", k->name,
+               type == AN_KV_F16 ? "f16" : "f32", best * 1e6, 4.0 * N_Q * DIM * N_POS / best * 1e-9);
+        free(scratch);
+        free(kv);
+    }
+}
+
+static void bench_rows(const an_kernels *k)
+{
+    enum { N = 1536 };
+    static float a[N], b[N], out[N];
+    kcheck c = {.k = k, .op = "bench"};
+    an_rng_seed(&c.rng, 1);
+    fill_floats(&c, a, N, 0);
+    fill_floats(&c, b, N, 0);
+    double best[2] = {1e9, 1e9};
+    for (int i = 0; i < 1000; i++) {
+        double t = seconds();
+        an_rms_norm(k, out, a, b, 576, 1e-5f);
+        t = seconds() - t;
+        if (t < best[0]) best[0] = t;
+        t = seconds();
+        an_silu_mul(k, out, a, b, N);
+        t = seconds() - t;
+        if (t < best[1]) best[1] = t;
+    }
+    printf("%-10s rms_norm 576: %.2f us, silu_mul 1536: %.2f us\n", k->name, best[0] * 1e6, best[1] * 1e6);
+}
+
+void bench_run(const an_kernels *k, const char *pattern)
+{
+    an_affine none = {0};
+    for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_AFFINE; type++) {
+        const an_dtype_info *info = an_dtype_get((an_dtype)type);
+        if (fnmatch(pattern, info->name, 0)) continue;
+        bench_matmul(k, (an_dtype)type, none, info->name, info->block_elems == 256 ? 1536 : 576);
+    }
+    for (int bits = 2; bits <= 8; bits++) {
+        char name[32];
+        snprintf(name, sizeof name, "affine%d", bits);
+        if (bits == 7 || fnmatch(pattern, name, 0)) continue;
+        bench_matmul(k, AN_DTYPE_AFFINE, (an_affine){.bits = bits, .group = 32, .scale_dtype = AN_DTYPE_F16}, name,
+                     576);
+    }
+    if (!fnmatch(pattern, "attention", 0)) bench_attention(k);
+    if (!fnmatch(pattern, "rows", 0)) bench_rows(k);
+}

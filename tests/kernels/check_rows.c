@@ -1,0 +1,291 @@
+/* Checks of the operations on rows: conversions, norm, exponential, SiLU, rotation, cache, attention. */
+#include "kernels/kcheck.h"
+
+#include "quant/half.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int lengths[] = {1, 15, 16, 17, 31, 32, 64, 80, 96, 100, 576, 1536};
+
+/* Distance of `got` from `exact` in units of the last place of f32 at `exact`. */
+static double ulps(double got, double exact)
+{
+    int exponent;
+    frexp(exact, &exponent);
+    return fabs(got - exact) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
+}
+
+void check_quantize(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    static const int widths[] = {1, 4, 12};
+    for (int i = 0; i < 3 * N_STYLE; i++) {
+        int width = widths[i % 3], style = i / 3, n_col = 32 * (1 + i), slot = (int)an_rng_below(&c->rng, (uint64_t)width);
+        guarded x = guarded_alloc((size_t)n_col * 4, false);
+        guarded q = guarded_alloc((size_t)(n_col / 32 * width * 64), true);
+        memset(q.p, 0x5A, q.n);
+        fill_floats(c, x.p, (size_t)n_col, style);
+        c->k->quantize(x.p, n_col, width, slot, q.p);
+        for (int g = 0; g < n_col / 32; g++) {
+            const uint8_t *rec = (const uint8_t *)q.p + (size_t)(g * width * 64);
+            float scale, sum, sum16[2];
+            int32_t init, init16[2], half[2] = {0, 0};
+            memcpy(&scale, rec + AN_REC_SCALE(width, slot), 4);
+            memcpy(&sum, rec + AN_REC_SUM(width, slot), 4);
+            memcpy(&init, rec + AN_REC_INIT(width, slot), 4);
+            double largest = 0;
+            for (int j = 0; j < 32; j++) {
+                double v = (double)((float *)x.p)[32 * g + j];
+                int8_t code = (int8_t)rec[AN_REC_CODES(width, slot) + j];
+                if (fabs(v) > largest) largest = fabs(v);
+                half[j / 16] += code;
+                if (code == -128) kcheck_fail(c, "code -128");
+                kcheck_near(c, "value", 32 * g + j, code * (double)scale, v,
+                            0.5001 * (double)scale + fabs(v) * 0x1p-20 + 1e-30);
+            }
+            if (largest > 1e-30) kcheck_near(c, "scale", g, (double)scale * 127, largest, largest * 0x1p-22);
+            for (int h = 0; h < 2; h++) {
+                memcpy(&sum16[h], rec + AN_REC_SUM16(width, slot, h), 4);
+                memcpy(&init16[h], rec + AN_REC_INIT16(width, slot, h), 4);
+                if (init16[h] != -32 * half[h] || sum16[h] != scale * (float)half[h])
+                    kcheck_fail(c, "sums of half %d of group %d", h, g);
+            }
+            if (init != -128 * (half[0] + half[1]) || sum != scale * (float)(half[0] + half[1]))
+                kcheck_fail(c, "sums of group %d", g);
+        }
+        guarded_free(&x);
+        guarded_free(&q);
+    }
+}
+
+void check_rms_norm(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    for (int i = 0; i < (int)AN_COUNT_OF(lengths); i++) {
+        int n = lengths[i];
+        guarded x = guarded_alloc((size_t)n * 4, false), w = guarded_alloc((size_t)n * 4, false);
+        guarded out = guarded_alloc((size_t)n * 4, false);
+        fill_floats(c, x.p, (size_t)n, i % 4);
+        fill_floats(c, w.p, (size_t)n, 0);
+        c->k->rms_norm(out.p, x.p, w.p, n, 1e-5f);
+        double sum = 0;
+        for (int j = 0; j < n; j++) sum += (double)((float *)x.p)[j] * (double)((float *)x.p)[j];
+        double r = 1 / sqrt(sum / n + (double)1e-5f);
+        for (int j = 0; j < n; j++) {
+            double exact = (double)((float *)x.p)[j] * r * (double)((float *)w.p)[j];
+            kcheck_near(c, "value", j, (double)((float *)out.p)[j], exact,
+                        fabs(exact) * (n / 64 + 8) * 0x1p-24 + 1e-40);
+        }
+        guarded_free(&x);
+        guarded_free(&w);
+        guarded_free(&out);
+    }
+}
+
+void check_exp(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    enum { N = 4093 };
+    static float x[N], out[N];
+    double worst = 0;
+    for (int round = 0; round < 16; round++) {
+        for (int i = 0; i < N; i++) {
+            double range = round < 8 ? 105 : round < 12 ? 1 : 20;
+            x[i] = (float)((2 * an_rng_f64(&c->rng) - 1) * range);
+        }
+        x[0] = 0;
+        x[1] = 88.7f;
+        x[2] = 90;
+        x[3] = -200;
+        x[4] = INFINITY;
+        x[5] = -INFINITY;
+        c->k->exp(out, x, N);
+        for (int i = 0; i < N; i++) {
+            double exact = exp((double)x[i]);
+            if (exact > 3.40282346e38 * 1.0000001 || exact < 0x1p-150) {
+                if (!(exact > 1 ? out[i] == INFINITY : out[i] <= 0x1p-149f))
+                    kcheck_fail(c, "exp(%a) = %a", (double)x[i], (double)out[i]);
+                continue;
+            }
+            double u = ulps((double)out[i], exact);
+            if (u > worst) worst = u;
+            if (!(u <= 2)) kcheck_fail(c, "exp(%a) = %a: %.2f ULP", (double)x[i], (double)out[i], u);
+        }
+    }
+    x[0] = NAN;
+    c->k->exp(out, x, 1);
+    if (!isnan(out[0])) kcheck_fail(c, "exp(NaN) = %a", (double)out[0]);
+}
+
+void check_silu(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    for (int i = 0; i < (int)AN_COUNT_OF(lengths); i++) {
+        int n = lengths[i];
+        guarded g = guarded_alloc((size_t)n * 4, false), u = guarded_alloc((size_t)n * 4, false);
+        guarded out = guarded_alloc((size_t)n * 4, false);
+        fill_floats(c, g.p, (size_t)n, i % 4);
+        fill_floats(c, u.p, (size_t)n, 0);
+        for (int j = 0; j < n; j++) ((float *)g.p)[j] *= 6;
+        c->k->silu_mul(out.p, g.p, u.p, n);
+        for (int j = 0; j < n; j++) {
+            double gate = (double)((float *)g.p)[j], exact = gate / (1 + exp(-gate)) * (double)((float *)u.p)[j];
+            kcheck_near(c, "value", j, (double)((float *)out.p)[j], exact, fabs(exact) * 6 * 0x1p-24 + 1e-37);
+        }
+        guarded_free(&g);
+        guarded_free(&u);
+        guarded_free(&out);
+    }
+}
+
+void check_rope(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    static const int dims[] = {2, 6, 16, 32, 48, 64, 80, 96, 128, 256};
+    for (int i = 0; i < (int)AN_COUNT_OF(dims); i++) {
+        int dim = dims[i], half = dim / 2;
+        guarded x = guarded_alloc((size_t)dim * 4, false), out = guarded_alloc((size_t)dim * 4, false);
+        guarded cosine = guarded_alloc((size_t)half * 4, false), sine = guarded_alloc((size_t)half * 4, false);
+        guarded other = guarded_alloc((size_t)dim * 4, false), out2 = guarded_alloc((size_t)dim * 4, false);
+        float *v = x.p, *o = out.p, *cs = cosine.p, *sn = sine.p;
+        fill_floats(c, v, (size_t)dim, 0);
+        for (int j = 0; j < half; j++) {
+            double angle = an_rng_f64(&c->rng) * 100;
+            cs[j] = (float)cos(angle);
+            sn[j] = (float)sin(angle);
+            ((float *)other.p)[2 * j] = v[j];
+            ((float *)other.p)[2 * j + 1] = v[j + half];
+        }
+        c->k->rope_head(o, v, AN_ROPE_HALF_SPLIT, cs, sn, dim);
+        for (int j = 0; j < half; j++) {
+            double a = (double)v[j], b = (double)v[j + half], co = (double)cs[j], si = (double)sn[j];
+            kcheck_near(c, "first", j, (double)o[j], a * co - b * si, (fabs(a * co) + fabs(b * si)) * 0x1p-23);
+            kcheck_near(c, "second", j, (double)o[j + half], a * si + b * co,
+                        (fabs(a * si) + fabs(b * co)) * 0x1p-23);
+        }
+        c->k->rope_head(out2.p, other.p, AN_ROPE_INTERLEAVED, cs, sn, dim);
+        if (memcmp(o, out2.p, (size_t)dim * 4)) kcheck_fail(c, "the two row orders differ, head_dim %d", dim);
+        guarded_free(&x);
+        guarded_free(&out);
+        guarded_free(&cosine);
+        guarded_free(&sine);
+        guarded_free(&other);
+        guarded_free(&out2);
+    }
+}
+
+void check_kv_store(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    for (int i = 0; i < (int)AN_COUNT_OF(lengths); i++) {
+        int n = lengths[i];
+        guarded x = guarded_alloc((size_t)n * 4, false), out = guarded_alloc((size_t)n * 4, false);
+        for (int type = 0; type < 2; type++) {
+            fill_floats(c, x.p, (size_t)n, i % N_STYLE);
+            size_t size = type == AN_KV_F16 ? 2 : 4;
+            uint8_t *dst = (uint8_t *)out.p + out.n - (size_t)n * size;
+            an_kv_store(c->k, (an_kv_dtype)type, dst, x.p, n);
+            for (int j = 0; j < n; j++) {
+                float f = ((float *)x.p)[j];
+                uint16_t h = an_f16_from_f32(f);
+                if (type == AN_KV_F16 ? memcmp(dst + 2 * j, &h, 2) : memcmp(dst + 4 * j, &f, 4))
+                    kcheck_fail(c, "value %d: %a stored wrongly (type %d)", j, (double)f, type);
+            }
+        }
+        guarded_free(&x);
+        guarded_free(&out);
+    }
+}
+
+/* Every finite 16-bit pattern, and odd lengths. */
+void check_row_f16(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    static uint16_t all[65536];
+    static float out[65536];
+    for (int i = 0; i < 65536; i++) all[i] = (uint16_t)i;
+    for (int type = 0; type < 2; type++) {
+        for (int n = 65536 - 17; n <= 65536; n += 17) {
+            if (type) c->k->row_bf16(out, all, n);
+            else c->k->row_f16(out, all, n);
+            for (int i = 0; i < n; i++) {
+                float want = type ? an_f32_from_bf16((uint16_t)i) : an_f32_from_f16((uint16_t)i);
+                if (isnan(want) ? !isnan(out[i]) : memcmp(&want, &out[i], 4) != 0)
+                    kcheck_fail(c, "%s %04x", type ? "bf16" : "f16", (unsigned)i);
+            }
+        }
+    }
+}
+
+static void attention_once(kcheck *c, an_kv_dtype type, int n_q, int dim, int n_pos, float sharpness)
+{
+    size_t size = type == AN_KV_F16 ? 2 : 4, stride = (size_t)dim * size + 32;
+    guarded q = guarded_alloc((size_t)(n_q * dim) * 4, false), out = guarded_alloc((size_t)(n_q * dim) * 4, false);
+    guarded kv[2];
+    float *row = malloc((size_t)dim * 4);
+    float *plain[2];
+    for (int i = 0; i < 2; i++) {
+        kv[i] = guarded_alloc((size_t)(n_pos - 1) * stride + (size_t)dim * size, false);
+        plain[i] = malloc((size_t)(n_pos * dim) * 4);
+        for (int p = 0; p < n_pos; p++) {
+            fill_floats(c, row, (size_t)dim, 0);
+            for (int j = 0; j < dim; j++) {
+                if (type == AN_KV_F16) row[j] = an_f32_from_f16(an_f16_from_f32(row[j]));
+                plain[i][p * dim + j] = row[j];
+            }
+            an_kv_store(c->k, type, (uint8_t *)kv[i].p + (size_t)p * stride, row, dim);
+        }
+    }
+    fill_floats(c, q.p, (size_t)(n_q * dim), 0);
+    float scale = sharpness / sqrtf((float)dim);
+    guarded scratch = guarded_alloc(an_attention_scratch_bytes(n_q, dim, n_pos), false);
+    an_attention_group(c->k, type, out.p, q.p, kv[0].p, kv[1].p, stride, n_q, dim, n_pos, scale, scratch.p);
+    double *weight = malloc((size_t)n_pos * sizeof *weight);
+    for (int h = 0; h < n_q; h++) {
+        double max = -INFINITY, sum = 0, largest = 0;
+        for (int p = 0; p < n_pos; p++) {
+            weight[p] = 0;
+            double terms = 0;
+            for (int j = 0; j < dim; j++) {
+                double term = (double)((float *)q.p)[h * dim + j] * (double)plain[0][p * dim + j];
+                weight[p] += term;
+                terms += fabs(term);
+            }
+            weight[p] *= (double)scale;
+            if (terms * (double)scale > largest) largest = terms * (double)scale;
+            if (weight[p] > max) max = weight[p];
+        }
+        for (int p = 0; p < n_pos; p++) sum += weight[p] = exp(weight[p] - max);
+        for (int j = 0; j < dim; j++) {
+            double exact = 0, terms = 0;
+            for (int p = 0; p < n_pos; p++) {
+                exact += weight[p] / sum * (double)plain[1][p * dim + j];
+                terms += weight[p] / sum * fabs((double)plain[1][p * dim + j]);
+            }
+            /* An error of a score is a relative error of its weight; then one rounding a position. */
+            double bound = terms * ((largest + 1) * (dim / 16 + 8) + n_pos + 16) * 0x1p-24;
+            kcheck_near(c, "value", h * dim + j, (double)((float *)out.p)[h * dim + j], exact, bound);
+        }
+    }
+    free(weight);
+    free(row);
+    for (int i = 0; i < 2; i++) {
+        guarded_free(&kv[i]);
+        free(plain[i]);
+    }
+    guarded_free(&q);
+    guarded_free(&out);
+    guarded_free(&scratch);
+}
+
+void check_attention(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    static const int positions[] = {1, 2, 15, 16, 17, 33, 64, 200}, heads[] = {1, 3, 4, 5, 8};
+    static const int dims[] = {64, 128, 80, 16, 24, 96};
+    for (int i = 0; i < 40; i++)
+        attention_once(c, (an_kv_dtype)(i & 1), heads[i % 5], dims[i / 2 % 6], positions[i % 8],
+                       i % 7 == 0 ? 40.0f : 1.0f);
+}

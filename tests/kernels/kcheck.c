@@ -1,0 +1,201 @@
+/*
+ * kcheck: tests every kernel of every CPU level that this machine can run against double precision and against the
+ * scalar decoders. A level's function is tested when no lower level had it. Also the self-test (two broken kernels
+ * must be found) and a small benchmark.
+ */
+#include "kernels/kcheck.h"
+
+#include "base/isa.h"
+#include "os/cpu.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void kcheck_fail(kcheck *c, const char *fmt, ...)
+{
+    c->n_failed++;
+    if (c->quiet || c->n_failed > 5) return;
+    va_list args;
+    va_start(args, fmt);
+    printf("    %s %s: ", c->k->name, c->op);
+    vprintf(fmt, args);
+    printf("\n");
+    va_end(args);
+}
+
+bool kcheck_near(kcheck *c, const char *what, long index, double got, double exact, double bound)
+{
+    if (fabs(got - exact) <= bound) return true;
+    kcheck_fail(c, "%s %ld: %.9g, exact %.9g, error %.3g > %.3g", what, index, got, exact, fabs(got - exact), bound);
+    return false;
+}
+
+enum { MAX_OPS = 200 };
+static kcheck_op ops[MAX_OPS];
+static char op_names[MAX_OPS][48];
+static int n_op;
+
+static void add_op(void (*run)(kcheck *, const kcheck_op *), an_dtype type, an_affine affine, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+static void add_op(void (*run)(kcheck *, const kcheck_op *), an_dtype type, an_affine affine, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(op_names[n_op], sizeof op_names[n_op], fmt, args);
+    va_end(args);
+    ops[n_op] = (kcheck_op){op_names[n_op], run, type, affine};
+    n_op++;
+}
+
+static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
+{
+    test_weight probe = {.w = {.dtype = type, .affine = affine}};
+    an_code_kind kind;
+    add_op(check_matmul_f32, type, affine, "matmul_f32_%s", name);
+    if (!an_codes_kind(&probe.w, &kind)) return;
+    add_op(check_codes, type, affine, "codes_%s", name);
+    add_op(check_unpack, type, affine, "unpack_%s", name);
+    add_op(check_matmul_q8, type, affine, "matmul_q8_%s", name);
+    add_op(check_invariance, type, affine, "invariance_%s", name);
+}
+
+static void list_ops(void)
+{
+    static const int bits[] = {2, 3, 4, 5, 6, 8};
+    static const an_dtype scale_types[] = {AN_DTYPE_F16, AN_DTYPE_BF16, AN_DTYPE_F32};
+    an_affine none = {0};
+    for (int type = 0; type < AN_DTYPE_AFFINE; type++)
+        add_weight_ops((an_dtype)type, none, an_dtype_get((an_dtype)type)->name);
+    for (int b = 0; b < 6; b++) {
+        /* Each width with each group, the three scale types in turn. */
+        for (int g = 0; g < 3; g++) {
+            char name[48];
+            an_affine affine = {.bits = bits[b], .group = 32 << g, .scale_dtype = scale_types[(b + g) % 3]};
+            snprintf(name, sizeof name, "affine%d_%d_%s", bits[b], affine.group,
+                     an_dtype_get(affine.scale_dtype)->name);
+            add_weight_ops(AN_DTYPE_AFFINE, affine, name);
+        }
+    }
+    add_op(check_twins, AN_DTYPE_OTHER, none, "twins");
+    add_op(check_quantize, AN_DTYPE_OTHER, none, "quantize");
+    add_op(check_rms_norm, AN_DTYPE_OTHER, none, "rms_norm");
+    add_op(check_exp, AN_DTYPE_OTHER, none, "exp");
+    add_op(check_silu, AN_DTYPE_OTHER, none, "silu_mul");
+    add_op(check_rope, AN_DTYPE_OTHER, none, "rope_head");
+    add_op(check_kv_store, AN_DTYPE_OTHER, none, "kv_store");
+    add_op(check_row_f16, AN_DTYPE_OTHER, none, "row_f16");
+    add_op(check_attention, AN_DTYPE_OTHER, none, "attention");
+}
+
+/* Two broken tables: one adds a small error to one lane, one writes rows that were not asked for. */
+static const an_kernels *broken_of;
+
+static void q8_wrong_lane(const an_q8_job *job)
+{
+    broken_of->q8[AN_CODES_MIN32](job);
+    job->out[3] *= 1.0001f;
+}
+
+static void q8_writes_too_much(const an_q8_job *job)
+{
+    an_q8_job all = *job;
+    /* Only where a later token's room lies behind, so that the guard page does not catch it first. */
+    if (job->n_tok > 1 && job->n_row < 14) {
+        all.n_tok = 1;
+        all.n_row += 1;
+    }
+    broken_of->q8[AN_CODES_MIN32](&all);
+    if (all.n_tok != job->n_tok) broken_of->q8[AN_CODES_MIN32](job);
+}
+
+static int self_test(uint64_t seed)
+{
+    int n_missed = 0;
+    an_q8_fn *broken[] = {NULL, q8_wrong_lane, q8_writes_too_much};
+    broken_of = an_kernels_for(an_cpu_isa());
+    for (int i = 0; i < 3; i++) {
+        an_kernels table = *broken_of;
+        if (broken[i]) table.q8[AN_CODES_MIN32] = broken[i];
+        kcheck c = {.k = &table, .op = "self-test", .quiet = true};
+        an_rng_seed(&c.rng, seed);
+        test_weight w = weight_make(&c, AN_DTYPE_Q4_1, (an_affine){0}, 21, 576, 0, false);
+        check_matmul_q8_once(&c, &w, 4, 21, 0, false);
+        weight_free(&w);
+        bool found = c.n_failed > 0;
+        printf("self-test: %s kernel %s\n", i == 0 ? "correct" : i == 1 ? "wrong-lane" : "overwriting",
+               found ? "fails" : "passes");
+        n_missed += found != (i > 0);
+    }
+    return n_missed ? 1 : 0;
+}
+
+static int run_levels(const char *pattern, const char *only, uint64_t seed)
+{
+    int n_level, n_run = 0, n_failed = 0;
+    const an_kernels *const *levels = an_kernels_levels(&n_level);
+    uint32_t isa = an_cpu_isa();
+    for (int l = 0; l < n_level; l++) {
+        if (only && strcmp(only, levels[l]->name)) continue;
+        if (levels[l]->needs & ~isa) {
+            printf("%-12s not run: this processor lacks it\n", levels[l]->name);
+            continue;
+        }
+        int n_level_run = 0, n_level_failed = 0;
+        for (int i = 0; i < n_op; i++) {
+            if (fnmatch(pattern, ops[i].name, 0)) continue;
+            kcheck c = {.k = levels[l], .op = ops[i].name};
+            an_rng_seed(&c.rng, seed + (uint64_t)i);
+            ops[i].run(&c, &ops[i]);
+            n_level_run++;
+            n_level_failed += c.n_failed > 0;
+            if (c.n_failed) printf("FAILED %s %s: %d\n", levels[l]->name, ops[i].name, c.n_failed);
+        }
+        printf("%-12s %d operations, %d failed\n", levels[l]->name, n_level_run, n_level_failed);
+        n_run += n_level_run;
+        n_failed += n_level_failed;
+    }
+    printf("%d passed, %d failed (seed %llu)\n", n_run - n_failed, n_failed, (unsigned long long)seed);
+    return n_failed || !n_run ? 1 : 0;
+}
+
+static const char usage[] =
+    "usage: kcheck [--list] [--op=GLOB] [--level=NAME] [--seed=N] [--self-test] [--bench]\n";
+
+int main(int argc, char **argv)
+{
+    const char *pattern = "*", *level = NULL;
+    bool list = false, bench = false, self = false;
+    uint64_t seed = 20261123;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--list")) list = true;
+        else if (!strcmp(argv[i], "--bench")) bench = true;
+        else if (!strcmp(argv[i], "--self-test")) self = true;
+        else if (!strncmp(argv[i], "--op=", 5)) pattern = argv[i] + 5;
+        else if (!strncmp(argv[i], "--level=", 8)) level = argv[i] + 8;
+        else if (!strncmp(argv[i], "--seed=", 7)) seed = strtoull(argv[i] + 7, NULL, 0);
+        else {
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    list_ops();
+    if (list) {
+        for (int i = 0; i < n_op; i++) puts(ops[i].name);
+        return 0;
+    }
+    if (self) return self_test(seed);
+    if (bench) {
+        int n_level;
+        const an_kernels *const *levels = an_kernels_levels(&n_level);
+        for (int l = 0; l < n_level; l++)
+            if (!(levels[l]->needs & ~an_cpu_isa()) && (!level || !strcmp(level, levels[l]->name)))
+                bench_run(levels[l], pattern);
+        return 0;
+    }
+    return run_levels(pattern, level, seed);
+}

@@ -1,0 +1,83 @@
+/* kcheck: what its files share. A check reports a failure and goes on; the program counts. */
+#ifndef KCHECK_H
+#define KCHECK_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "kernels/act.h"
+#include "kernels/table.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kcheck {
+    an_rng rng;
+    const an_kernels *k;
+    const char *op;   /* operation being checked, for messages */
+    int n_failed;     /* of this operation */
+    bool quiet;       /* count only: the self-test expects failures */
+} kcheck;
+
+void kcheck_fail(kcheck *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The value is within `bound` of `exact`; NaN never is. */
+bool kcheck_near(kcheck *c, const char *what, long index, double got, double exact, double bound);
+
+/*
+ * n bytes whose last one lies right before an inaccessible page (or, at_start, whose first one lies right behind
+ * one). Exits when memory is short. Freed by guarded_free.
+ */
+typedef struct guarded {
+    void *p;
+    size_t n;
+    void *map;
+    size_t map_bytes;
+} guarded;
+guarded guarded_alloc(size_t n, bool at_start);
+void guarded_free(guarded *g);
+
+/* Random weight of one type with finite scales; `style` picks the distribution (N_STYLE of them). */
+enum { N_STYLE = 5 };
+typedef struct test_weight {
+    an_weight w;
+    guarded data, scales, biases;
+} test_weight;
+test_weight weight_make(kcheck *c, an_dtype type, an_affine affine, int64_t n_row, int64_t n_col, int style,
+                        bool at_start);
+void weight_free(test_weight *t);
+
+/* Activations in one of N_STYLE distributions. */
+void fill_floats(kcheck *c, float *x, size_t n, int style);
+float random_normal(kcheck *c);
+
+/* One operation: its name and its check, run for every level. */
+typedef struct kcheck_op {
+    const char *name;
+    void (*run)(kcheck *c, const struct kcheck_op *op);
+    an_dtype type;
+    an_affine affine;
+} kcheck_op;
+
+void check_codes(kcheck *c, const kcheck_op *op);
+void check_unpack(kcheck *c, const kcheck_op *op);
+void check_matmul_q8(kcheck *c, const kcheck_op *op);
+void check_matmul_f32(kcheck *c, const kcheck_op *op);
+void check_invariance(kcheck *c, const kcheck_op *op);
+void check_twins(kcheck *c, const kcheck_op *op);
+void check_quantize(kcheck *c, const kcheck_op *op);
+void check_rms_norm(kcheck *c, const kcheck_op *op);
+void check_exp(kcheck *c, const kcheck_op *op);
+void check_silu(kcheck *c, const kcheck_op *op);
+void check_rope(kcheck *c, const kcheck_op *op);
+void check_kv_store(kcheck *c, const kcheck_op *op);
+void check_row_f16(kcheck *c, const kcheck_op *op);
+void check_attention(kcheck *c, const kcheck_op *op);
+
+/* q8 product of a level's table with a replaced kernel, for the self-test. */
+void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add);
+
+void bench_run(const an_kernels *k, const char *pattern);
+
+#endif
