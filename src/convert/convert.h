@@ -1,7 +1,7 @@
 /*
- * Conversion between containers without changing a weight. GGUF to an MLX directory for the types that map exactly
- * (formats.md 3.8): Q4_0 Q4_1 Q8_0 to affine groups of 32, F16 BF16 F32 as they are. Anything else is refused
- * by tensor name and type before a byte is written.
+ * Conversion between containers without changing a weight. GGUF to an MLX directory for the types
+ * that map exactly (formats.md 3.8): Q4_0 Q4_1 Q8_0 to affine groups of 32, F16 BF16 F32 as they
+ * are. Anything else is refused by tensor name and type before a byte is written.
  */
 #ifndef AN_CONVERT_CONVERT_H
 #define AN_CONVERT_CONVERT_H
@@ -20,15 +20,16 @@ typedef struct an_convert_options {
 } an_convert_options;
 
 typedef struct an_convert_result {
-    size_t n_tensor;      /* of the source */
-    size_t n_quantized;   /* of them as affine groups */
+    size_t n_tensor;       /* of the source */
+    size_t n_quantized;    /* of them as affine groups */
     uint64_t weight_bytes; /* written */
 } an_convert_result;
 
 /*
- * Convert the GGUF model `src` (its first shard when split) into the directory `dst`, which must not exist unless
- * `force`: then it must hold a model's files and nothing else. The directory appears whole or not at all: it is
- * written beside the target under a temporary name and renamed. ERR_UNSUPPORTED names what cannot be converted.
+ * Convert the GGUF model `src` (its first shard when split) into the directory `dst`, which must
+ * not exist unless `force`: then it must hold a model's files and nothing else. The directory
+ * appears whole or not at all: it is written beside the target under a temporary name and renamed.
+ * ERR_UNSUPPORTED names what cannot be converted.
  */
 ANEMO_MUST_CHECK anemo_status an_convert_to_mlx(const char *src, const char *dst,
                                                 const an_convert_options *options,

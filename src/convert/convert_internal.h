@@ -9,10 +9,10 @@
 /* What becomes of one tensor of the source. */
 typedef struct an_mlx_weight {
     const an_gguf_tensor *src;
-    char *path;     /* "model.layers.0.self_attn.q_proj" */
-    bool bias;      /* the name ends in ".bias" instead of ".weight" */
-    int bits;       /* of affine groups of 32; 0 = copied */
-    int head_dim;   /* rows are un-permuted within heads of this size; 0 = rows stay */
+    char *path;   /* "model.layers.0.self_attn.q_proj" */
+    bool bias;    /* the name ends in ".bias" instead of ".weight" */
+    int bits;     /* of affine groups of 32; 0 = copied */
+    int head_dim; /* rows are un-permuted within heads of this size; 0 = rows stay */
     int64_t n_row, n_col;
 } an_mlx_weight;
 
@@ -24,7 +24,8 @@ typedef struct an_mlx_plan {
 } an_mlx_plan;
 
 /* Decide every tensor and check that nothing is lost. Gives *plan: an_mlx_plan_free. */
-ANEMO_MUST_CHECK anemo_status an_mlx_plan_make(an_mlx_plan *plan, const an_model_file *m, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_mlx_plan_make(an_mlx_plan *plan, const an_model_file *m,
+                                               anemo_error *err);
 void an_mlx_plan_free(an_mlx_plan *plan);
 
 /* model.safetensors and its index into `dir`. */

@@ -34,14 +34,22 @@ static void set_int(json_t *obj, const char *key, int64_t v)
     json_object_set_new(obj, key, json_integer(v));
 }
 
+/* The shortest decimal that is the same f32: 1e-05, not 9.99999975e-06. */
 static void set_real(json_t *obj, const char *key, double v)
 {
-    json_object_set_new(obj, key, json_real(v));
+    char text[32];
+    double shortest = v;
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        shortest = strtod(text, NULL);
+        if ((float)shortest == (float)v) break;
+    }
+    json_object_set_new(obj, key, json_real(shortest));
 }
 
 /*
- * Llama 3 files carry the result of their scaling as rope_freqs.weight. The published factors are tried and taken
- * when they give these numbers.
+ * Llama 3 files carry the result of their scaling as rope_freqs.weight. The published factors are
+ * tried and taken when they give these numbers.
  */
 static bool find_llama3(const an_hparams *hp, double *factor)
 {
@@ -51,14 +59,17 @@ static bool find_llama3(const an_hparams *hp, double *factor)
     for (int i = 0; i < n; i++) {
         double wavelength = 2 * acos(-1.0) * pow(hp->rope_theta, 2.0 * i / hp->rope_dim);
         double smooth = (n_ctx_orig / wavelength - low) / (high - low), expected = 1;
-        if (wavelength > n_ctx_orig / low) expected = *factor;
-        else if (wavelength > n_ctx_orig / high) expected = 1 / ((1 - smooth) / *factor + smooth);
+        if (wavelength > n_ctx_orig / low)
+            expected = *factor;
+        else if (wavelength > n_ctx_orig / high)
+            expected = 1 / ((1 - smooth) / *factor + smooth);
         if (fabs((double)hp->rope_freq_factors[i] - expected) > 1e-4 * expected) return false;
     }
     return *factor > 1;
 }
 
-/* rope_parameters of transformers 5; the same without theta is rope_scaling of everything older and of mlx-lm. */
+/* rope_parameters of transformers 5; the same without theta is rope_scaling of everything older and
+ * of mlx-lm. */
 static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error *err)
 {
     const an_hparams *hp = &m->hp;
@@ -69,7 +80,8 @@ static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error
         if (hp->rope_scaling != AN_ROPE_NONE || !find_llama3(hp, &factor)) {
             json_decref(rope);
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: rope_freqs.weight does not follow the rule of Llama 3, so config.json cannot say it",
+                           "%s: rope_freqs.weight does not follow the rule of Llama 3, so "
+                           "config.json cannot say it",
                            m->path);
         }
         type = "llama3";
@@ -87,8 +99,10 @@ static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error
         set_int(rope, "original_max_position_embeddings", hp->rope_n_ctx_orig);
         set_real(rope, "beta_fast", hp->yarn_beta_fast);
         set_real(rope, "beta_slow", hp->yarn_beta_slow);
-        /* transformers takes attention_factor, mlx-lm the ratio of the two scales: both give the same number. */
-        bool same = fabs(hp->rope_attn_factor - plain) < 1e-6, one = fabs(hp->rope_attn_factor - 1) < 1e-6;
+        /* transformers takes attention_factor, mlx-lm the ratio of the two scales: both give the
+         * same number. */
+        bool same = fabs(hp->rope_attn_factor - plain) < 1e-6,
+             one = fabs(hp->rope_attn_factor - 1) < 1e-6;
         set_real(rope, "mscale", same || one ? 1 : (hp->rope_attn_factor - 1) / log_factor);
         set_real(rope, "mscale_all_dim", one && !same ? 1 : 0);
         if (!same && !one) set_real(rope, "attention_factor", hp->rope_attn_factor);
@@ -105,23 +119,26 @@ static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error
     return ANEMO_OK;
 }
 
-/* sliding_window and the kind of each layer. One window length is all that a configuration can say. */
+/* sliding_window and the kind of each layer. One window length is all that a configuration can say.
+ */
 static anemo_status add_windows(json_t *config, const an_model_file *m, anemo_error *err)
 {
     int window = 0;
     for (int i = 0; i < m->hp.n_layer; i++) {
         int w = m->layers[i].window;
         if (w && window && w != window)
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: layers with windows of %d and of %d positions; config.json can name only one", m->path,
-                           window, w);
+            return an_fail(
+                err, ANEMO_ERR_UNSUPPORTED,
+                "%s: layers with windows of %d and of %d positions; config.json can name only one",
+                m->path, window, w);
         if (w) window = w;
     }
     json_object_set_new(config, "sliding_window", window ? json_integer(window) : json_null());
     if (!window) return ANEMO_OK;
     json_t *types = json_array();
     for (int i = 0; i < m->hp.n_layer; i++)
-        json_array_append_new(types, json_string(m->layers[i].window ? "sliding_attention" : "full_attention"));
+        json_array_append_new(
+            types, json_string(m->layers[i].window ? "sliding_attention" : "full_attention"));
     json_object_set_new(config, "layer_types", types);
     return ANEMO_OK;
 }
@@ -135,7 +152,8 @@ static void add_quantization(json_t *config, const an_mlx_plan *plan)
         const an_mlx_weight *w = &plan->weights[i];
         if (w->bits == plan->bits || w->bias || w->src->n_dim != 2) continue;
         json_object_set_new(q, w->path,
-                            w->bits ? json_pack("{s:i,s:i}", "group_size", 32, "bits", w->bits) : json_false());
+                            w->bits ? json_pack("{s:i,s:i}", "group_size", 32, "bits", w->bits)
+                                    : json_false());
     }
     json_object_set(config, "quantization_config", q);
     json_object_set_new(config, "quantization", q);
@@ -146,7 +164,8 @@ static json_t *eos_value(const an_model_file *m)
     if (m->n_eos == 0) return json_null();
     if (m->n_eos == 1) return json_integer(m->eos_ids[0]);
     json_t *list = json_array();
-    for (int i = 0; i < m->n_eos; i++) json_array_append_new(list, json_integer(m->eos_ids[i]));
+    for (int i = 0; i < m->n_eos; i++)
+        json_array_append_new(list, json_integer(m->eos_ids[i]));
     return list;
 }
 
@@ -164,19 +183,24 @@ static anemo_status check_expressible(const an_model_file *m, anemo_error *err)
 {
     const an_hparams *hp = &m->hp;
     if (fabs(hp->attn_scale * sqrt((double)hp->head_dim) - 1) > 1e-6)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: an attention scale of %g is not 1/sqrt(%d), so config.json cannot say it", m->path,
-                       hp->attn_scale, hp->head_dim);
+        return an_fail(
+            err, ANEMO_ERR_UNSUPPORTED,
+            "%s: an attention scale of %g is not 1/sqrt(%d), so config.json cannot say it", m->path,
+            hp->attn_scale, hp->head_dim);
     if (hp->query_scale_beta > 0 && hp->query_scale_n_ctx != hp->rope_n_ctx_orig)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: attention.temperature_length differs from the original context length, so config.json "
-                       "cannot say it", m->path);
+                       "%s: attention.temperature_length differs from the original context length, "
+                       "so config.json "
+                       "cannot say it",
+                       m->path);
     for (int i = 0; i < hp->n_layer; i++) {
         const an_layer_weights *l = &m->layers[i], *first = &m->layers[0];
         int n = (l->bq != NULL) + (l->bk != NULL) + (l->bv != NULL) + (l->bo != NULL);
         if (n != 0 && (n != 4 || !first->bq))
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: layer %d has biases on some projections only, so config.json cannot say it", m->path, i);
+            return an_fail(
+                err, ANEMO_ERR_UNSUPPORTED,
+                "%s: layer %d has biases on some projections only, so config.json cannot say it",
+                m->path, i);
     }
     return ANEMO_OK;
 }
@@ -226,7 +250,8 @@ anemo_status an_mlx_write_config(const an_mlx_plan *plan, const an_model_file *m
     json_object_set_new(generation, "eos_token_id", eos_value(m));
     set_token_id(generation, m->gguf, "bos", "bos_token_id");
     set_token_id(generation, m->gguf, "padding", "pad_token_id");
-    AN_TRY(an_mlx_write_json(dir, "config.json", json_incref(config), JSON_INDENT(4) | JSON_SORT_KEYS, err));
+    AN_TRY(an_mlx_write_json(dir, "config.json", json_incref(config),
+                             JSON_INDENT(4) | JSON_SORT_KEYS, err));
     AN_TRY(an_mlx_write_json(dir, "generation_config.json", json_incref(generation),
                              JSON_INDENT(4) | JSON_SORT_KEYS, err));
 cleanup:

@@ -14,7 +14,14 @@
 #include <string.h>
 
 enum { PIECE_BYTES_MAX = 1024, SPLIT_PASSES_MAX = 4 };
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER = 4, TYPE_UNUSED = 5, TYPE_BYTE = 6 };
+enum {
+    TYPE_NORMAL = 1,
+    TYPE_UNKNOWN = 2,
+    TYPE_CONTROL = 3,
+    TYPE_USER = 4,
+    TYPE_UNUSED = 5,
+    TYPE_BYTE = 6
+};
 
 #define R_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define R_LLAMA3                                                                                   \
@@ -60,32 +67,35 @@ typedef struct vocab {
     bool spm;
     size_t pre; /* row of pre_tokenizers; byte-level only */
     uint64_t n;
-    an_bytes *text;       /* [n] */
-    uint8_t *type;        /* [n] */
-    const an_gguf_kv *scores; /* SPM */
-    const an_gguf_kv *merges; /* byte-level */
-    an_name_entry *index; /* by text */
+    an_bytes *text;             /* [n] */
+    uint8_t *type;              /* [n] */
+    const an_gguf_kv *scores;   /* SPM */
+    const an_gguf_kv *merges;   /* byte-level */
+    an_name_entry *index;       /* by text */
     int64_t bos, eos, unk, pad; /* -1 = none */
     bool add_bos, add_eos, space_prefix;
     an_bytes chat_template; /* data NULL = none */
 } vocab;
 
-static anemo_status get_array(const an_gguf *g, const char *key, an_gguf_type elem, uint64_t n, bool required,
-                              const an_gguf_kv **out, anemo_error *err)
+static anemo_status get_array(const an_gguf *g, const char *key, an_gguf_type elem, uint64_t n,
+                              bool required, const an_gguf_kv **out, anemo_error *err)
 {
     const an_gguf_kv *kv = an_gguf_find(g, key);
     *out = kv;
     if (!kv && !required) return ANEMO_OK;
     if (!kv)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: the key %s is missing, so there is no tokenizer to convert",
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: the key %s is missing, so there is no tokenizer to convert",
                        an_gguf_path(g), key);
     if (kv->type != AN_GGUF_ARRAY || kv->elem_type != elem || (n != UINT64_MAX && kv->n != n))
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s must be an array of %s with one entry for each token",
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: %s must be an array of %s with one entry for each token",
                        an_gguf_path(g), key, an_gguf_type_name(elem));
     return ANEMO_OK;
 }
 
-static anemo_status get_id(const an_gguf *g, const vocab *v, const char *name, int64_t *out, anemo_error *err)
+static anemo_status get_id(const an_gguf *g, const vocab *v, const char *name, int64_t *out,
+                           anemo_error *err)
 {
     char key[64];
     int64_t id = -1;
@@ -104,7 +114,8 @@ static void vocab_free(vocab *v)
     *v = (vocab){0};
 }
 
-/* Texts and types of all tokens; no two tokens may be spelled alike, because JSON keys name them. */
+/* Texts and types of all tokens; no two tokens may be spelled alike, because JSON keys name them.
+ */
 static anemo_status load_tokens(vocab *v, const an_gguf *g, const an_tokenizer *t, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -116,14 +127,16 @@ static anemo_status load_tokens(vocab *v, const an_gguf *g, const an_tokenizer *
     v->text = an_calloc((size_t)v->n, sizeof *v->text);
     v->type = an_calloc((size_t)v->n, sizeof *v->type);
     v->index = an_calloc((size_t)v->n, sizeof *v->index);
-    if (!v->text || !v->type || !v->index) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", v->path);
+    if (!v->text || !v->type || !v->index)
+        return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", v->path);
     for (uint64_t i = 0; i < v->n; i++) {
         an_bytes s = an_gguf_array_next_str(tokens, &pos);
         int64_t type = types ? an_gguf_array_i64(types, i) : TYPE_NORMAL;
         if (s.len > PIECE_BYTES_MAX || memchr(s.data, 0, (size_t)s.len) ||
             an_utf8_valid_prefix(s.data, (size_t)s.len) != s.len)
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: token %" PRIu64 " is not text of at most %d bytes, so tokenizer.json cannot hold it",
+                           "%s: token %" PRIu64
+                           " is not text of at most %d bytes, so tokenizer.json cannot hold it",
                            v->path, i, PIECE_BYTES_MAX);
         v->text[i] = s;
         v->type[i] = type >= TYPE_NORMAL && type <= TYPE_BYTE ? (uint8_t)type : TYPE_UNUSED;
@@ -132,9 +145,10 @@ static anemo_status load_tokens(vocab *v, const an_gguf *g, const an_tokenizer *
     }
     const an_name_entry *twice = an_name_index_sort(v->index, (size_t)v->n);
     if (twice)
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                         "%s: tokens %zu and %zu are spelled alike, so tokenizer.json cannot hold both", v->path,
-                         twice[-1].idx, twice->idx);
+        status =
+            an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                    "%s: tokens %zu and %zu are spelled alike, so tokenizer.json cannot hold both",
+                    v->path, twice[-1].idx, twice->idx);
 cleanup:
     return status;
 }
@@ -149,7 +163,8 @@ static anemo_status find_pre(vocab *v, const an_gguf *g, anemo_error *err)
         if (!an_name_cmp(name, strlen(name), pre.data, pre.len)) return ANEMO_OK;
     }
     status = an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                     "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not known, so tokenizer.json cannot be made",
+                     "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not known, so "
+                     "tokenizer.json cannot be made",
                      v->path, (int)an_min_i64((int64_t)pre.len, 60), pre.data);
 cleanup:
     return status;
@@ -158,14 +173,16 @@ cleanup:
 static anemo_status vocab_load(vocab *out, const an_gguf *g, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    vocab v = {.path = an_gguf_path(g), .bos = -1, .eos = -1, .unk = -1, .pad = -1, .space_prefix = true};
+    vocab v = {
+        .path = an_gguf_path(g), .bos = -1, .eos = -1, .unk = -1, .pad = -1, .space_prefix = true};
     an_bytes model;
     an_tokenizer *t = NULL;
     AN_TRY(an_gguf_get_str(g, "tokenizer.ggml.model", true, &model, err));
     v.spm = !an_name_cmp(model.data, model.len, "llama", 5);
     if (!v.spm && an_name_cmp(model.data, model.len, "gpt2", 4)) {
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: the tokenizer '%.*s' is not converted; llama and gpt2 are",
-                         v.path, (int)an_min_i64((int64_t)model.len, 60), model.data);
+        status = an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                         "%s: the tokenizer '%.*s' is not converted; llama and gpt2 are", v.path,
+                         (int)an_min_i64((int64_t)model.len, 60), model.data);
         goto cleanup;
     }
     AN_TRY(an_tokenizer_open_gguf(&t, g, err));
@@ -178,7 +195,8 @@ static anemo_status vocab_load(vocab *out, const an_gguf *g, anemo_error *err)
         v.add_bos = true;
     } else {
         AN_TRY(find_pre(&v, g, err));
-        AN_TRY(get_array(g, "tokenizer.ggml.merges", AN_GGUF_STRING, UINT64_MAX, true, &v.merges, err));
+        AN_TRY(get_array(g, "tokenizer.ggml.merges", AN_GGUF_STRING, UINT64_MAX, true, &v.merges,
+                         err));
         v.add_bos = pre_tokenizers[v.pre].add_bos;
     }
     AN_TRY(get_id(g, &v, "bos", &v.bos, err));
@@ -190,7 +208,8 @@ static anemo_status vocab_load(vocab *out, const an_gguf *g, anemo_error *err)
     AN_TRY(an_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &v.space_prefix, err));
     AN_TRY(an_gguf_get_str(g, "tokenizer.chat_template", false, &v.chat_template, err));
     if (v.chat_template.data &&
-        (an_utf8_valid_prefix(v.chat_template.data, (size_t)v.chat_template.len) != v.chat_template.len ||
+        (an_utf8_valid_prefix(v.chat_template.data, (size_t)v.chat_template.len) !=
+             v.chat_template.len ||
          memchr(v.chat_template.data, 0, (size_t)v.chat_template.len))) {
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: tokenizer.chat_template is not text", v.path);
         goto cleanup;
@@ -212,7 +231,8 @@ static size_t find_text(const vocab *v, const char *text, uint64_t len)
     return an_name_index_find(v->index, (size_t)v->n, text, len);
 }
 
-/* ------------------------------------------------------------------------------------------------------- merges */
+/* -------------------------------------------------------------------------------------------------------
+ * merges */
 
 /* "left right", kept when both halves and the whole are tokens, as tokenizer.json demands. */
 static json_t *merges_of_list(const vocab *v)
@@ -227,8 +247,8 @@ static json_t *merges_of_list(const vocab *v)
         size_t left = (size_t)(space - m.data), right = (size_t)m.len - left - 1;
         memcpy(whole, m.data, left);
         memcpy(whole + left, space + 1, right);
-        if (find_text(v, whole, left + right) == SIZE_MAX || find_text(v, m.data, left) == SIZE_MAX ||
-            find_text(v, space + 1, right) == SIZE_MAX)
+        if (find_text(v, whole, left + right) == SIZE_MAX ||
+            find_text(v, m.data, left) == SIZE_MAX || find_text(v, space + 1, right) == SIZE_MAX)
             continue;
         json_array_append_new(out, json_pack("[s%s%]", m.data, left, space + 1, right));
     }
@@ -256,8 +276,8 @@ static bool mergeable(const vocab *v, size_t id)
 }
 
 /*
- * SentencePiece has scores instead of merges: each way to cut a token into two tokens is a merge, ranked by the
- * score of the whole.
+ * SentencePiece has scores instead of merges: each way to cut a token into two tokens is a merge,
+ * ranked by the score of the whole.
  */
 static anemo_status merges_of_scores(const vocab *v, json_t **out, anemo_error *err)
 {
@@ -270,8 +290,11 @@ static anemo_status merges_of_scores(const vocab *v, json_t **out, anemo_error *
         if (!mergeable(v, id)) continue;
         for (uint64_t cut = 1; cut < s->len; cut++) {
             if (((unsigned char)s->data[cut] & 0xC0) == 0x80) continue; /* inside a code point */
-            size_t left = find_text(v, s->data, cut), right = find_text(v, s->data + cut, s->len - cut);
-            if (left == SIZE_MAX || right == SIZE_MAX || !mergeable(v, left) || !mergeable(v, right)) continue;
+            size_t left = find_text(v, s->data, cut),
+                   right = find_text(v, s->data + cut, s->len - cut);
+            if (left == SIZE_MAX || right == SIZE_MAX || !mergeable(v, left) ||
+                !mergeable(v, right))
+                continue;
             if (n == cap) {
                 cap = cap ? cap * 2 : 4096;
                 spm_merge *grown = an_realloc(list, cap * sizeof *grown);
@@ -286,7 +309,8 @@ static anemo_status merges_of_scores(const vocab *v, json_t **out, anemo_error *
     }
     if (n > 1) qsort(list, n, sizeof *list, cmp_spm);
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(merges, json_pack("[o,o]", text_of(v, (int64_t)list[i].left), text_of(v, (int64_t)list[i].right)));
+        json_array_append_new(merges, json_pack("[o,o]", text_of(v, (int64_t)list[i].left),
+                                                text_of(v, (int64_t)list[i].right)));
     *out = merges;
 cleanup:
     if (status != ANEMO_OK) json_decref(merges);
@@ -294,17 +318,20 @@ cleanup:
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ tokenizer.json */
+/* ------------------------------------------------------------------------------------------------
+ * tokenizer.json */
 
 static json_t *vocab_object(const vocab *v)
 {
     json_t *out = json_object();
     for (uint64_t i = 0; i < v->n; i++)
-        json_object_setn_new(out, v->text[i].data, (size_t)v->text[i].len, json_integer((json_int_t)i));
+        json_object_setn_new(out, v->text[i].data, (size_t)v->text[i].len,
+                             json_integer((json_int_t)i));
     return out;
 }
 
-/* Pieces that are matched in raw text before anything else: control ones when specials are parsed, user ones always. */
+/* Pieces that are matched in raw text before anything else: control ones when specials are parsed,
+ * user ones always. */
 static bool is_added(const vocab *v, uint64_t id)
 {
     return v->type[id] == TYPE_CONTROL || v->type[id] == TYPE_USER || v->type[id] == TYPE_UNKNOWN;
@@ -325,21 +352,24 @@ static json_t *added_token(const vocab *v, uint64_t id, bool with_id)
 
 static json_t *byte_level(bool trim)
 {
-    return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", trim,
-                     "use_regex", 0);
+    return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0,
+                     "trim_offsets", trim, "use_regex", 0);
 }
 
-/* The split of byte-level vocabularies: known forms are written the way their own models write them. */
+/* The split of byte-level vocabularies: known forms are written the way their own models write
+ * them. */
 static json_t *pre_tokenizer(const vocab *v)
 {
     json_t *list = json_array();
     const char *const *regex = pre_tokenizers[v->pre].regex;
     for (int i = 0; i < SPLIT_PASSES_MAX && regex[i]; i++) {
         if (!strcmp(regex[i], "\\p{N}"))
-            json_array_append_new(list, json_pack("{s:s,s:b}", "type", "Digits", "individual_digits", 1));
+            json_array_append_new(list,
+                                  json_pack("{s:s,s:b}", "type", "Digits", "individual_digits", 1));
         else
-            json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", regex[i],
-                                                  "behavior", "Isolated", "invert", 0));
+            json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split",
+                                                  "pattern", "Regex", regex[i], "behavior",
+                                                  "Isolated", "invert", 0));
     }
     json_array_append_new(list, byte_level(true));
     return json_pack("{s:s,s:o}", "type", "Sequence", "pretokenizers", list);
@@ -348,27 +378,34 @@ static json_t *pre_tokenizer(const vocab *v)
 static json_t *spm_normalizer(const vocab *v)
 {
     json_t *list = json_array();
-    if (v->space_prefix) json_array_append_new(list, json_pack("{s:s,s:s}", "type", "Prepend", "prepend", "\xE2\x96\x81"));
-    json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", " ", "content",
-                                          "\xE2\x96\x81"));
+    if (v->space_prefix)
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s}", "type", "Prepend", "prepend", "\xE2\x96\x81"));
+    json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern",
+                                          "String", " ", "content", "\xE2\x96\x81"));
     return json_pack("{s:s,s:o}", "type", "Sequence", "normalizers", list);
 }
 
 static json_t *spm_decoder(const vocab *v)
 {
-    json_t *list = json_pack("[{s:s,s:{s:s},s:s},{s:s},{s:s}]", "type", "Replace", "pattern", "String", "\xE2\x96\x81",
-                             "content", " ", "type", "ByteFallback", "type", "Fuse");
+    json_t *list =
+        json_pack("[{s:s,s:{s:s},s:s},{s:s},{s:s}]", "type", "Replace", "pattern", "String",
+                  "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse");
     if (v->space_prefix)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:i}", "type", "Strip", "content", " ",
+                                              "start", 1, "stop", 0));
     return json_pack("{s:s,s:o}", "type", "Sequence", "decoders", list);
 }
 
-static void template_special(const vocab *v, int64_t id, int type_id, json_t *list, json_t *specials)
+static void template_special(const vocab *v, int64_t id, int type_id, json_t *list,
+                             json_t *specials)
 {
     json_t *name = text_of(v, id);
-    json_array_append_new(list, json_pack("{s:{s:O,s:i}}", "SpecialToken", "id", name, "type_id", type_id));
-    json_object_set_new(specials, json_string_value(name),
-                        json_pack("{s:O,s:[I],s:[O]}", "id", name, "ids", (json_int_t)id, "tokens", name));
+    json_array_append_new(
+        list, json_pack("{s:{s:O,s:i}}", "SpecialToken", "id", name, "type_id", type_id));
+    json_object_set_new(
+        specials, json_string_value(name),
+        json_pack("{s:O,s:[I],s:[O]}", "id", name, "ids", (json_int_t)id, "tokens", name));
     json_decref(name);
 }
 
@@ -382,30 +419,35 @@ static json_t *post_processor(const vocab *v)
         forms[form] = json_array();
         for (int part = 0; part <= form; part++) {
             if (bos) template_special(v, v->bos, part, forms[form], specials);
-            json_array_append_new(forms[form], json_pack("{s:{s:s,s:i}}", "Sequence", "id", part ? "B" : "A", "type_id", part));
+            json_array_append_new(forms[form], json_pack("{s:{s:s,s:i}}", "Sequence", "id",
+                                                         part ? "B" : "A", "type_id", part));
             if (eos) template_special(v, v->eos, part, forms[form], specials);
         }
     }
-    return json_pack("{s:s,s:o,s:o,s:o}", "type", "TemplateProcessing", "single", forms[0], "pair", forms[1],
-                     "special_tokens", specials);
+    return json_pack("{s:s,s:o,s:o,s:o}", "type", "TemplateProcessing", "single", forms[0], "pair",
+                     forms[1], "special_tokens", specials);
 }
 
 static anemo_status write_tokenizer_json(const vocab *v, const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     json_t *merges = NULL, *added = json_array(), *model = json_object(), *root = json_object();
-    if (v->spm) AN_TRY(merges_of_scores(v, &merges, err));
-    else merges = merges_of_list(v);
+    if (v->spm)
+        AN_TRY(merges_of_scores(v, &merges, err));
+    else
+        merges = merges_of_list(v);
     for (uint64_t i = 0; i < v->n; i++)
         if (is_added(v, i)) json_array_append_new(added, added_token(v, i, true));
     json_object_set_new(model, "type", json_string("BPE"));
     json_object_set_new(model, "dropout", json_null());
-    json_object_set_new(model, "unk_token", v->spm && v->unk >= 0 ? text_of(v, v->unk) : json_null());
+    json_object_set_new(model, "unk_token",
+                        v->spm && v->unk >= 0 ? text_of(v, v->unk) : json_null());
     json_object_set_new(model, "continuing_subword_prefix", json_null());
     json_object_set_new(model, "end_of_word_suffix", json_null());
     json_object_set_new(model, "fuse_unk", json_boolean(v->spm));
     json_object_set_new(model, "byte_fallback", json_boolean(v->spm));
-    json_object_set_new(model, "ignore_merges", json_boolean(!v->spm && pre_tokenizers[v->pre].ignore_merges));
+    json_object_set_new(model, "ignore_merges",
+                        json_boolean(!v->spm && pre_tokenizers[v->pre].ignore_merges));
     json_object_set_new(model, "vocab", vocab_object(v));
     json_object_set_new(model, "merges", merges);
     merges = NULL;
@@ -427,7 +469,8 @@ cleanup:
     return status;
 }
 
-/* --------------------------------------------------------------------------------------------------- beside it */
+/* ---------------------------------------------------------------------------------------------------
+ * beside it */
 
 static void set_named(json_t *obj, const vocab *v, const char *key, int64_t id)
 {
@@ -442,7 +485,8 @@ static void set_all_named(json_t *obj, const vocab *v)
     set_named(obj, v, "pad_token", v->pad >= 0 ? v->pad : v->eos);
 }
 
-static anemo_status write_tokenizer_config(const vocab *v, int n_ctx, const char *dir, anemo_error *err)
+static anemo_status write_tokenizer_config(const vocab *v, int n_ctx, const char *dir,
+                                           anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     json_t *config = json_object(), *decoder = json_object(), *map = json_object();
@@ -461,9 +505,12 @@ static anemo_status write_tokenizer_config(const vocab *v, int n_ctx, const char
     json_object_set_new(config, "model_max_length", json_integer(n_ctx));
     json_object_set_new(config, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
     if (v->chat_template.data)
-        json_object_set_new(config, "chat_template", json_stringn(v->chat_template.data, (size_t)v->chat_template.len));
-    AN_TRY(an_mlx_write_json(dir, "tokenizer_config.json", json_incref(config), JSON_INDENT(2), err));
-    AN_TRY(an_mlx_write_json(dir, "special_tokens_map.json", json_incref(map), JSON_INDENT(2), err));
+        json_object_set_new(config, "chat_template",
+                            json_stringn(v->chat_template.data, (size_t)v->chat_template.len));
+    AN_TRY(
+        an_mlx_write_json(dir, "tokenizer_config.json", json_incref(config), JSON_INDENT(2), err));
+    AN_TRY(
+        an_mlx_write_json(dir, "special_tokens_map.json", json_incref(map), JSON_INDENT(2), err));
 cleanup:
     json_decref(config);
     json_decref(decoder);
@@ -480,7 +527,8 @@ anemo_status an_mlx_write_tokenizer(const an_model_file *m, const char *dir, ane
     AN_TRY(vocab_load(&v, m->gguf, err));
     AN_TRY(write_tokenizer_json(&v, dir, err));
     AN_TRY(write_tokenizer_config(&v, m->hp.n_ctx_train, dir, err));
-    if (v.chat_template.data) AN_TRY(an_file_write(path, v.chat_template.data, (size_t)v.chat_template.len, err));
+    if (v.chat_template.data)
+        AN_TRY(an_file_write(path, v.chat_template.data, (size_t)v.chat_template.len, err));
 cleanup:
     vocab_free(&v);
     an_free(path);

@@ -1,4 +1,5 @@
-/* Weights of a GGUF model as an MLX directory holds them: the plan, and the repacking of blocks into groups. */
+/* Weights of a GGUF model as an MLX directory holds them: the plan, and the repacking of blocks
+ * into groups. */
 #include "convert/convert_internal.h"
 
 #include "arch/tensor_table.h"
@@ -15,17 +16,22 @@
 
 enum { GROUP = 32, CHUNK_BYTES = 1 << 20 };
 
-/* Width of the affine groups that hold a block type exactly; 0 for types that are copied, -1 for all others. */
+/* Width of the affine groups that hold a block type exactly; 0 for types that are copied, -1 for
+ * all others. */
 static int affine_bits(an_dtype dtype)
 {
     switch (dtype) {
     case AN_DTYPE_Q4_0:
-    case AN_DTYPE_Q4_1: return 4;
-    case AN_DTYPE_Q8_0: return 8;
+    case AN_DTYPE_Q4_1:
+        return 4;
+    case AN_DTYPE_Q8_0:
+        return 8;
     case AN_DTYPE_F32:
     case AN_DTYPE_F16:
-    case AN_DTYPE_BF16: return 0;
-    default: return -1;
+    case AN_DTYPE_BF16:
+        return 0;
+    default:
+        return -1;
     }
 }
 
@@ -56,7 +62,8 @@ static anemo_status add_weight(an_mlx_plan *plan, const an_tensor_rule *rule, in
     return ANEMO_OK;
 }
 
-/* The scale of a Q8_0 or Q4_0 block times its offset must still be an f16, and scales must be numbers. */
+/* The scale of a Q8_0 or Q4_0 block times its offset must still be an f16, and scales must be
+ * numbers. */
 static anemo_status check_scales(const an_gguf_tensor *t, anemo_error *err)
 {
     const an_dtype_info *info = an_dtype_get(t->dtype);
@@ -69,14 +76,18 @@ static anemo_status check_scales(const an_gguf_tensor *t, anemo_error *err)
         uint16_t half = an_f16_from_f32(m);
         if ((an_load_u16(block) & 0x7C00) == 0x7C00 || (half & 0x7C00) == 0x7C00)
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "tensor %s: block %" PRIu64 " has a scale of %g, whose offset is beyond the range of "
-                           "f16; it cannot be converted exactly", t->name, i, (double)d);
+                           "tensor %s: block %" PRIu64
+                           " has a scale of %g, whose offset is beyond the range of "
+                           "f16; it cannot be converted exactly",
+                           t->name, i, (double)d);
     }
     return ANEMO_OK;
 }
 
-/* Every tensor of the file has a place, and a type that maps exactly. The first that has none is named. */
-static anemo_status check_all_placed(const an_mlx_plan *plan, const an_model_file *m, anemo_error *err)
+/* Every tensor of the file has a place, and a type that maps exactly. The first that has none is
+ * named. */
+static anemo_status check_all_placed(const an_mlx_plan *plan, const an_model_file *m,
+                                     anemo_error *err)
 {
     size_t n = an_gguf_n_tensor(m->gguf), n_bad = 0;
     const an_gguf_tensor *bad = NULL;
@@ -89,18 +100,21 @@ static anemo_status check_all_placed(const an_mlx_plan *plan, const an_model_fil
     if (bad) {
         char more[64] = "";
         if (n_bad > 1) snprintf(more, sizeof more, " (and %zu more)", n_bad - 1);
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: tensor %s is %s%s, which MLX cannot hold exactly; only Q4_0, Q4_1, Q8_0, F16, "
-                       "BF16 and F32 are converted", m->path, bad->name, an_ggml_type_name(bad->ggml_type), more);
+        return an_fail(
+            err, ANEMO_ERR_UNSUPPORTED,
+            "%s: tensor %s is %s%s, which MLX cannot hold exactly; only Q4_0, Q4_1, Q8_0, F16, "
+            "BF16 and F32 are converted",
+            m->path, bad->name, an_ggml_type_name(bad->ggml_type), more);
     }
     if (plan->n == n) return ANEMO_OK;
     for (size_t i = 0; i < n; i++) {
         const an_gguf_tensor *t = an_gguf_tensor_at(m->gguf, i);
         size_t k = 0;
-        while (k < plan->n && plan->weights[k].src != t) k++;
+        while (k < plan->n && plan->weights[k].src != t)
+            k++;
         if (k == plan->n && strcmp(t->name, "rope_freqs.weight"))
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s has no place in an MLX model", m->path,
-                           t->name);
+            return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s has no place in an MLX model",
+                           m->path, t->name);
     }
     return ANEMO_OK;
 }
@@ -153,12 +167,14 @@ cleanup:
 
 void an_mlx_plan_free(an_mlx_plan *plan)
 {
-    for (size_t i = 0; i < plan->n; i++) an_free(plan->weights[i].path);
+    for (size_t i = 0; i < plan->n; i++)
+        an_free(plan->weights[i].path);
     an_free(plan->weights);
     *plan = (an_mlx_plan){0};
 }
 
-/* ------------------------------------------------------------------------------------------------------ writing */
+/* ------------------------------------------------------------------------------------------------------
+ * writing */
 
 /* One tensor of the output. */
 typedef struct job {
@@ -177,7 +193,8 @@ typedef struct writing {
     const an_convert_options *options;
 } writing;
 
-/* Row of the source for row r of the output: half-split order takes rows 2i+j of a head as j*hd/2+i. */
+/* Row of the source for row r of the output: half-split order takes rows 2i+j of a head as
+ * j*hd/2+i. */
 static int64_t source_row(const an_mlx_weight *w, int64_t r)
 {
     if (w->head_dim == 0) return r;
@@ -189,7 +206,8 @@ static int64_t source_row(const an_mlx_weight *w, int64_t r)
 static void put_codes(an_dtype dtype, const unsigned char *block, unsigned char *out)
 {
     if (dtype == AN_DTYPE_Q8_0) {
-        for (int i = 0; i < 32; i++) out[i] = block[2 + i] ^ 0x80;
+        for (int i = 0; i < 32; i++)
+            out[i] = block[2 + i] ^ 0x80;
         return;
     }
     const unsigned char *qs = block + (dtype == AN_DTYPE_Q4_0 ? 2 : 4);
@@ -215,10 +233,13 @@ static uint64_t row_bytes(const job *j)
 {
     uint64_t n = (uint64_t)j->w->n_col;
     switch (j->kind) {
-    case JOB_CODES: return n * (uint64_t)j->w->bits / 8;
+    case JOB_CODES:
+        return n * (uint64_t)j->w->bits / 8;
     case JOB_SCALES:
-    case JOB_BIASES: return n / GROUP * 2;
-    case JOB_PLAIN: break;
+    case JOB_BIASES:
+        return n / GROUP * 2;
+    case JOB_PLAIN:
+        break;
     }
     return n * (uint64_t)an_dtype_get(j->w->src->dtype)->block_bytes;
 }
@@ -227,16 +248,20 @@ static void put_row(const job *j, int64_t row, unsigned char *out)
 {
     const an_gguf_tensor *t = j->w->src;
     const an_dtype_info *info = an_dtype_get(t->dtype);
-    uint64_t n_block = (uint64_t)(j->w->n_col / info->block_elems), bytes = (uint64_t)info->block_bytes;
+    uint64_t n_block = (uint64_t)(j->w->n_col / info->block_elems),
+             bytes = (uint64_t)info->block_bytes;
     const unsigned char *src = (const unsigned char *)t->data + (uint64_t)row * n_block * bytes;
     if (j->kind == JOB_PLAIN) {
         memcpy(out, src, (size_t)(n_block * bytes));
         return;
     }
     for (uint64_t b = 0; b < n_block; b++, src += bytes) {
-        if (j->kind == JOB_CODES) put_codes(t->dtype, src, out + b * (uint64_t)(4 * j->w->bits));
-        else if (j->kind == JOB_SCALES) memcpy(out + 2 * b, src, 2);
-        else put_bias(t->dtype, src, out + 2 * b);
+        if (j->kind == JOB_CODES)
+            put_codes(t->dtype, src, out + b * (uint64_t)(4 * j->w->bits));
+        else if (j->kind == JOB_SCALES)
+            memcpy(out + 2 * b, src, 2);
+        else
+            put_bias(t->dtype, src, out + 2 * b);
     }
 }
 
@@ -282,7 +307,8 @@ static anemo_status declare(writing *wr, const an_mlx_weight *w, int kind, anemo
 }
 
 /* model.safetensors.index.json: always there, also for one file. */
-static anemo_status write_index(const writing *wr, const an_mlx_plan *plan, const char *dir, anemo_error *err)
+static anemo_status write_index(const writing *wr, const an_mlx_plan *plan, const char *dir,
+                                anemo_error *err)
 {
     uint64_t n_param = 0;
     for (size_t i = 0; i < plan->n; i++)
@@ -290,21 +316,24 @@ static anemo_status write_index(const writing *wr, const an_mlx_plan *plan, cons
     json_t *map = json_object();
     for (size_t i = 0; i < wr->n; i++)
         json_object_set_new(map, wr->index[i].name, json_string("model.safetensors"));
-    json_t *root = json_pack("{s:{s:I,s:I},s:o}", "metadata", "total_size", (json_int_t)wr->total_bytes,
-                             "total_parameters", (json_int_t)n_param, "weight_map", map);
+    json_t *root =
+        json_pack("{s:{s:I,s:I},s:o}", "metadata", "total_size", (json_int_t)wr->total_bytes,
+                  "total_parameters", (json_int_t)n_param, "weight_map", map);
     if (!root) json_decref(map);
     return an_mlx_write_json(dir, "model.safetensors.index.json", root, JSON_INDENT(4), err);
 }
 
-anemo_status an_mlx_write_weights(const an_mlx_plan *plan, const char *dir, const an_convert_options *options,
-                                  an_convert_result *result, anemo_error *err)
+anemo_status an_mlx_write_weights(const an_mlx_plan *plan, const char *dir,
+                                  const an_convert_options *options, an_convert_result *result,
+                                  anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     writing wr = {.options = options};
     size_t n_job = 0, n_quantized = 0;
     uint64_t chunk = CHUNK_BYTES;
     char *path = an_path_join(dir, "model.safetensors");
-    for (size_t i = 0; i < plan->n; i++) n_job += plan->weights[i].bits ? 3 : 1;
+    for (size_t i = 0; i < plan->n; i++)
+        n_job += plan->weights[i].bits ? 3 : 1;
     wr.jobs = an_calloc(n_job, sizeof *wr.jobs);
     wr.index = an_calloc(n_job, sizeof *wr.index);
     if (!path || !wr.jobs || !wr.index) {
@@ -315,7 +344,8 @@ anemo_status an_mlx_write_weights(const an_mlx_plan *plan, const char *dir, cons
     for (size_t i = 0; i < plan->n; i++) {
         const an_mlx_weight *w = &plan->weights[i];
         n_quantized += w->bits > 0;
-        for (int kind = w->bits ? JOB_CODES : JOB_PLAIN; kind <= (w->bits ? JOB_BIASES : JOB_PLAIN); kind++) {
+        for (int kind = w->bits ? JOB_CODES : JOB_PLAIN; kind <= (w->bits ? JOB_BIASES : JOB_PLAIN);
+             kind++) {
             AN_TRY(declare(&wr, w, kind, err));
             uint64_t bytes = row_bytes(&wr.jobs[wr.n - 1]);
             if (bytes > chunk) chunk = bytes;
@@ -331,7 +361,8 @@ anemo_status an_mlx_write_weights(const an_mlx_plan *plan, const char *dir, cons
     wr.total_bytes = an_st_writer_data_bytes(wr.writer);
     for (size_t i = 0; i < wr.n; i++) {
         const char *name = an_st_writer_order(wr.writer, i);
-        AN_TRY(write_job(&wr, &wr.jobs[an_name_index_find(wr.index, wr.n, name, strlen(name))], err));
+        AN_TRY(
+            write_job(&wr, &wr.jobs[an_name_index_find(wr.index, wr.n, name, strlen(name))], err));
     }
     AN_TRY(an_st_writer_commit(wr.writer, err));
     AN_TRY(write_index(&wr, plan, dir, err));

@@ -1,4 +1,5 @@
-/* GGUF to an MLX directory: checks first, then everything into a temporary directory that is renamed at the end. */
+/* GGUF to an MLX directory: checks first, then everything into a temporary directory that is
+ * renamed at the end. */
 #include "convert/convert_internal.h"
 
 #include "base/alloc.h"
@@ -11,7 +12,8 @@
 
 #define PARTIAL ".partial-"
 
-/* Remove a directory and the files in it; a directory inside it is left, and then so is this one. */
+/* Remove a directory and the files in it; a directory inside it is left, and then so is this one.
+ */
 static anemo_status remove_flat_dir(const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -44,7 +46,8 @@ static void remove_stale(const char *parent, const char *base)
         int64_t pid;
         an_process_stat stat;
         const char *tail = names[i] + len + 1 + strlen(PARTIAL);
-        if (strlen(names[i]) <= len + 1 + strlen(PARTIAL) || names[i][0] != '.' || memcmp(names[i] + 1, base, len) ||
+        if (strlen(names[i]) <= len + 1 + strlen(PARTIAL) || names[i][0] != '.' ||
+            memcmp(names[i] + 1, base, len) ||
             memcmp(names[i] + 1 + len, PARTIAL, strlen(PARTIAL)) || !an_parse_i64(tail, &pid))
             continue;
         if (an_process_stat_read(pid, &stat, NULL) != ANEMO_ERR_NOTFOUND) continue;
@@ -56,7 +59,8 @@ static void remove_stale(const char *parent, const char *base)
     an_names_free(names);
 }
 
-/* May the target be written? With force an existing one must be a model directory and nothing more. */
+/* May the target be written? With force an existing one must be a model directory and nothing more.
+ */
 static anemo_status check_target(const char *dst, bool force, bool *exists, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -81,13 +85,15 @@ static anemo_status check_target(const char *dst, bool force, bool *exists, anem
         an_free(path);
         config = config || !strcmp(names[i], "config.json");
         if (!file) {
-            status = an_fail(err, ANEMO_ERR_INVAL, "%s: holds %s, which no model has, so it is not replaced", dst,
-                             names[i]);
+            status =
+                an_fail(err, ANEMO_ERR_INVAL,
+                        "%s: holds %s, which no model has, so it is not replaced", dst, names[i]);
             goto cleanup;
         }
     }
     if (n > 0 && !config)
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: holds no config.json, so it is not a model and not replaced", dst);
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "%s: holds no config.json, so it is not a model and not replaced", dst);
 cleanup:
     an_names_free(names);
     return status;
@@ -113,7 +119,8 @@ cleanup:
 }
 
 static anemo_status convert_into(const an_model_file *m, const an_mlx_plan *plan, const char *tmp,
-                                 const an_convert_options *options, an_convert_result *result, anemo_error *err)
+                                 const an_convert_options *options, an_convert_result *result,
+                                 anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     AN_TRY(an_dir_make(tmp, err));
@@ -125,8 +132,9 @@ cleanup:
     return status;
 }
 
-anemo_status an_convert_to_mlx(const char *src, const char *dst_name, const an_convert_options *options,
-                               an_convert_result *result, anemo_error *err)
+anemo_status an_convert_to_mlx(const char *src, const char *dst_name,
+                               const an_convert_options *options, an_convert_result *result,
+                               anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_model_file *m = NULL;
@@ -137,21 +145,25 @@ anemo_status an_convert_to_mlx(const char *src, const char *dst_name, const an_c
     char *dst = an_strdup(dst_name), *parent = NULL;
     size_t len = strlen(dst_name);
     if (!dst) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    while (len > 1 && dst[len - 1] == '/') dst[--len] = '\0';
+    while (len > 1 && dst[len - 1] == '/')
+        dst[--len] = '\0';
     const char *base = an_path_base(dst);
     parent = an_path_dir(dst);
     if (!base[0] || !strcmp(base, ".") || !strcmp(base, "..") || !strcmp(dst, "/")) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "'%s' does not name a directory that could be made", dst_name);
+        status = an_fail(err, ANEMO_ERR_INVAL, "'%s' does not name a directory that could be made",
+                         dst_name);
         goto cleanup;
     }
     AN_TRY(check_target(dst, options->force, &exists, err));
     AN_TRY(an_model_file_open(&m, src, err));
     if (m->container != AN_CONTAINER_GGUF) {
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: is not a GGUF file; only GGUF is converted to MLX", src);
+        status = an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                         "%s: is not a GGUF file; only GGUF is converted to MLX", src);
         goto cleanup;
     }
     AN_TRY(an_mlx_plan_make(&plan, m, err));
-    an_str_appendf(&tmp, "%s/.%s" PARTIAL "%" PRId64, parent ? parent : ".", base, an_process_self());
+    an_str_appendf(&tmp, "%s/.%s" PARTIAL "%" PRId64, parent ? parent : ".", base,
+                   an_process_self());
     AN_TRY(an_str_check(&tmp, err));
     remove_stale(parent ? parent : ".", base);
     begun = true;
