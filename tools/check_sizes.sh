@@ -1,7 +1,6 @@
 #!/bin/bash
-# Sizes that keep the code readable: a file has at most 900 lines, a header that others include 220 (internal ones and
-# the bodies of kernels are code), a function 120 (more only with
-# the reason, "Long: …", in the comment above it).
+# Sizes that keep the code readable: a file has at most 900 lines, a header that others include 220 (internal ones
+# and the bodies of kernels are code), a function 120 (more only with the reason, "Long: …", in the comment above).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 find src include -name '*.[ch]' -o -name '*.cc' -o -name '*.cpp' | sort | xargs awk '
