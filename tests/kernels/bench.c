@@ -13,6 +13,15 @@ static double seconds(void)
     return (double)an_clock_ns() * 1e-9;
 }
 
+/* n_row rows, the first 1024 of `src` again and again: random ones would take longer than measuring. */
+static uint8_t *repeat_rows(const void *src, uint64_t row_bytes, int64_t n_row)
+{
+    uint8_t *p = malloc((size_t)n_row * row_bytes);
+    for (int64_t r = 0; r < n_row; r++)
+        memcpy(p + (uint64_t)r * row_bytes, (const uint8_t *)src + (uint64_t)(r % 1024) * row_bytes, row_bytes);
+    return p;
+}
+
 /* Best of several rounds: bytes of weights per second for one token, operations per second for many. */
 static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, const char *name, int n_col)
 {
@@ -21,11 +30,12 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
     int64_t n_row = (int64_t)(48 << 20) / n_col;
     n_row -= n_row % 16;
     test_weight w = weight_make(&c, type, affine, 1024, n_col, 0, false);
-    /* Repeat 1024 random rows: filling all of it would take longer than measuring. */
-    uint8_t *data = malloc((size_t)n_row * w.w.row_bytes);
-    for (int64_t r = 0; r < n_row; r++)
-        memcpy(data + (uint64_t)r * w.w.row_bytes, (const uint8_t *)w.w.data + (uint64_t)(r % 1024) * w.w.row_bytes,
-               w.w.row_bytes);
+    uint64_t scale_bytes = (uint64_t)(n_col / 32 * 2);
+    uint8_t *data = repeat_rows(w.w.data, w.w.row_bytes, n_row), *scales = NULL, *biases = NULL;
+    if (type == AN_DTYPE_AFFINE) {
+        scales = repeat_rows(w.w.affine.scales, scale_bytes, n_row);
+        biases = repeat_rows(w.w.affine.biases, scale_bytes, n_row);
+    }
     void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(k, n_col) + 63) & ~(size_t)63);
     for (int n_tok = 1; n_tok <= 512; n_tok = n_tok == 1 ? 4 : n_tok == 4 ? 512 : 1024) {
         an_act a = {.compute = AN_COMPUTE_Q8, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col};
@@ -34,8 +44,7 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
         a.f32 = x;
         a.q = aligned_alloc(64, an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col));
         double best = 1e9;
-        bool affine_type = type == AN_DTYPE_AFFINE;
-        int64_t rows = n_tok > 4 || affine_type ? 1024 : n_row;
+        int64_t rows = n_tok > 4 ? 1024 : n_row;
         float *out = malloc((size_t)n_tok * (size_t)rows * 4);
         double begin = seconds(), quantize = 1e9;
         for (int i = 0; i < 20 && (i < 2 || seconds() - begin < 0.6); i++) {
@@ -44,8 +53,10 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
             double q = seconds() - t;
             if (q < quantize) quantize = q;
             an_weight big = w.w;
-            if (!affine_type && rows == n_row) {
+            if (rows == n_row) {
                 big.data = data;
+                big.affine.scales = scales;
+                big.affine.biases = biases;
                 big.n_row = n_row;
             }
             t = seconds();
@@ -63,6 +74,8 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
     }
     free(scratch);
     free(data);
+    free(scales);
+    free(biases);
     weight_free(&w);
 }
 

@@ -32,7 +32,10 @@ const an_kernels AN_LEVEL_TABLE = {
     .unpack_affine =
         {
             [2] = unpack_affine2,
+            [3] = unpack_affine3,
             [4] = unpack_affine4,
+            [5] = unpack_affine5,
+            [6] = unpack_affine6,
             [8] = unpack_affine8,
         },
     .q8 =

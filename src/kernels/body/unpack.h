@@ -93,9 +93,10 @@ LANE_FN void put_five_bits(uint8_t *codes, const vi q[4], vi high)
 
 static void unpack_q5_0(const an_weight *w, int64_t row, const an_panel *panel)
 {
-    const uint8_t *p = unpack_base(w, row);
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     for (int b = 0; b < w->n_col / 32; b++, p += 22) {
+        unpack_prefetch(base, stride, b, 22);
         vi q[4];
         vi_rows16(p + 6, stride, q);
         put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 2, stride));
@@ -107,9 +108,10 @@ static void unpack_q5_0(const an_weight *w, int64_t row, const an_panel *panel)
 
 static void unpack_q5_1(const an_weight *w, int64_t row, const an_panel *panel)
 {
-    const uint8_t *p = unpack_base(w, row);
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     for (int b = 0; b < w->n_col / 32; b++, p += 24) {
+        unpack_prefetch(base, stride, b, 24);
         vi q[4], dm = vi_gather(p, stride);
         vi_rows16(p + 8, stride, q);
         put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 4, stride));
@@ -249,10 +251,11 @@ static void unpack_q6_k(const an_weight *w, int64_t row, const an_panel *panel)
 
 static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
 {
-    const uint8_t *p = unpack_base(w, row);
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     vi mask = vi_set1(0x03030303);
     for (int b = 0; b < w->n_col / 256; b++, p += 84) {
+        unpack_prefetch(base, stride, b, 84);
         vi s[4], dm = vi_gather(p + 80, stride);
         vi_rows16(p, stride, s);
         vf d = vf_f16_low(dm), dmin = vf_sub(vf_zero(), vf_f16_high(dm));
@@ -299,9 +302,10 @@ LANE_FN void put_q3_k_half(uint8_t *codes, const uint8_t *p, size_t stride, cons
 
 static void unpack_q3_k(const an_weight *w, int64_t row, const an_panel *panel)
 {
-    const uint8_t *p = unpack_base(w, row);
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     for (int b = 0; b < w->n_col / 256; b++, p += 110) {
+        unpack_prefetch(base, stride, b, 110);
         /* The last 16 bytes: two of codes, twelve of scales, d. */
         vi t[4], s[4], three = vi_set1(0x30303030), minus32 = vi_set1(-32);
         vi_rows16(p + 94, stride, t);
@@ -344,11 +348,12 @@ LANE_FN void put_iq4(uint8_t *codes, const uint8_t table[16], const uint8_t *p, 
 
 static void unpack_iq4_nl(const an_weight *w, int64_t row, const an_panel *panel)
 {
-    const uint8_t *p = unpack_base(w, row);
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     uint8_t table[16];
     iq4_table(table);
     for (int b = 0; b < w->n_col / 32; b++, p += 18) {
+        unpack_prefetch(base, stride, b, 18);
         put_iq4(panel->codes + 512 * b, table, p + 2, stride);
         vf_store(panel->scales + 16 * b, vf_f16_low(vi_gather(p, stride)));
     }
@@ -376,29 +381,66 @@ static void unpack_iq4_xs(const an_weight *w, int64_t row, const an_panel *panel
     }
 }
 
-/* Scale or bias of one affine group, sixteen rows. */
-LANE_FN vf affine_numbers(const an_weight *w, const void *numbers, int64_t row, int64_t group)
+/* Number i of the 8 (F16, BF16) or 4 (F32) that lie in 16 bytes of every row; i and type are constants. */
+LANE_FN vf affine_number(const vi n[4], const int i, const an_dtype type)
 {
-    int64_t n_group = w->n_col / w->affine.group;
-    float f[16];
-    for (int r = 0; r < 16; r++)
-        f[r] = an_float_load(w->affine.scale_dtype, numbers, (row + r) * n_group + group);
-    return vf_load(f);
+    if (type == AN_DTYPE_F32) return vf_from_bits(n[i & 3]);
+    if (type == AN_DTYPE_F16) return i & 1 ? vf_f16_high(n[i / 2]) : vf_f16_low(n[i / 2]);
+    return vf_from_bits(i & 1 ? vi_and(n[i / 2], vi_set1((int32_t)0xFFFF0000u)) : vi_shl(n[i / 2], 16));
+}
+
+LANE_FN void put_affine_group(const an_panel *panel, int64_t group, int per_group, vf scale, vf min,
+                              const bool eight_bits)
+{
+    if (eight_bits) min = vf_add(min, vf_mul(scale, vf_set1(128)));
+    for (int64_t g = group * per_group; g < (group + 1) * per_group; g++) {
+        vf_store(panel->scales + 16 * g, scale);
+        vf_store(panel->mins + 16 * g, min);
+    }
+}
+
+/* 16 bytes of every row at a time; the last step goes back so far that it ends with the row. */
+LANE_FN void put_affine_typed(const an_weight *w, int64_t row, const an_panel *panel, const bool eight_bits,
+                              const an_dtype type)
+{
+    const int size = type == AN_DTYPE_F32 ? 4 : 2, per_load = 16 / size;
+    int n_group = (int)(w->n_col / w->affine.group), per_group = w->affine.group / 32;
+    size_t stride = (size_t)(n_group * size);
+    const uint8_t *scales = (const uint8_t *)w->affine.scales + (size_t)row * stride;
+    const uint8_t *biases = (const uint8_t *)w->affine.biases + (size_t)row * stride;
+    for (int g = 0; g < n_group; g += per_load) {
+        unpack_prefetch(scales, stride, g, size);
+        unpack_prefetch(biases, stride, g, size);
+        int from = g + per_load <= n_group ? g : n_group - per_load;
+        vi s[4], b[4];
+        vi_rows16(scales + from * size, stride, s);
+        vi_rows16(biases + from * size, stride, b);
+#pragma GCC unroll 8
+        for (int i = 0; i < per_load; i++)
+            put_affine_group(panel, from + i, per_group, affine_number(s, i, type), affine_number(b, i, type),
+                             eight_bits);
+    }
 }
 
 /* Scales and minima of every group of 32; eight_bits: minimum = bias + 128 * scale. */
 LANE_FN void put_affine_scales(const an_weight *w, int64_t row, const an_panel *panel, const bool eight_bits)
 {
-    int per_group = w->affine.group / 32;
-    for (int g = 0; g < w->n_col / 32; g += per_group) {
-        vf scale = affine_numbers(w, w->affine.scales, row, g / per_group);
-        vf min = affine_numbers(w, w->affine.biases, row, g / per_group);
-        if (eight_bits) min = vf_add(min, vf_mul(scale, vf_set1(128)));
-        for (int i = 0; i < per_group; i++) {
-            vf_store(panel->scales + 16 * (g + i), scale);
-            vf_store(panel->mins + 16 * (g + i), min);
+    an_dtype type = w->affine.scale_dtype;
+    int64_t n_group = w->n_col / w->affine.group;
+    if (n_group < (type == AN_DTYPE_F32 ? 4 : 8)) {
+        for (int64_t g = 0; g < n_group; g++) {
+            float s[16], b[16];
+            for (int r = 0; r < 16; r++) {
+                s[r] = an_float_load(type, w->affine.scales, (row + r) * n_group + g);
+                b[r] = an_float_load(type, w->affine.biases, (row + r) * n_group + g);
+            }
+            put_affine_group(panel, g, w->affine.group / 32, vf_load(s), vf_load(b), eight_bits);
         }
+        return;
     }
+    if (type == AN_DTYPE_F16) put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_F16);
+    else if (type == AN_DTYPE_BF16) put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_BF16);
+    else put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_F32);
 }
 
 static void unpack_affine8(const an_weight *w, int64_t row, const an_panel *panel)
@@ -437,24 +479,55 @@ static void unpack_affine4(const an_weight *w, int64_t row, const an_panel *pane
     put_affine_scales(w, row, panel, false);
 }
 
-static void unpack_affine2(const an_weight *w, int64_t row, const an_panel *panel)
+/* 4 * bits bits of the stream, codes 4j..4j+3, each moved to a byte of its own; d holds the stream's dwords. */
+LANE_FN vi affine_codes4(const vi *d, const int bits, const int j)
 {
-    const uint8_t *base = unpack_base(w, row);
+    const int at = 4 * bits * j, i = at / 32, shift = at % 32;
+    const int32_t mask = (1 << bits) - 1;
+    vi f = shift ? vi_shr(d[i], shift) : d[i];
+    if (shift + 4 * bits > 32) f = vi_or(f, vi_shl(d[i + 1], 32 - shift));
+    vi low = vi_or(vi_and(f, vi_set1(mask)), vi_and(vi_shl(f, 8 - bits), vi_set1(mask << 8)));
+    vi high = vi_or(vi_and(vi_shl(f, 16 - 2 * bits), vi_set1(mask << 16)),
+                    vi_and(vi_shl(f, 24 - 3 * bits), vi_set1(mask << 24)));
+    return vi_or(low, high);
+}
+
+/* Widths that do not divide a byte, and 2: 32 codes are `bits` dwords. */
+LANE_FN void unpack_affine_bits(const an_weight *w, int64_t row, const an_panel *panel, const int bits)
+{
+    const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++) {
-        vi q[2] = {vi_gather(base + 8 * b, stride), vi_gather(base + 8 * b + 4, stride)};
-        for (int i = 0; i < 2; i++) {
-            for (int k = 0; k < 4; k++) {
-                /* The byte's four pairs of bits, each to the bottom of a byte. */
-                vi v = vi_and(q[i], vi_set1(0xFF)), pairs = vi_or(v, vi_shl(v, 6));
-                pairs = vi_or(vi_and(pairs, vi_set1(0x0303)),
-                              vi_and(vi_or(vi_shl(v, 12), vi_shl(v, 18)), vi_set1(0x03030000)));
-                vi_store(panel->codes + 512 * b + 256 * i + 64 * k, pairs);
-                q[i] = vi_shr(q[i], 8);
-            }
+    for (int b = 0; b < w->n_col / 32; b++, p += 4 * bits) {
+        unpack_prefetch(base, stride, b, 4 * bits);
+        vi d[6];
+        int i = 0;
+        if (bits >= 4) {
+            vi_rows16(p, stride, d);
+            i = 4;
         }
+#pragma GCC unroll 6
+        for (; i < bits; i++) d[i] = vi_gather(p + 4 * i, stride);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) vi_store(panel->codes + 512 * b + 64 * j, affine_codes4(d, bits, j));
     }
     put_affine_scales(w, row, panel, false);
+}
+
+static void unpack_affine2(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    unpack_affine_bits(w, row, panel, 2);
+}
+static void unpack_affine3(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    unpack_affine_bits(w, row, panel, 3);
+}
+static void unpack_affine5(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    unpack_affine_bits(w, row, panel, 5);
+}
+static void unpack_affine6(const an_weight *w, int64_t row, const an_panel *panel)
+{
+    unpack_affine_bits(w, row, panel, 6);
 }
 
 #endif
