@@ -1,0 +1,78 @@
+/*
+ * Speed of the native engine in one process: prefill of a fixed random prompt and greedy decode after it.
+ *
+ *   decode_speed MODEL [N_PROMPT N_GENERATE N_THREAD N_REP [f32|f16 [f32|q8]]]
+ *
+ * Prints one line per repetition (the first is a warm-up) and the medians.
+ */
+#include "base/rng.h"
+#include "engine/session.h"
+#include "os/clock.h"
+#include "stats/summary.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKENS_MAX = 65536, REPS_MAX = 100 };
+
+static int arg(int argc, char **argv, int i, int def)
+{
+    return argc > i ? atoi(argv[i]) : def;
+}
+
+static anemo_status run_rep(an_session *s, const int32_t *ids, int n_prompt, int n_generate, double *prefill,
+                            double *decode, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_session_reset(s);
+    uint64_t start = an_clock_ns();
+    AN_TRY(an_session_eval(s, ids, n_prompt, err));
+    int32_t id = an_session_sample(s);
+    uint64_t first = an_clock_ns();
+    for (int i = 1; i < n_generate; i++) {
+        AN_TRY(an_session_eval(s, &id, 1, err));
+        id = an_session_sample(s);
+    }
+    *prefill = n_prompt / ((double)(first - start) * 1e-9);
+    *decode = n_generate > 1 ? (n_generate - 1) / ((double)(an_clock_ns() - first) * 1e-9) : 0;
+cleanup:
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static int32_t ids[TOKENS_MAX];
+    static double prefill[REPS_MAX], decode[REPS_MAX];
+    anemo_error err = {0};
+    an_session *s = NULL;
+    int n_prompt = arg(argc, argv, 2, 512), n_generate = arg(argc, argv, 3, 128), n_rep = arg(argc, argv, 5, 5);
+    if (argc < 2 || n_prompt < 1 || n_prompt > TOKENS_MAX || n_generate < 1 || n_rep < 1 || n_rep > REPS_MAX) {
+        fprintf(stderr, "usage: %s MODEL [N_PROMPT N_GENERATE N_THREAD N_REP [f32|f16 [f32|q8]]]\n", argv[0]);
+        return 2;
+    }
+    an_session_options o = {.n_ctx = n_prompt + n_generate, .n_thread = arg(argc, argv, 4, 0), .kv = AN_KV_F16};
+    if (argc > 6 && strcmp(argv[6], "f32") == 0) o.kv = AN_KV_F32;
+    o.compute_set = argc > 7;
+    o.compute = argc > 7 && strcmp(argv[7], "q8") == 0 ? AN_COMPUTE_Q8 : AN_COMPUTE_F32;
+    if (an_session_open(&s, argv[1], &o, &err) != ANEMO_OK) goto fail;
+    an_rng rng;
+    an_rng_seed(&rng, 1);
+    for (int i = 0; i < n_prompt; i++)
+        ids[i] = (int32_t)an_rng_below(&rng, (uint64_t)an_session_model(s)->hp.n_vocab);
+    printf("%s, %s, %d threads\n", an_session_effective(s)->isa,
+           an_session_effective(s)->compute == AN_COMPUTE_Q8 ? "q8" : "f32", an_session_effective(s)->n_thread);
+    for (int i = -1; i < n_rep; i++) {
+        int at = i < 0 ? 0 : i;
+        if (run_rep(s, ids, n_prompt, n_generate, &prefill[at], &decode[at], &err) != ANEMO_OK) goto fail;
+        printf("%s prefill %8.1f t/s   decode %8.1f t/s\n", i < 0 ? "warm-up" : "rep    ", prefill[at], decode[at]);
+    }
+    printf("median  prefill %8.1f t/s   decode %8.1f t/s\n", an_median_inplace(prefill, (size_t)n_rep),
+           an_median_inplace(decode, (size_t)n_rep));
+    an_session_close(s);
+    return 0;
+fail:
+    fprintf(stderr, "%s\n", err.message);
+    an_session_close(s);
+    return anemo_status_exit_code(err.status);
+}
