@@ -2,6 +2,7 @@
 #include "os/thread.h"
 
 #include "base/alloc.h"
+#include "os/cpu.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,6 +23,7 @@ enum { SPINS = 20000, THREADS_MAX = 1024 };
 struct an_pool {
     int n_thread;
     int n_started;
+    int spins; /* before a waiter gives up its CPU */
     pthread_t *threads;
     an_pool_fn fn;
     void *arg;
@@ -43,7 +45,7 @@ typedef struct worker_arg {
 /* Wait for an epoch other than `seen`: spin first, then sleep. */
 static unsigned wait_epoch(an_pool *pool, unsigned seen)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < pool->spins; i++) {
         unsigned e = atomic_load_explicit(&pool->epoch, memory_order_acquire);
         if (e != seen) return e;
         CPU_RELAX();
@@ -88,6 +90,8 @@ anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err)
     an_pool *pool = an_calloc(1, sizeof *pool);
     if (!pool) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
     pool->n_thread = n_thread;
+    /* With more threads than CPUs, whoever is waited for needs the CPU that a spinning waiter would keep. */
+    pool->spins = n_thread <= an_cpu_usable() ? SPINS : 0;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->threads = an_calloc((size_t)n_thread, sizeof *pool->threads);
@@ -142,7 +146,7 @@ void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg)
     fn(arg, 0, pool->n_thread);
     /* Workers run the same amount of work, so this wait is short: yield only if it is not. */
     for (int i = 0; atomic_load_explicit(&pool->running, memory_order_acquire) > 0; i++) {
-        if (i < SPINS)
+        if (i < pool->spins)
             CPU_RELAX();
         else
             sched_yield();
@@ -159,7 +163,7 @@ void an_pool_barrier(an_pool *pool)
         return;
     }
     for (int i = 0; atomic_load_explicit(&pool->barrier_epoch, memory_order_acquire) == e; i++) {
-        if (i < SPINS)
+        if (i < pool->spins)
             CPU_RELAX();
         else
             sched_yield();
