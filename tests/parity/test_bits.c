@@ -63,28 +63,30 @@ static float *run(const tiny_case *c, const char *model, int n, an_session_optio
     return out;
 }
 
-static void check_equal(const tiny_case *c, const char *level, const char *what, float *a, float *b)
+static void check_equal(const tiny_case *c, const char *level, const char *what, const float *a,
+                        const float *b)
 {
     for (int i = 0; i < N_BITS * c->n_vocab; i++)
         if (memcmp(&a[i], &b[i], sizeof *a) != 0)
             fail_msg("%s, %s, %s: %.9g and %.9g at token %d, id %d", c->name, level, what, (double)a[i],
                      (double)b[i], i / c->n_vocab, i % c->n_vocab);
-    an_free(a);
-    an_free(b);
 }
 
 static void threads_case(const tiny_case *c, const char *level)
 {
     static const int COUNTS[] = {2, 3, 5};
-    for (int by_one = 0; by_one < 2; by_one++)
+    for (int by_one = 0; by_one < 2; by_one++) {
+        an_session_options o = {.isa = level, .kv = AN_KV_F16, .n_thread = 1};
+        float *one = run(c, c->model, N_BITS, o, by_one);
         for (size_t i = 0; i < AN_COUNT_OF(COUNTS); i++) {
-            an_session_options o = {.isa = level, .kv = AN_KV_F16, .n_thread = 1};
-            float *one = run(c, c->model, N_BITS, o, by_one);
             o.n_thread = COUNTS[i];
             o.n_thread_prefill = COUNTS[AN_COUNT_OF(COUNTS) - 1 - i];
-            check_equal(c, level, by_one ? "threads, decode" : "threads, prefill",
-                        run(c, c->model, N_BITS, o, by_one), one);
+            float *other = run(c, c->model, N_BITS, o, by_one);
+            check_equal(c, level, by_one ? "threads, decode" : "threads, prefill", other, one);
+            an_free(other);
         }
+        an_free(one);
+    }
 }
 
 /* A case whose model is NAME/model.gguf beside NAME/hf. */
@@ -97,9 +99,12 @@ static void twins_case(const tiny_case *c, const char *level)
     snprintf(twin, sizeof twin, "%.*s/hf", (int)(n - strlen(tail)), c->model);
     if (an_path_probe(twin) != AN_PATH_DIR) return;
     an_session_options o = {.isa = level, .kv = AN_KV_F32, .n_thread = 2};
-    for (int by_one = 0; by_one < 2; by_one++)
-        check_equal(c, level, by_one ? "containers, decode" : "containers, prefill",
-                    run(c, c->model, N_BITS, o, by_one), run(c, twin, N_BITS, o, by_one));
+    for (int by_one = 0; by_one < 2; by_one++) {
+        float *a = run(c, c->model, N_BITS, o, by_one), *b = run(c, twin, N_BITS, o, by_one);
+        check_equal(c, level, by_one ? "containers, decode" : "containers, prefill", a, b);
+        an_free(a);
+        an_free(b);
+    }
 }
 
 static void kv_f16_case(const tiny_case *c, const char *level)
