@@ -44,6 +44,12 @@ static const an_kernels *kernels_of(const char *level)
     return strcmp(an_kernels_name(k), level) ? NULL : k;
 }
 
+/* Thread pools take longer than the models, so a part of the cases shows that threads change no bit. */
+static bool is_run_with_threads(const tiny_case *c)
+{
+    return (c - cases.cases) % 4 == 0;
+}
+
 /* One way of running a case. */
 typedef struct way {
     const char *what;
@@ -101,10 +107,12 @@ static int check_exact(const tiny_case *c, const char *level, const an_kernels *
     way threads = {"three threads", AN_COMPUTE_F32, 3, 0};
     run_case(c, k, all, false, prefill);
     failed += judge(c, level, "prefill", tiny_error(prefill, c->logits, n), c->tolerance);
-    run_case(c, k, threads, false, other);
-    if (memcmp(prefill, other, n * sizeof *other)) {
-        fprintf(stderr, "%s, %s: three threads give other bits than one\n", c->name, level);
-        failed++;
+    if (is_run_with_threads(c)) {
+        run_case(c, k, threads, false, other);
+        if (memcmp(prefill, other, n * sizeof *other)) {
+            fprintf(stderr, "%s, %s: three threads give other bits than one\n", c->name, level);
+            failed++;
+        }
     }
     if (c->n_prefill_is_decode == c->n_tok) {
         run_case(c, k, cut, false, other);
@@ -136,6 +144,27 @@ static void test_exact_at_every_level(void **state)
     assert_true(run >= (int)cases.n);
 }
 
+/* Prefill with activations in 8 bits. */
+static int check_q8(const tiny_case *c, const char *level, const an_kernels *k)
+{
+    size_t n = (size_t)c->n_tok * (size_t)c->n_vocab;
+    float *one = an_malloc(n * sizeof *one), *three = an_malloc(n * sizeof *three);
+    assert_non_null(one);
+    assert_non_null(three);
+    run_case(c, k, (way){"q8", AN_COMPUTE_Q8, 1, 0}, false, one);
+    int failed = judge(c, level, "q8", tiny_error(one, c->logits, n), Q8_TOLERANCE);
+    if (is_run_with_threads(c)) {
+        run_case(c, k, (way){"q8, three threads", AN_COMPUTE_Q8, 3, 0}, false, three);
+        if (memcmp(one, three, n * sizeof *one)) {
+            fprintf(stderr, "%s, %s, q8: three threads give other bits than one\n", c->name, level);
+            failed++;
+        }
+    }
+    an_free(one);
+    an_free(three);
+    return failed;
+}
+
 /* Every fast kernel on every weight type, with a bound that only a wrong one misses; threads change no bit. */
 static void test_q8_kernels_are_near(void **state)
 {
@@ -144,22 +173,8 @@ static void test_q8_kernels_are_near(void **state)
     for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
         const an_kernels *k = kernels_of(LEVELS[l]);
         if (!k || an_kernels_default_compute(k) != AN_COMPUTE_Q8) continue;
-        for (size_t i = 0; i < cases.n; i++) {
-            const tiny_case *c = &cases.cases[i];
-            size_t n = (size_t)c->n_tok * (size_t)c->n_vocab;
-            float *one = an_malloc(n * sizeof *one), *three = an_malloc(n * sizeof *three);
-            assert_non_null(one);
-            assert_non_null(three);
-            run_case(c, k, (way){"q8", AN_COMPUTE_Q8, 1, 0}, false, one);
-            run_case(c, k, (way){"q8, three threads", AN_COMPUTE_Q8, 3, 0}, false, three);
-            failed += judge(c, LEVELS[l], "q8", tiny_error(one, c->logits, n), Q8_TOLERANCE);
-            if (memcmp(one, three, n * sizeof *one)) {
-                fprintf(stderr, "%s, %s, q8: three threads give other bits than one\n", c->name, LEVELS[l]);
-                failed++;
-            }
-            an_free(one);
-            an_free(three);
-        }
+        for (size_t i = 0; i < cases.n; i++)
+            failed += check_q8(&cases.cases[i], LEVELS[l], k);
     }
     if (failed) fail_msg("%d comparisons failed", failed);
 }
