@@ -210,6 +210,7 @@ static anemo_status check_entry(const st_file *f, an_st_tensor *t, uint64_t begi
                        " bytes of data; the download may be incomplete",
                        f->path, NAME_SHOWN, t->name, begin, end, f->size - f->data_start);
     t->bytes = end - begin;
+    t->offset = f->data_start + begin;
     t->data = f->data + f->data_start + begin;
     t->dtype = AN_DTYPE_OTHER;
     size_t k = 0;

@@ -24,6 +24,7 @@ typedef struct an_st_tensor {
     int64_t shape[AN_ST_DIMS_MAX];
     const void *data;
     uint64_t bytes;
+    uint64_t offset;  /* of the data in its file */
     int file;         /* index of its file */
 } an_st_tensor;
 
