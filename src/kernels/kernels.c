@@ -41,7 +41,7 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
     enum {
         AVX2 = AN_ISA_SSE42 | AN_ISA_AVX2,
         AVX512 = AVX2 | AN_ISA_AVX512,
-        AVX512VNNI = AVX512 | AN_ISA_AVX_VNNI | AN_ISA_AVX512_VNNI,
+        AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
         DOTPROD = AN_ISA_NEON | AN_ISA_DOTPROD,
     };
     static const struct {
