@@ -18,9 +18,11 @@ anemo_status an_lines_put(an_lines *l, const char *bytes, size_t n, anemo_error 
     }
     if (n > l->cap - l->len) {
         size_t cap = l->cap ? l->cap : 4096;
-        while (cap - l->len < n) cap *= 2;
+        while (cap - l->len < n)
+            cap *= 2;
         char *data = an_realloc(l->data, cap);
-        if (!data) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a line of %zu bytes", cap);
+        if (!data)
+            return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a line of %zu bytes", cap);
         l->data = data;
         l->cap = cap;
     }

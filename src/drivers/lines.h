@@ -1,4 +1,5 @@
-/* Lines cut out of a byte stream, with a limit on their length: what both sides of the protocol read with. */
+/* Lines cut out of a byte stream, with a limit on their length: what both sides of the protocol
+ * read with. */
 #ifndef AN_DRIVERS_LINES_H
 #define AN_DRIVERS_LINES_H
 
@@ -17,15 +18,18 @@ typedef struct an_lines {
     size_t scanned;         /* no newline in data[begin..scanned) */
 } an_lines;
 
-/* Append what a read gave. ERR_NOMEM; ERR_FORMAT when an unfinished line has grown past the limit. */
-ANEMO_MUST_CHECK anemo_status an_lines_put(an_lines *l, const char *bytes, size_t n, anemo_error *err);
+/* Append what a read gave. ERR_NOMEM; ERR_FORMAT when an unfinished line has grown past the limit.
+ */
+ANEMO_MUST_CHECK anemo_status an_lines_put(an_lines *l, const char *bytes, size_t n,
+                                           anemo_error *err);
 
-/* The next whole line without its newline; borrowed until the next put. False when there is none yet. */
+/* The next whole line without its newline; borrowed until the next put. False when there is none
+ * yet. */
 bool an_lines_next(an_lines *l, const char **line, size_t *n);
 
 /*
- * Look at whole lines without taking them: *at counts bytes from the first unread one, 0 to begin with. Valid as long
- * as no line is taken.
+ * Look at whole lines without taking them: *at counts bytes from the first unread one, 0 to begin
+ * with. Valid as long as no line is taken.
  */
 bool an_lines_peek(const an_lines *l, size_t *at, const char **line, size_t *n);
 

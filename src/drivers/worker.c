@@ -1,6 +1,7 @@
 /*
- * The worker's loop: reads requests, checks them, calls the engine, writes answers. Within a timed repetition it does
- * nothing but take time stamps, look whether a cancel has come, and at most once a second say that it lives.
+ * The worker's loop: reads requests, checks them, calls the engine, writes answers. Within a timed
+ * repetition it does nothing but take time stamps, look whether a cancel has come, and at most once
+ * a second say that it lives.
  */
 #include "drivers/worker.h"
 
@@ -16,7 +17,8 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <stdlib.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { STDIN_FD = 0, PEEK_LINE_MAX = 4096 };
@@ -26,7 +28,7 @@ typedef struct worker {
     int fd; /* the protocol's stdout */
     an_lines lines;
     bool input_ended;
-    size_t peeked;  /* bytes of `lines` that were searched for a cancel */
+    size_t peeked; /* bytes of `lines` that were searched for a cancel */
     bool loaded;
     an_worker_loaded model;
     uint64_t last_line_ns;
@@ -37,7 +39,8 @@ typedef struct worker {
 static anemo_status read_input(worker *w, anemo_error *err)
 {
     char chunk[65536];
-    while (!an_fd_readable(STDIN_FD, 3600000000000u)) continue;
+    while (!an_fd_readable(STDIN_FD, 3600000000000u))
+        continue;
     long got = an_fd_read(STDIN_FD, chunk, sizeof chunk);
     if (got < 0) w->input_ended = true;
     if (got <= 0) return ANEMO_OK;
@@ -89,11 +92,11 @@ static void send_hello(worker *w)
         devices = json_pack("[{s:s,s:s,s:o}]", "name", "cpu", "kind", "cpu", "description",
                             an_json_text(cpu, strlen(cpu)));
     }
-    json_t *capabilities = json_pack(
-        "{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b}", "logits", e->logits != NULL, "tokenize",
-        e->tokenize != NULL, "stream", 1, "cancel", 1, "ids", 1, "fixed_length", 1, "sampling",
-        e->sampling, "threads", e->threads, "kv_types", strings_json(e->kv_types), "flash_attn",
-        e->flash_attn);
+    json_t *capabilities =
+        json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b}", "logits", e->logits != NULL,
+                  "tokenize", e->tokenize != NULL, "stream", 1, "cancel", 1, "ids", 1,
+                  "fixed_length", 1, "sampling", e->sampling, "threads", e->threads, "kv_types",
+                  strings_json(e->kv_types), "flash_attn", e->flash_attn);
     send(w, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:o,s:{s:s,s:I},s:o,s:o}", "type", "hello",
                       "protocol", "anemo.driver/1", "driver", e->driver, "driver_version",
                       e->driver_version, "engine", e->engine, "engine_version", e->engine_version,
@@ -102,9 +105,8 @@ static void send_hello(worker *w)
                       "capabilities", capabilities, "devices", devices));
 }
 
-/* ------------------------------------------------------------------------------------------------------ load */
-
-static anemo_status one_of(const char *value, const char *const *list, const char *key, anemo_error *err)
+static anemo_status one_of(const char *value, const char *const *list, const char *key,
+                           anemo_error *err)
 {
     an_str s = {0};
     for (size_t i = 0; list && list[i]; i++) {
@@ -117,8 +119,8 @@ static anemo_status one_of(const char *value, const char *const *list, const cha
     return ANEMO_ERR_INVAL;
 }
 
-static anemo_status get_name(const json_t *o, const char *key, const char *def, char *out, size_t cap,
-                             const char *const *list, anemo_error *err)
+static anemo_status get_name(const json_t *o, const char *key, const char *def, char *out,
+                             size_t cap, const char *const *list, anemo_error *err)
 {
     const char *s;
     anemo_status status = an_json_get_str(o, key, def, &s, "load", err);
@@ -142,8 +144,8 @@ static anemo_status get_int(const json_t *o, const char *key, int def, int min, 
     return status;
 }
 
-static anemo_status parse_settings(const an_worker_engine *e, const json_t *o, an_worker_settings *s,
-                                   anemo_error *err)
+static anemo_status parse_settings(const an_worker_engine *e, const json_t *o,
+                                   an_worker_settings *s, anemo_error *err)
 {
     static const char *const tristate[] = {"auto", "on", "off", NULL};
     static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
@@ -159,26 +161,34 @@ static anemo_status parse_settings(const an_worker_engine *e, const json_t *o, a
     AN_TRY(get_int(o, "threads", n_cpu, 1, 1024, &s->threads, err));
     AN_TRY(get_int(o, "threads_batch", s->threads, 1, 1024, &s->threads_batch, err));
     AN_TRY(get_int(o, "n_gpu_layers", -1, -1, 1 << 20, &s->n_gpu_layers, err));
-    AN_TRY(get_name(o, "kv_type", e->kv_types && e->kv_types[0] ? e->kv_types[0] : "f16", s->kv_type,
-                    sizeof s->kv_type, e->kv_types, err));
+    AN_TRY(get_name(o, "kv_type", e->kv_types && e->kv_types[0] ? e->kv_types[0] : "f16",
+                    s->kv_type, sizeof s->kv_type, e->kv_types, err));
     AN_TRY(get_name(o, "flash_attn", "auto", s->flash_attn, sizeof s->flash_attn, tristate, err));
     AN_TRY(get_name(o, "device", "auto", s->device, sizeof s->device, devices, err));
-    AN_TRY(get_name(o, "compute_dtype", "auto", s->compute_dtype, sizeof s->compute_dtype, types, err));
+    AN_TRY(get_name(o, "compute_dtype", "auto", s->compute_dtype, sizeof s->compute_dtype, types,
+                    err));
     AN_TRY(an_json_get_bool(o, "stock", false, &s->stock, "load", err));
 cleanup:
     return as_inval(status, err);
 }
 
+/* A name that the engine could not tell is null. */
+static json_t *name_or_null(const char *name, bool known)
+{
+    return known && *name ? json_string(name) : json_null();
+}
+
 static json_t *effective_json(const an_worker_loaded *m)
 {
     const an_worker_settings *s = &m->effective;
-    return json_pack("{s:i,s:i,s:i,s:o,s:o,s:o,s:s,s:s,s:i,s:s,s:b}", "n_ctx", s->n_ctx, "n_batch",
-                     s->n_batch, "n_ubatch", s->n_ubatch, "threads",
-                     m->threads_known ? json_integer(s->threads) : json_null(), "threads_batch",
-                     m->threads_known ? json_integer(s->threads_batch) : json_null(), "kv_type",
-                     m->kv_type_known ? json_string(s->kv_type) : json_null(), "flash_attn",
-                     s->flash_attn, "device", s->device, "n_gpu_layers", s->n_gpu_layers,
-                     "compute_dtype", s->compute_dtype, "stock", s->stock);
+    bool t = m->threads_known;
+    return json_pack(
+        "{s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:o,s:b}", "n_ctx", s->n_ctx, "n_batch", s->n_batch,
+        "n_ubatch", s->n_ubatch, "threads", t ? json_integer(s->threads) : json_null(),
+        "threads_batch", t ? json_integer(s->threads_batch) : json_null(), "kv_type",
+        name_or_null(s->kv_type, m->kv_type_known), "flash_attn", name_or_null(s->flash_attn, true),
+        "device", name_or_null(s->device, true), "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
+        name_or_null(s->compute_dtype, true), "stock", s->stock);
 }
 
 static anemo_status do_load(worker *w, json_int_t id, const json_t *request, anemo_error *err)
@@ -190,7 +200,8 @@ static anemo_status do_load(worker *w, json_int_t id, const json_t *request, ane
     anemo_status status = an_json_get_str(request, "model", NULL, &model, "load", err);
     if (status != ANEMO_OK) return as_inval(status, err);
     if (w->loaded)
-        return an_fail(err, ANEMO_ERR_INVAL, "load: this worker holds a model already; start another one");
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "load: this worker holds a model already; start another one");
     if (!model || !*model) return an_fail(err, ANEMO_ERR_INVAL, "load: \"model\" is missing");
     status = parse_settings(e, json_object_get(request, "settings"), &settings, err);
     if (status != ANEMO_OK) return status;
@@ -207,11 +218,9 @@ static anemo_status do_load(worker *w, json_int_t id, const json_t *request, ane
     return ANEMO_OK;
 }
 
-/* -------------------------------------------------------------------------------------------------- generate */
-
 /* An array of token ids below n_vocab. Gives *ids (an_free); *n may be 0. */
-static anemo_status get_ids(const worker *w, const json_t *request, const char *what, const char *key,
-                            int32_t **ids, size_t *n, anemo_error *err)
+static anemo_status get_ids(const worker *w, const json_t *request, const char *what,
+                            const char *key, int32_t **ids, size_t *n, anemo_error *err)
 {
     const json_t *array = json_object_get(request, key);
     if (array && !json_is_array(array) && !json_is_null(array))
@@ -224,8 +233,8 @@ static anemo_status get_ids(const worker *w, const json_t *request, const char *
         json_int_t id = json_integer_value(v);
         if (!json_is_integer(v) || id < 0 || id >= w->model.n_vocab) {
             an_free(list);
-            return an_fail(err, ANEMO_ERR_INVAL, "%s: \"%s\"[%zu] is not a token id from 0 to %d", what,
-                           key, i, w->model.n_vocab - 1);
+            return an_fail(err, ANEMO_ERR_INVAL, "%s: \"%s\"[%zu] is not a token id from 0 to %d",
+                           what, key, i, w->model.n_vocab - 1);
         }
         list[i] = (int32_t)id;
     }
@@ -245,8 +254,8 @@ typedef struct generation {
     const char *stop_reason;
 } generation;
 
-static anemo_status parse_sampling(const an_worker_engine *e, const json_t *request, an_worker_sampling *s,
-                                   anemo_error *err)
+static anemo_status parse_sampling(const an_worker_engine *e, const json_t *request,
+                                   an_worker_sampling *s, anemo_error *err)
 {
     const char *at = "generate: sampling";
     const json_t *o = json_object_get(request, "sampling");
@@ -274,7 +283,8 @@ cleanup:
     return as_inval(status, err);
 }
 
-static anemo_status parse_generate(worker *w, const json_t *request, generation *g, anemo_error *err)
+static anemo_status parse_generate(worker *w, const json_t *request, generation *g,
+                                   anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     int n_ctx = w->model.effective.n_ctx;
@@ -303,8 +313,8 @@ cleanup:
 }
 
 /*
- * Has a cancel for `id`, a quit, or the end of the input come? Lines stay where they are: a cancel that is read later
- * names a finished request and is ignored.
+ * Has a cancel for `id`, a quit, or the end of the input come? Lines stay where they are: a cancel
+ * that is read later names a finished request and is ignored.
  */
 static bool cancel_came(worker *w, json_int_t id)
 {
@@ -317,9 +327,9 @@ static bool cancel_came(worker *w, json_int_t id)
         if (n > PEEK_LINE_MAX) continue;
         json_t *m = json_loadb(line, n, 0, NULL);
         const char *type = json_string_value(json_object_get(m, "type"));
-        bool stop = type && (!strcmp(type, "quit") ||
-                             (!strcmp(type, "cancel") &&
-                              json_integer_value(json_object_get(m, "id")) == id));
+        bool stop =
+            type && (!strcmp(type, "quit") || (!strcmp(type, "cancel") &&
+                                               json_integer_value(json_object_get(m, "id")) == id));
         json_decref(m);
         if (stop) return true;
     }
@@ -330,7 +340,8 @@ static void send_token(worker *w, json_int_t id, int32_t token, uint64_t t_ns)
 {
     char line[128];
     anemo_error err;
-    int n = snprintf(line, sizeof line, "{\"type\":\"token\",\"id\":%lld,\"token\":%d,\"t_ns\":%" PRIu64 "}\n",
+    int n = snprintf(line, sizeof line,
+                     "{\"type\":\"token\",\"id\":%lld,\"token\":%d,\"t_ns\":%" PRIu64 "}\n",
                      (long long)id, (int)token, t_ns);
     if (an_fd_write(w->fd, line, (size_t)n, &err) != ANEMO_OK) w->broken = true;
     w->last_line_ns = t_ns;
@@ -382,9 +393,11 @@ static anemo_status do_generate(worker *w, json_int_t id, const json_t *request,
     AN_TRY(parse_generate(w, request, &g, err));
     AN_TRY(run_generate(w, id, &g, err));
     an_str_appendf(&s, "{\"type\":\"generated\",\"id\":%lld,\"token_ids\":[", (long long)id);
-    for (size_t i = 0; i < g.n; i++) an_str_appendf(&s, "%s%d", i ? "," : "", (int)g.ids[i]);
+    for (size_t i = 0; i < g.n; i++)
+        an_str_appendf(&s, "%s%d", i ? "," : "", (int)g.ids[i]);
     an_str_appendf(&s, "],\"t_start_ns\":%" PRIu64 ",\"t_tokens_ns\":[", g.t_start_ns);
-    for (size_t i = 0; i < g.n; i++) an_str_appendf(&s, "%s%" PRIu64, i ? "," : "", g.t_ns[i]);
+    for (size_t i = 0; i < g.n; i++)
+        an_str_appendf(&s, "%s%" PRIu64, i ? "," : "", g.t_ns[i]);
     an_str_appendf(&s, "],\"stop_reason\":\"%s\"}\n", g.stop_reason);
     AN_TRY(an_str_check(&s, err));
     if (an_fd_write(w->fd, s.data, s.len, err) != ANEMO_OK) w->broken = true;
@@ -397,8 +410,6 @@ cleanup:
     an_free(g.t_ns);
     return status;
 }
-
-/* ------------------------------------------------------------------------------------------ tokenize, logits */
 
 static anemo_status do_tokenize(worker *w, json_int_t id, const json_t *request, anemo_error *err)
 {
@@ -415,7 +426,8 @@ static anemo_status do_tokenize(worker *w, json_int_t id, const json_t *request,
     if (!text) return an_fail(err, ANEMO_ERR_INVAL, "tokenize: \"text\" is missing");
     AN_TRY(e->tokenize(e->ctx, text, special, &ids, &n, err));
     json_t *array = json_array();
-    for (size_t i = 0; array && i < n; i++) json_array_append_new(array, json_integer(ids[i]));
+    for (size_t i = 0; array && i < n; i++)
+        json_array_append_new(array, json_integer(ids[i]));
     send(w, json_pack("{s:s,s:I,s:o}", "type", "tokens", "id", id, "token_ids", array));
 cleanup:
     an_free(ids);
@@ -435,19 +447,22 @@ static anemo_status do_logits(worker *w, json_int_t id, const json_t *request, a
     if (!e->logits) return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s gives no logits", e->engine);
     AN_TRY(get_ids(w, request, "logits", "ids", &ids, &n, err));
     AN_TRY(an_json_get_str(request, "file", NULL, &file, "logits", err));
-    AN_TRY(an_json_get_i64(request, "n_vocab", w->model.n_vocab, 1, INT32_MAX, &n_vocab, "logits", err));
+    AN_TRY(an_json_get_i64(request, "n_vocab", w->model.n_vocab, 1, INT32_MAX, &n_vocab, "logits",
+                           err));
     if (n == 0 || !file || n_vocab != w->model.n_vocab) {
-        status = n == 0   ? an_fail(err, ANEMO_ERR_INVAL, "logits: \"ids\" is empty")
-                 : !file  ? an_fail(err, ANEMO_ERR_INVAL, "logits: \"file\" is missing")
-                          : an_fail(err, ANEMO_ERR_INVAL, "logits: \"n_vocab\" is %" PRId64 ", the model has %d",
-                                    n_vocab, w->model.n_vocab);
+        status = n == 0  ? an_fail(err, ANEMO_ERR_INVAL, "logits: \"ids\" is empty")
+                 : !file ? an_fail(err, ANEMO_ERR_INVAL, "logits: \"file\" is missing")
+                         : an_fail(err, ANEMO_ERR_INVAL,
+                                   "logits: \"n_vocab\" is %" PRId64 ", the model has %d", n_vocab,
+                                   w->model.n_vocab);
         goto cleanup;
     }
     int n_ctx = w->model.effective.n_ctx;
     if (n_ctx > 0 && n > (size_t)n_ctx) {
-        status = an_fail(err, ANEMO_ERR_INVAL,
-                         "logits: %zu ids, the context has %d positions: load with a larger \"n_ctx\"", n,
-                         n_ctx);
+        status =
+            an_fail(err, ANEMO_ERR_INVAL,
+                    "logits: %zu ids, the context has %d positions: load with a larger \"n_ctx\"",
+                    n, n_ctx);
         goto cleanup;
     }
     if (!an_mul_u64(n, (uint64_t)n_vocab * sizeof(float), &bytes)) {
@@ -456,17 +471,16 @@ static anemo_status do_logits(worker *w, json_int_t id, const json_t *request, a
     }
     AN_TRY(an_shm_map(file, bytes, &map, err));
     AN_TRY(e->logits(e->ctx, ids, n, map, (int)n_vocab, err));
-    send(w, json_pack("{s:s,s:I,s:I,s:I}", "type", "logits", "id", id, "n_tok", (json_int_t)n, "n_vocab",
-                      (json_int_t)n_vocab));
+    send(w, json_pack("{s:s,s:I,s:I,s:I}", "type", "logits", "id", id, "n_tok", (json_int_t)n,
+                      "n_vocab", (json_int_t)n_vocab));
 cleanup:
     an_shm_unmap(map, bytes);
     an_free(ids);
     return as_inval(status, err);
 }
 
-/* ------------------------------------------------------------------------------------------------------ loop */
-
-typedef anemo_status (*request_fn)(worker *w, json_int_t id, const json_t *request, anemo_error *err);
+typedef anemo_status (*request_fn)(worker *w, json_int_t id, const json_t *request,
+                                   anemo_error *err);
 
 static const struct {
     const char *type;
@@ -507,7 +521,8 @@ static bool serve_line(worker *w, const char *line, size_t n)
     }
     for (size_t i = 0; i < AN_COUNT_OF(requests); i++) {
         if (strcmp(type, requests[i].type) != 0) continue;
-        if (id < 0) an_fail(&err, ANEMO_ERR_INVAL, "%s: \"id\" is missing or not a positive integer", type);
+        if (id < 0)
+            an_fail(&err, ANEMO_ERR_INVAL, "%s: \"id\" is missing or not a positive integer", type);
         else if (requests[i].needs_model && !w->loaded)
             an_fail(&err, ANEMO_ERR_INVAL, "%s: no model is loaded", type);
         else if (requests[i].run(w, id, m, &err) == ANEMO_OK) {
@@ -521,6 +536,19 @@ fail:
     send_error(w, id, &err);
     json_decref(m);
     return !w->broken;
+}
+
+int an_worker_refuse(anemo_status status, const char *fmt, ...)
+{
+    anemo_error err;
+    va_list ap;
+    va_start(ap, fmt);
+    err.status = status;
+    vsnprintf(err.message, sizeof err.message, fmt, ap);
+    va_end(ap);
+    worker w = {.fd = an_stdout_claim()};
+    if (w.fd >= 0) send_error(&w, -1, &err);
+    return 1;
 }
 
 int an_worker_main(const an_worker_engine *engine)

@@ -1,6 +1,7 @@
 /*
- * The worker's side of the driver protocol for drivers written in C: reads requests, calls an engine's functions,
- * writes answers. A driver fills an an_worker_engine and calls an_worker_main().
+ * The worker's side of the driver protocol for drivers written in C: reads requests, calls an
+ * engine's functions, writes answers. A driver fills an an_worker_engine and calls
+ * an_worker_main().
  */
 #ifndef AN_DRIVERS_WORKER_H
 #define AN_DRIVERS_WORKER_H
@@ -23,7 +24,7 @@ typedef struct an_worker_loaded {
     char format[16], quantization[48];
     int n_vocab, n_ctx_train;
     an_worker_settings effective;      /* what the engine took */
-    bool threads_known, kv_type_known; /* false: null in `effective` */
+    bool threads_known, kv_type_known; /* false: null in `effective`, as are empty names */
 } an_worker_loaded;
 
 typedef struct an_worker_sampling {
@@ -33,9 +34,9 @@ typedef struct an_worker_sampling {
 } an_worker_sampling;
 
 /*
- * What an engine's driver supplies. All calls come from one thread. `prefill` starts from an empty sequence and returns
- * the first generated id; `step` appends `id` and returns the next one. Functions that are NULL are capabilities that
- * the driver lacks.
+ * What an engine's driver supplies. All calls come from one thread. `prefill` starts from an empty
+ * sequence and returns the first generated id; `step` appends `id` and returns the next one.
+ * Functions that are NULL are capabilities that the driver lacks.
  */
 typedef struct an_worker_engine {
     const char *driver, *driver_version, *engine, *engine_version;
@@ -45,8 +46,8 @@ typedef struct an_worker_engine {
     bool flash_attn, threads, sampling;
     json_t *devices; /* array or NULL */
     void *ctx;
-    anemo_status (*load)(void *ctx, const char *model, const an_worker_settings *s, an_worker_loaded *out,
-                         anemo_error *err);
+    anemo_status (*load)(void *ctx, const char *model, const an_worker_settings *s,
+                         an_worker_loaded *out, anemo_error *err);
     anemo_status (*prefill)(void *ctx, const int32_t *ids, size_t n, const an_worker_sampling *s,
                             int32_t *next, anemo_error *err);
     anemo_status (*step)(void *ctx, int32_t id, int32_t *next, anemo_error *err);
@@ -61,5 +62,12 @@ typedef struct an_worker_engine {
 
 /* Serve stdin and stdout until quit or the end of stdin. Returns the process's exit status. */
 int an_worker_main(const an_worker_engine *engine);
+
+/*
+ * Instead of serving: say in an `error` message why this driver cannot start, for example because
+ * it found another library than it was built for. Returns the process's exit status.
+ */
+int an_worker_refuse(anemo_status status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

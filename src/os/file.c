@@ -6,6 +6,7 @@
 #include "base/str.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -371,6 +372,13 @@ char *an_path_real(const char *path)
 char *an_path_self(void)
 {
     return an_path_real("/proc/self/exe");
+}
+
+char *an_path_of_code(const void *address)
+{
+    Dl_info info;
+    if (dladdr(address, &info) == 0 || !info.dli_fname) return NULL;
+    return an_path_real(info.dli_fname);
 }
 
 const char *an_env(const char *name)

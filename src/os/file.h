@@ -86,6 +86,9 @@ char *an_path_real(const char *path);
 /* Path of the running executable; NULL when unknown. an_free. */
 char *an_path_self(void);
 
+/* Path of the shared library that holds this address; NULL when unknown. an_free. */
+char *an_path_of_code(const void *address);
+
 /* XDG base directories with their defaults, joined with "anemo". NULL when HOME is not set; an_free. */
 char *an_dir_data(void);   /* $XDG_DATA_HOME/anemo */
 char *an_dir_cache(void);  /* $XDG_CACHE_HOME/anemo */

@@ -285,6 +285,12 @@ anemo_status an_fd_write(int fd, const void *data, size_t n, anemo_error *err)
     return ANEMO_OK;
 }
 
+void an_fd_close(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
 bool an_fd_readable(int fd, uint64_t timeout_ns)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};

@@ -70,6 +70,9 @@ int an_stdout_claim(void);
 /* Write all n bytes. ERR_IO. */
 ANEMO_MUST_CHECK anemo_status an_fd_write(int fd, const void *data, size_t n, anemo_error *err);
 
+/* Close *fd and set it to -1. */
+void an_fd_close(int *fd);
+
 /* Can fd be read without waiting, or is it closed? Waits at most timeout_ns. */
 bool an_fd_readable(int fd, uint64_t timeout_ns);
 
