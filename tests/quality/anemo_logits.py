@@ -39,6 +39,7 @@ class Anemo:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise AnemoError(f"anemo {' '.join(args)}: exit {done.returncode}: {said}")
+        return done.stdout
 
     def logits(self, model, ids, *options, isa=None):
         """float32 [n_tok][n_vocab]."""

@@ -5,6 +5,7 @@ Quality of the native engine on a real model, SmolLM2-135M-Instruct, through `an
     quality.py kld --texts N --tokens N       fast path and llama.cpp against scalar f32, paired by text
     quality.py mlx --tokens N                 scalar f32 on GGUF against the mlx driver in float32 on the conversion
     quality.py identical --tokens N           GGUF and its conversion give the same bits on every instruction set
+    quality.py ids                            our tokenizer gives the ids that libllama gave for the texts
 
 Environment: ANEMO_BUILD (folder of the executable), ANEMO_TEST_MODELS (folder of the models; otherwise where
 ./quickstart keeps them). Exit code 77: something that the test needs is not here.
@@ -114,16 +115,28 @@ def check_identical(b, args):
     return ok and tried > 0
 
 
+def check_ids(b, _args):
+    ok = True
+    for name, want in b.texts.items():
+        text = os.path.join(TESTS, "golden", "texts", name + ".txt")
+        got = json.loads(b.run("tokenize", b.gguf, "-f", text, "--json"))["ids"]
+        same = got[:len(want)] == want
+        print(f"{name}: {len(got)} ids, the first {len(want)} {'equal' if same else 'DIFFERENT'}")
+        ok = ok and same
+    return ok
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", choices=("kld", "mlx", "identical"))
+    parser.add_argument("check", choices=("kld", "mlx", "identical", "ids"))
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=512)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temp:
         try:
             bench = Bench(temp)
-            ok = {"kld": check_kld, "mlx": check_mlx, "identical": check_identical}[args.check](bench, args)
+            checks = {"kld": check_kld, "mlx": check_mlx, "identical": check_identical, "ids": check_ids}
+            ok = checks[args.check](bench, args)
         except AnemoError as e:
             print(e)
             ok = False
