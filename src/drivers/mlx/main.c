@@ -63,6 +63,15 @@ static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu,
     out->threads_known = false; /* MLX sizes its own pools and has no call that tells */
 }
 
+static void driver_close(void *ctx)
+{
+    driver *d = ctx;
+    an_mlx_model_close(d->model);
+    an_sampler_close(&d->sampler);
+    an_free(d->logits);
+    memset(d, 0, sizeof *d);
+}
+
 static anemo_status driver_load(void *ctx, const char *model, const an_worker_settings *s,
                                 an_worker_loaded *out, anemo_error *err)
 {
@@ -93,7 +102,8 @@ static anemo_status driver_load(void *ctx, const char *model, const an_worker_se
     }
     fill_loaded(d, &taken, gpu, out);
 cleanup:
-    return status; /* driver_close frees what a failed load leaves */
+    if (status != ANEMO_OK) driver_close(d);
+    return status;
 }
 
 static anemo_status next_id(driver *d, const int32_t *ids, size_t n, int32_t *next,
@@ -136,15 +146,6 @@ static anemo_status driver_logits(void *ctx, const int32_t *ids, size_t n, float
         return an_fail(err, ANEMO_ERR_INVAL, "mlx: logits have %d columns, not %d", have, n_vocab);
     an_mlx_model_reset(d->model);
     return an_mlx_model_logits(d->model, ids, n, true, out, err);
-}
-
-static void driver_close(void *ctx)
-{
-    driver *d = ctx;
-    an_mlx_model_close(d->model);
-    an_sampler_close(&d->sampler);
-    an_free(d->logits);
-    memset(d, 0, sizeof *d);
 }
 
 static json_t *devices(void)
