@@ -40,13 +40,16 @@ anemo_status an_ids_push(an_ids *ids, int32_t id, anemo_error *err)
     return ANEMO_OK;
 }
 
-/* Byte tokens; the unknown token, or nothing, for a byte that the vocabulary does not spell. */
+/*
+ * Byte tokens. A byte that the vocabulary does not spell is SentencePiece's unknown token; byte-level libraries
+ * drop it.
+ */
 static anemo_status push_bytes(encoder *e, const char *bytes, size_t n)
 {
     anemo_status status = ANEMO_OK;
     for (size_t i = 0; i < n; i++) {
         int32_t id = e->t->byte_sym[(unsigned char)bytes[i]];
-        if (id < 0 || id >= e->t->n_vocab) id = e->t->unk;
+        if (id < 0 || id >= e->t->n_vocab) id = e->t->byte_level ? -1 : e->t->unk;
         if (id >= 0) AN_TRY(an_ids_push(e->out, id, NULL));
     }
 cleanup:
@@ -98,7 +101,7 @@ static anemo_status encode_valid(encoder *e, const char *text, size_t n, anemo_e
     const uint32_t *ends;
     size_t n_end, at = 0;
     utf8proc_uint8_t *composed = NULL;
-    if (e->t->nfc && n) {
+    if (e->t->nfc) {
         utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &composed,
                                             UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         if (len < 0) return an_fail(err, ANEMO_ERR_NOMEM, "%s", utf8proc_errmsg(len));
@@ -121,7 +124,7 @@ static anemo_status encode_bytes(encoder *e, const char *text, size_t n, anemo_e
     anemo_status status = ANEMO_OK;
     while (n) {
         size_t valid = an_utf8_valid_prefix(text, n);
-        AN_TRY(encode_valid(e, text, valid, err));
+        if (valid) AN_TRY(encode_valid(e, text, valid, err));
         text += valid;
         n -= valid;
         if (!n) break;

@@ -223,7 +223,6 @@ typedef struct an_merge_node {
 typedef struct an_merge_pair {
     uint64_t key; /* priority << 32 | left: the smallest is merged first */
     int32_t right, sym;
-    uint32_t len; /* of both together */
 } an_merge_pair;
 
 /* Scratch of the merger. Zero-initialise; free nodes and heap by an_merge_work_free. */

@@ -40,7 +40,7 @@ static anemo_status add_pieces(an_tokenizer *t, const an_gguf *g, anemo_error *e
         an_bytes text = an_gguf_array_next_str(tokens, &pos);
         int64_t type = types ? an_gguf_array_i64(types, i) : AN_PIECE_NORMAL;
         if (type < AN_PIECE_NORMAL || type > AN_PIECE_BYTE) type = AN_PIECE_UNUSED;
-        if (type == AN_PIECE_NORMAL && an_is_eog_name(text.data, (size_t)text.len)) type = AN_PIECE_CONTROL;
+        if ((type == AN_PIECE_NORMAL || type == AN_PIECE_USER) && an_is_eog_name(text.data, (size_t)text.len)) type = AN_PIECE_CONTROL;
         float score = scores ? (float)an_gguf_array_f64(scores, i) : 0.0f;
         AN_TRY(an_vocab_add(t, text.data, (size_t)text.len, (an_piece_type)type, score, err));
     }

@@ -325,7 +325,7 @@ void an_pretok_work_free(an_pretok_work *w)
 
 static bool reserve(an_pretok_work *w, size_t n)
 {
-    if (n <= w->cap) return true;
+    if (w->cap && n <= w->cap) return true;
     size_t cap = n < 256 ? 256 : n;
     an_pretok_work_free(w);
     w->cls = an_malloc(cap);
