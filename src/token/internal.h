@@ -198,6 +198,11 @@ bool an_pretok_by_name(const char *name, an_pretok *out, bool *ignore_merges, bo
 /* A regex of a tokenizer.json; false when it is not one we know. */
 bool an_pretok_by_regex(const char *regex, an_pretok_pass *out);
 
+/* Unicode's White_Space. */
+bool an_is_white_space(uint32_t cp);
+/* \w of a regex: letters, marks, digits, connecting punctuation. */
+bool an_is_word(uint32_t cp);
+
 /* Scratch of the pre-tokenizer, kept over segments. Zero-initialise. */
 typedef struct an_pretok_work {
     uint8_t *cls;
@@ -261,12 +266,12 @@ void an_segments_free(an_segments *s);
 
 ANEMO_MUST_CHECK anemo_status an_load_spm(an_tokenizer **out, const void *data, size_t n, const char *name,
                                           anemo_error *err);
-/* A JSON object whose strings may hold NUL, as those that spell the byte 0 do. Gives *out: json_decref. */
-ANEMO_MUST_CHECK anemo_status an_token_json(json_t **out, const char *text, size_t n, const char *name,
-                                            anemo_error *err);
-ANEMO_MUST_CHECK anemo_status an_load_tekken(an_tokenizer **out, const char *text, size_t n,
-                                             const char *name, anemo_error *err);
-ANEMO_MUST_CHECK anemo_status an_load_hf(an_tokenizer **out, const char *text, size_t n, const char *name,
+/* tekken.json or tokenizer.json, by content. */
+ANEMO_MUST_CHECK anemo_status an_load_json(an_tokenizer **out, const char *text, size_t n, const char *name,
+                                           anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_load_tekken(an_tokenizer **out, const json_t *root, const char *name,
+                                             anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_load_hf(an_tokenizer **out, const json_t *root, const char *name,
                                          anemo_error *err);
 /* tokenizer_config.json beside any of the three: BOS and EOS, what to add, the chat template. */
 ANEMO_MUST_CHECK anemo_status an_load_config(an_tokenizer *t, const char *text, size_t n, const char *name,

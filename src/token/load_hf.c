@@ -325,25 +325,51 @@ cleanup:
     return status;
 }
 
-anemo_status an_load_hf(an_tokenizer **out, const char *text, size_t n, const char *name,
-                        anemo_error *err)
+anemo_status an_load_hf(an_tokenizer **out, const json_t *root, const char *name, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
-    json_t *root = NULL;
-    loader l = {.t = an_vocab_new(), .name = name};
+    loader l = {.t = an_vocab_new(), .name = name, .root = root};
     if (!l.t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    AN_TRY(an_token_json(&root, text, n, name, err));
-    l.root = root;
-    AN_TRY(load(&l, err));
-cleanup:
+    anemo_status status = load(&l, err);
     an_free(l.pieces);
     an_free(l.lens);
     an_free(l.added);
-    json_decref(root);
     if (status == ANEMO_OK)
         *out = l.t;
     else
         an_tokenizer_close(l.t);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ any JSON file */
+
+static anemo_status parse(json_t **out, const char *text, size_t n, const char *name, anemo_error *err)
+{
+    json_error_t je;
+    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
+    if (*out && json_is_object(*out)) return ANEMO_OK;
+    if (*out) {
+        json_decref(*out);
+        *out = NULL;
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: not a tokenizer: the JSON is not an object", name);
+    }
+    if (json_error_code(&je) == json_error_out_of_memory)
+        return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory while reading JSON", name);
+    return an_fail(err, ANEMO_ERR_FORMAT, "%s: not valid JSON at line %d, byte %d: %s", name, je.line,
+                   je.position, je.text);
+}
+
+anemo_status an_load_json(an_tokenizer **out, const char *text, size_t n, const char *name, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    json_t *root = NULL;
+    AN_TRY(parse(&root, text, n, name, err));
+    /* A Tekken file has its vocabulary at the top, as a list. */
+    if (json_object_get(root, "vocab") || !json_object_get(root, "model"))
+        status = an_load_tekken(out, root, name, err);
+    else
+        status = an_load_hf(out, root, name, err);
+cleanup:
+    json_decref(root);
     return status;
 }
 
@@ -378,7 +404,7 @@ anemo_status an_load_config(an_tokenizer *t, const char *text, size_t n, const c
 {
     anemo_status status = ANEMO_OK;
     json_t *config = NULL;
-    AN_TRY(an_token_json(&config, text, n, name, err));
+    AN_TRY(parse(&config, text, n, name, err));
     t->bos = named_token(t, config, "bos_token", t->bos);
     t->eos = named_token(t, config, "eos_token", t->eos);
     if (t->eos >= 0) t->eog[t->eos] = 1;

@@ -47,22 +47,6 @@ static bool base64_decode(const char *text, size_t n, an_str *out)
     return true;
 }
 
-anemo_status an_token_json(json_t **out, const char *text, size_t n, const char *name, anemo_error *err)
-{
-    json_error_t je;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
-    if (*out && json_is_object(*out)) return ANEMO_OK;
-    if (*out) {
-        json_decref(*out);
-        *out = NULL;
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: not a tokenizer: the JSON is not an object", name);
-    }
-    if (json_error_code(&je) == json_error_out_of_memory)
-        return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory while reading JSON", name);
-    return an_fail(err, ANEMO_ERR_FORMAT, "%s: not valid JSON at line %d, byte %d: %s", name, je.line,
-                   je.position, je.text);
-}
-
 typedef struct config {
     int64_t vocab_size, n_special;
     const char *pattern, *version;
@@ -157,15 +141,12 @@ cleanup:
     return status;
 }
 
-anemo_status an_load_tekken(an_tokenizer **out, const char *text, size_t n, const char *name,
-                            anemo_error *err)
+anemo_status an_load_tekken(an_tokenizer **out, const json_t *root, const char *name, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     config c = {0};
-    json_t *root = NULL;
     an_tokenizer *t = an_vocab_new();
     if (!t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    AN_TRY(an_token_json(&root, text, n, name, err));
     AN_TRY(read_config(&c, root, name, err));
     AN_TRY(add_special(t, &c, root, name, err));
     AN_TRY(add_vocab(t, &c, root, name, err));
@@ -189,7 +170,6 @@ anemo_status an_load_tekken(an_tokenizer **out, const char *text, size_t n, cons
     an_vocab_mark_eog(t);
     an_chat_detect(t, c.version);
 cleanup:
-    json_decref(root);
     if (status == ANEMO_OK)
         *out = t;
     else

@@ -15,12 +15,10 @@ static anemo_status load_file(an_tokenizer **out, const char *path, anemo_error 
     char *data = NULL;
     size_t n;
     AN_TRY(an_file_read(path, TOKENIZER_LIMIT, &data, &n, err));
-    if (!an_str_ends_with(path, ".json"))
-        status = an_load_spm(out, data, n, path, err);
-    else if (strstr(an_path_base(path), "tekken"))
-        status = an_load_tekken(out, data, n, path, err);
+    if (an_str_ends_with(path, ".json"))
+        status = an_load_json(out, data, n, path, err);
     else
-        status = an_load_hf(out, data, n, path, err);
+        status = an_load_spm(out, data, n, path, err);
 cleanup:
     an_free(data);
     return status;

@@ -84,7 +84,7 @@ static int added_class(uint32_t cp, an_unicode_level level)
     return -1;
 }
 
-static bool is_white_space(uint32_t cp)
+bool an_is_white_space(uint32_t cp)
 {
     return (cp >= 9 && cp <= 13) || cp == 0x20 || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
            (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
@@ -116,9 +116,17 @@ static uint8_t category_class(uint32_t cp)
     }
 }
 
+bool an_is_word(uint32_t cp)
+{
+    int cls = added_class(cp, AN_UNICODE_16);
+    if (cls >= 0) return cls & (LETTER | UPPER | LOWER | NUMBER);
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC;
+}
+
 static uint8_t classify(const an_pretok *p, uint32_t cp)
 {
-    if (is_white_space(cp)) return cp == '\n' || cp == '\r' ? SPACE | NEWLINE : SPACE;
+    if (an_is_white_space(cp)) return cp == '\n' || cp == '\r' ? SPACE | NEWLINE : SPACE;
     int cls = cp >= 0x800 ? added_class(cp, p->unicode) : -1;
     if (cls < 0) cls = category_class(cp);
     if (p->ascii_case && cp >= 128) {

@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 typedef struct match {
     uint32_t start, len;
@@ -75,9 +74,7 @@ static int order_start(const void *pa, const void *pb)
 static bool is_word_at(const char *text, size_t n, size_t i)
 {
     uint32_t cp;
-    if (!an_utf8_decode(text + i, n - i, &cp)) return false;
-    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC;
+    return an_utf8_decode(text + i, n - i, &cp) && an_is_word(cp);
 }
 
 static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
@@ -127,9 +124,25 @@ static anemo_status find_all(const an_tokenizer *t, const char *text, size_t n, 
     return ANEMO_OK;
 }
 
-static bool is_blank(char c)
+/* Bytes of the white space character that starts at i, or 0. llama.cpp knows ASCII's, Hugging Face all. */
+static size_t blank_at(const an_tokenizer *t, const char *text, size_t n, size_t i)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    uint32_t cp;
+    int len = an_utf8_decode(text + i, n - i, &cp);
+    if (len > 1 && t->special_rule == AN_SPECIAL_LONGEST) return 0;
+    return len && an_is_white_space(cp) ? (size_t)len : 0;
+}
+
+/* Where the white space before `end` starts. */
+static size_t skip_back(const an_tokenizer *t, const char *text, size_t start, size_t end)
+{
+    while (end > start) {
+        size_t i = end - 1;
+        while (i > start && ((unsigned char)text[i] & 0xC0) == 0x80) i--;
+        if (blank_at(t, text, end, i) != end - i) break;
+        end = i;
+    }
+    return end;
 }
 
 /*
@@ -174,10 +187,9 @@ anemo_status an_special_split(const an_tokenizer *t, const char *text, size_t n,
         size_t end = m->start, next = m->start + m->len;
         size_t limit = i + 1 < found.n ? found.items[i + 1].start : n;
         if (t->flags[m->id] & AN_PIECE_LSTRIP)
-            while (end > at && is_blank(text[end - 1])) end--;
+            end = skip_back(t, text, at, end);
         if (t->flags[m->id] & AN_PIECE_RSTRIP)
-            while (next < limit && is_blank(text[next])) next++;
-        if (end < at) end = at;
+            for (size_t len; next < limit && (len = blank_at(t, text, limit, next)) > 0;) next += len;
         ok = add_segment(out, at, end - at, -1) && add_segment(out, m->start, m->len, m->id);
         at = next;
     }

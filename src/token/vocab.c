@@ -321,17 +321,18 @@ static anemo_status index_bytes(an_tokenizer *t, anemo_error *err)
         size_t n;
         const char *text = an_blob_at(&t->spelling, (size_t)id, &n);
         bool plain = t->type[id] == AN_PIECE_NORMAL || t->type[id] == AN_PIECE_UNUSED;
+        bool merged = plain || t->type[id] == AN_PIECE_USER; /* which may be an ordinary piece as well */
         an_str_clear(&raw);
         if (plain)
             an_alphabet_decode(text, n, &raw);
         else
             an_str_append_bytes(&raw, text, n);
         if (raw.failed || !an_blob_add(&t->bytes, an_str_text(&raw), raw.len) ||
-            (plain && raw.len && !an_map_add(&t->by_bytes, &t->bytes, id))) {
+            (merged && raw.len && !an_map_add(&t->by_bytes, &t->bytes, id))) {
             status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
             goto cleanup;
         }
-        if (plain && raw.len > t->max_piece) t->max_piece = raw.len;
+        if (merged && raw.len > t->max_piece) t->max_piece = raw.len;
     }
     for (int i = 0; i < 256; i++) {
         char byte = (char)i;

@@ -28,6 +28,25 @@ def with_pre(path, pre, folder):
     return copy
 
 
+def check_chat(batch, model, jinja, tokenize, bodies):
+    """Conversations against transformers' rendering of the model's own template, tokenized by libllama."""
+    try:
+        from transformers.utils.chat_template_utils import render_jinja_template
+    except ImportError:
+        print("no transformers: the chat template is not compared")
+        return 0
+    # In a rendered text a special token that the user wrote cannot be told from the template's own; NUL ends our roles.
+    plain = [body.decode() for body in bodies if b"<" not in body and b"\0" not in body]
+    records, expected = [], []
+    for i in range(0, len(plain) - 4, 4):
+        roles = [["user"], ["system", "user"], ["user", "assistant", "user"]][i // 4 % 3]
+        chat = [{"role": role, "content": text} for role, text in zip(roles, plain[i:])]
+        rendered, _ = render_jinja_template([chat], chat_template=jinja, add_generation_prompt=True)
+        records.append(("C", "".join(m["role"] + "\0" + m["content"] + "\0" for m in chat).encode()))
+        expected.append(tokenize("S", rendered[0].encode()))
+    return texts.compare(os.path.basename(model) + " chat", records, texts.ours(batch, model, records), expected)
+
+
 def main():
     batch, n, models = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     llama_cpp.llama_backend_init()
@@ -57,6 +76,9 @@ def main():
         records = [("S" if i % 5 == 4 else "T" if whole(body) else "L", body) for i, body in enumerate(bodies)]
         got = texts.ours(batch, model, records)
         wrong += texts.compare(os.path.basename(model), records, got, [tokenize(*r) for r in records])
+        jinja = llama_cpp.llama_model_chat_template(handle, None)
+        if jinja:
+            wrong += check_chat(batch, model, jinja.decode(), tokenize, bodies[:max(n // 20, 50)])
         llama_cpp.llama_model_free(handle)
     sys.exit(1 if wrong else 0)
 

@@ -2,8 +2,11 @@
 Our ids against mistral-common's: oracle_mistral.py BATCH N FOLDER, FOLDER holding its data files.
 N texts through each SentencePiece and Tekken file, and N / 20 conversations through each chat format.
 """
+import json
+import os
 import random
 import sys
+import tempfile
 
 import texts
 
@@ -33,11 +36,24 @@ def conversation(rng, bodies):
     return turns + [("user", rng.choice(bodies))]
 
 
+def as_version(path, version, folder):
+    """A copy of a Tekken file that states another version: the package has none of v7."""
+    with open(path) as source:
+        data = json.load(source)
+    data["config"]["version"] = version
+    copy = os.path.join(folder, "tekken_%s.json" % version)
+    with open(copy, "w") as out:
+        json.dump(data, out)
+    return copy
+
+
 def main():
     batch, n, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     wrong = 0
-    for seed, name in enumerate(FILES):
-        path = folder + "/" + name
+    scratch = tempfile.TemporaryDirectory()
+    paths = [folder + "/" + name for name in FILES] + [as_version(folder + "/" + FILES[-1], "v7", scratch.name)]
+    for seed, path in enumerate(paths):
+        name = os.path.basename(path)
         tokenizer = MistralTokenizer.from_file(path, mode=ValidationMode.test)
         raw = tokenizer.instruct_tokenizer.tokenizer
         whole = texts.lossless(batch, path)
