@@ -47,25 +47,51 @@ static void set_real(json_t *obj, const char *key, double v)
     json_object_set_new(obj, key, json_real(shortest));
 }
 
-/*
- * Llama 3 files carry the result of their scaling as rope_freqs.weight. The published factors are
- * tried and taken when they give these numbers.
- */
-static bool find_llama3(const an_hparams *hp, double *factor)
+enum { LLAMA3_LOW = 1, LLAMA3_HIGH = 4 };
+
+/* The divisor that Llama 3's rule gives to pair i. */
+static double llama3_divisor(const an_hparams *hp, int i, double factor, double n_ctx_orig)
 {
-    const double n_ctx_orig = 8192, low = 1, high = 4;
-    int n = hp->rope_dim / 2;
-    *factor = (double)hp->rope_freq_factors[n - 1];
-    for (int i = 0; i < n; i++) {
-        double wavelength = 2 * acos(-1.0) * pow(hp->rope_theta, 2.0 * i / hp->rope_dim);
-        double smooth = (n_ctx_orig / wavelength - low) / (high - low), expected = 1;
-        if (wavelength > n_ctx_orig / low)
-            expected = *factor;
-        else if (wavelength > n_ctx_orig / high)
-            expected = 1 / ((1 - smooth) / *factor + smooth);
-        if (fabs((double)hp->rope_freq_factors[i] - expected) > 1e-4 * expected) return false;
+    double wavelength = 2 * acos(-1.0) * pow(hp->rope_theta, 2.0 * i / hp->rope_dim);
+    double smooth = (n_ctx_orig / wavelength - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW);
+    if (smooth <= 0) return factor;
+    if (smooth >= 1) return 1;
+    return 1 / ((1 - smooth) / factor + smooth);
+}
+
+static bool fits_llama3(const an_hparams *hp, double factor, double n_ctx_orig)
+{
+    for (int i = 0; i < hp->rope_dim / 2; i++) {
+        double expected = llama3_divisor(hp, i, factor, n_ctx_orig);
+        if (fabs((double)hp->rope_freq_factors[i] - expected) > 1e-5 * expected) return false;
     }
-    return *factor > 1;
+    return true;
+}
+
+/*
+ * Llama 3 files carry the result of their scaling as rope_freqs.weight. Its rule is solved for the
+ * parameters (with the published low and high factors 1 and 4) and taken when it gives back every
+ * number of the file.
+ */
+static bool find_llama3(const an_hparams *hp, double *factor, int *n_ctx_orig)
+{
+    int n = hp->rope_dim / 2;
+    *factor =
+        (double)hp->rope_freq_factors[n - 1]; /* the longest wave is divided by the whole factor */
+    if (*factor <= 1) return false;
+    for (int i = 0; i < n; i++) {
+        double v = (double)hp->rope_freq_factors[i];
+        if (v <= 1.0001 || v >= *factor * 0.9999) continue;
+        double smooth = (1 / v - 1 / *factor) / (1 - 1 / *factor);
+        double wavelength = 2 * acos(-1.0) * pow(hp->rope_theta, 2.0 * i / hp->rope_dim);
+        double orig = wavelength * (smooth * (LLAMA3_HIGH - LLAMA3_LOW) + LLAMA3_LOW);
+        if (!(orig >= 1 && orig < AN_CTX_MAX)) return false;
+        *n_ctx_orig = (int)lround(orig);
+        return fits_llama3(hp, *factor, *n_ctx_orig);
+    }
+    for (*n_ctx_orig = 16; *n_ctx_orig < AN_CTX_MAX; *n_ctx_orig *= 2)
+        if (fits_llama3(hp, *factor, *n_ctx_orig)) return true;
+    return false;
 }
 
 /* rope_parameters of transformers 5; the same without theta is rope_scaling of everything older and
@@ -76,8 +102,9 @@ static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error
     const char *type = "default";
     json_t *rope = json_object();
     double factor = hp->rope_factor;
+    int n_ctx_orig;
     if (hp->rope_freq_factors) {
-        if (hp->rope_scaling != AN_ROPE_NONE || !find_llama3(hp, &factor)) {
+        if (hp->rope_scaling != AN_ROPE_NONE || !find_llama3(hp, &factor, &n_ctx_orig)) {
             json_decref(rope);
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
                            "%s: rope_freqs.weight does not follow the rule of Llama 3, so "
@@ -86,9 +113,9 @@ static anemo_status add_rope(json_t *config, const an_model_file *m, anemo_error
         }
         type = "llama3";
         set_real(rope, "factor", factor);
-        set_real(rope, "low_freq_factor", 1);
-        set_real(rope, "high_freq_factor", 4);
-        set_int(rope, "original_max_position_embeddings", 8192);
+        set_real(rope, "low_freq_factor", LLAMA3_LOW);
+        set_real(rope, "high_freq_factor", LLAMA3_HIGH);
+        set_int(rope, "original_max_position_embeddings", n_ctx_orig);
     } else if (hp->rope_scaling == AN_ROPE_LINEAR) {
         type = "linear";
         set_real(rope, "factor", factor);

@@ -524,6 +524,12 @@ anemo_status an_mlx_write_tokenizer(const an_model_file *m, const char *dir, ane
     vocab v = {0};
     char *path = an_path_join(dir, "chat_template.jinja");
     if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    an_bytes model = {0};
+    AN_TRY(an_gguf_get_str(m->gguf, "tokenizer.ggml.model", false, &model, err));
+    /* A file may say that it brings no tokenizer: then neither does the directory. */
+    if (!model.data || !an_name_cmp(model.data, model.len, "no_vocab", 8) ||
+        !an_name_cmp(model.data, model.len, "none", 4))
+        goto cleanup;
     AN_TRY(vocab_load(&v, m->gguf, err));
     AN_TRY(write_tokenizer_json(&v, dir, err));
     AN_TRY(write_tokenizer_config(&v, m->hp.n_ctx_train, dir, err));

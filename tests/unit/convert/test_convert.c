@@ -1,0 +1,241 @@
+/*
+ * Conversion to MLX directories: the converted tiny models give the logits that transformers gave
+ * (and the very bits of the GGUF file), what cannot be converted leaves nothing behind, and a
+ * killed conversion neither.
+ */
+#include "support/test.h"
+
+#include "arch/model_file.h"
+#include "base/alloc.h"
+#include "base/str.h"
+#include "convert/convert.h"
+#include "kernels/kernels.h"
+#include "model/decoder.h"
+#include "os/file.h"
+#include "parity/tiny_cases.h"
+#include "support/gguf_build.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/anemo-test-XXXXXX";
+
+static int make_dir(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : 1;
+}
+
+/* A path in the test's folder; the last sixty-four stay valid. */
+static const char *in_dir(const char *name)
+{
+    static char paths[64][200];
+    static int next;
+    char *path = paths[next++ % 64];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
+static size_t n_entries(const char *path)
+{
+    char **names;
+    size_t n;
+    anemo_error err;
+    assert_ok(an_dir_list(path, &names, &n, &err), &err);
+    an_names_free(names);
+    return n;
+}
+
+static anemo_status convert(const char *src, const char *dst, bool force, anemo_error *err)
+{
+    an_convert_options o = {.force = force};
+    an_convert_result r;
+    return an_convert_to_mlx(src, dst, &o, &r, err);
+}
+
+/* Logits of all ids by the scalar kernels with f32 activations. */
+static float *logits_of(const char *path, const tiny_case *c)
+{
+    anemo_error err;
+    an_model_file *m;
+    an_decoder *d;
+    float *out = malloc((size_t)c->n_tok * (size_t)c->n_vocab * sizeof *out);
+    assert_non_null(out);
+    assert_ok(an_model_file_open(&m, path, &err), &err);
+    an_decoder_options o = {.n_ctx = c->n_tok,
+                            .n_batch = c->n_tok,
+                            .kv = AN_KV_F32,
+                            .compute = AN_COMPUTE_F32,
+                            .n_thread_prefill = 1,
+                            .n_thread_decode = 1,
+                            .kernels = an_kernels_for(0)};
+    assert_ok(an_decoder_open(&d, m, &o, &err), &err);
+    assert_ok(an_decoder_run(d, c->ids, c->n_tok, true, out, NULL, &err), &err);
+    an_decoder_close(d);
+    an_model_file_close(m);
+    return out;
+}
+
+/* Every tiny GGUF model whose types map exactly; the expected logits are transformers'. */
+static void converted_models_give_the_same_logits(void **state)
+{
+    (void)state;
+    anemo_error err;
+    tiny_cases cases;
+    size_t n_converted = 0, n_refused = 0;
+    assert_ok(tiny_cases_open(&cases, AN_TEST_DIR "/golden/tiny", &err), &err);
+    for (size_t i = 0; i < cases.n; i++) {
+        const tiny_case *c = &cases.cases[i];
+        if (!an_str_ends_with(c->model, ".gguf")) continue;
+        const char *dst = in_dir("model");
+        anemo_status status = convert(c->model, dst, true, &err);
+        if (status != ANEMO_OK) {
+            if (status != ANEMO_ERR_UNSUPPORTED || !strstr(err.message, "tensor "))
+                fail_msg("%s: %s", c->name, err.message);
+            n_refused++;
+            continue;
+        }
+        float *mlx = logits_of(dst, c), *gguf = logits_of(c->model, c);
+        size_t n = (size_t)c->n_tok * (size_t)c->n_vocab;
+        double error = tiny_error(mlx, c->logits, n);
+        if (!(error <= c->tolerance))
+            fail_msg("%s: error %g, tolerated %g", c->name, error, c->tolerance);
+        if (memcmp(mlx, gguf, n * sizeof *mlx))
+            fail_msg("%s: bits differ from the GGUF file's", c->name);
+        free(mlx);
+        free(gguf);
+        n_converted++;
+    }
+    tiny_cases_close(&cases);
+    print_message("%zu converted, %zu refused by type\n", n_converted, n_refused);
+    assert_true(n_converted >= 20);
+    assert_true(n_refused >= 8);
+}
+
+static const char *write_gguf(gguf_build *b, const char *name)
+{
+    test_buf file = gguf_build_finish(b);
+    const char *path = in_dir(name);
+    test_buf_write(&file, path);
+    test_buf_free(&file);
+    return path;
+}
+
+static void refusals_leave_nothing(void **state)
+{
+    (void)state;
+    anemo_error err;
+    gguf_build b;
+    const char *src, *dst = in_dir("refused/deep");
+    static const uint32_t types[] = {6, 7, 20};
+    static const char *const names[] = {"Q5_0", "Q5_1", "IQ4_NL"};
+    for (size_t i = 0; i < 3; i++) {
+        gguf_build_init(&b);
+        gguf_build_tiny_llama(&b, types[i]);
+        src = write_gguf(&b, "bad.gguf");
+        assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED, names[i]);
+        assert_non_null(strstr(err.message, "token_embd.weight"));
+    }
+    /* A scale of 1024 times -128 is beyond f16: 0x6400. The scale of the embedding's first block.
+     */
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 8);
+    b.data.data[0] = 0x00;
+    b.data.data[1] = 0x64;
+    src = write_gguf(&b, "bad.gguf");
+    assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED,
+                 "beyond the range of f16");
+    /* A tensor that no MLX model has. */
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 1);
+    int64_t one = 1;
+    gguf_build_tensor(&b, "blk.0.mystery.weight", 0, 1, &one, NULL, 4);
+    src = write_gguf(&b, "bad.gguf");
+    assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED,
+                 "blk.0.mystery.weight");
+    assert_int_equal(an_path_probe(in_dir("refused")), AN_PATH_ABSENT);
+
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 3);
+    src = write_gguf(&b, "good.gguf");
+    assert_fails(convert(src, dir, true, &err), &err, ANEMO_ERR_INVAL, "not replaced");
+    assert_fails(convert(src, src, true, &err), &err, ANEMO_ERR_INVAL, "not a directory");
+    assert_fails(convert(src, "/", true, &err), &err, ANEMO_ERR_INVAL, "does not name");
+    assert_ok(convert(src, dst, false, &err), &err);
+    assert_int_equal(n_entries(in_dir("refused")), 1);
+    assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_INVAL, "exists already");
+    assert_fails(convert(dst, in_dir("twice"), false, &err), &err, ANEMO_ERR_UNSUPPORTED,
+                 "not a GGUF");
+    assert_ok(convert(src, dst, true, &err), &err);
+    assert_int_equal(n_entries(in_dir("refused")), 1);
+}
+
+static void die(void *ctx, uint64_t done, uint64_t total)
+{
+    (void)ctx;
+    if (done > total / 2) kill(getpid(), SIGKILL);
+}
+
+static void killed_conversions_leave_nothing_under_the_name(void **state)
+{
+    (void)state;
+    anemo_error err;
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 0);
+    const char *src = write_gguf(&b, "kill.gguf"), *dst = in_dir("killed/model");
+    pid_t pid = fork();
+    if (pid == 0) {
+        an_convert_options o = {.progress = die};
+        an_convert_result r;
+        anemo_status status = an_convert_to_mlx(src, dst, &o, &r, &err);
+        _exit(status == ANEMO_OK ? 0 : 1);
+    }
+    int ws;
+    assert_int_equal(waitpid(pid, &ws, 0), pid);
+    assert_true(WIFSIGNALED(ws) && WTERMSIG(ws) == SIGKILL);
+    assert_int_equal(an_path_probe(dst), AN_PATH_ABSENT);
+    assert_int_equal(n_entries(in_dir("killed")), 1); /* what it left, under another name */
+    assert_ok(convert(src, dst, false, &err), &err);
+    assert_int_equal(n_entries(in_dir("killed")), 1); /* removed by the next one */
+}
+
+static int fail_one(void *ctx, size_t bytes, uint64_t idx)
+{
+    (void)bytes;
+    return idx == *(uint64_t *)ctx;
+}
+
+static void failed_allocations_leave_nothing(void **state)
+{
+    (void)state;
+    anemo_error err;
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 2);
+    const char *src = write_gguf(&b, "oom.gguf"), *dst = in_dir("oom/model");
+    anemo_status status = ANEMO_ERR_NOMEM;
+    for (uint64_t k = 0; status != ANEMO_OK && k < 4000; k += 7) {
+        an_alloc_set_hook(fail_one, &k);
+        status = convert(src, dst, false, &err);
+        an_alloc_set_hook(NULL, NULL);
+        if (status != ANEMO_OK)
+            assert_int_equal(an_path_probe(dst), AN_PATH_ABSENT);
+        else
+            assert_int_equal(an_path_probe(in_dir("oom/model/model.safetensors")), AN_PATH_FILE);
+    }
+    assert_int_equal(status, ANEMO_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(converted_models_give_the_same_logits),
+        cmocka_unit_test(refusals_leave_nothing),
+        cmocka_unit_test(killed_conversions_leave_nothing_under_the_name),
+        cmocka_unit_test(failed_allocations_leave_nothing),
+    };
+    return cmocka_run_group_tests(tests, make_dir, NULL);
+}
