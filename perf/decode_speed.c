@@ -3,7 +3,8 @@
  *
  *   decode_speed MODEL [N_PROMPT N_GENERATE N_THREAD N_REP [f32|f16 [f32|q8]]]
  *
- * Prints one line per repetition (the first is a warm-up) and the medians.
+ * Prints one line per repetition (the first is a warm-up) and the medians: tokens per second, and in brackets
+ * tokens per second of CPU time, which is the steadier figure for one thread on a busy machine.
  */
 #include "base/rng.h"
 #include "engine/session.h"
@@ -21,33 +22,60 @@ static int arg(int argc, char **argv, int i, int def)
     return argc > i ? atoi(argv[i]) : def;
 }
 
-static anemo_status run_rep(an_session *s, const int32_t *ids, int n_prompt, int n_generate, double *prefill,
-                            double *decode, anemo_error *err)
+/* Tokens per second by the clock and by CPU time. */
+typedef struct speed {
+    double wall[REPS_MAX], cpu[REPS_MAX];
+} speed;
+
+typedef struct stamp {
+    uint64_t wall, cpu;
+} stamp;
+
+static stamp now(void)
+{
+    return (stamp){an_clock_ns(), an_clock_cpu_ns()};
+}
+
+static void note(speed *s, int i, int n, stamp from, stamp to)
+{
+    s->wall[i] = n / ((double)(to.wall - from.wall) * 1e-9);
+    s->cpu[i] = n / ((double)(to.cpu - from.cpu) * 1e-9);
+}
+
+static anemo_status run_rep(an_session *s, const int32_t *ids, int n_prompt, int n_generate, int i, speed *prefill,
+                            speed *decode, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_session_reset(s);
-    uint64_t start = an_clock_ns();
+    stamp start = now();
     AN_TRY(an_session_eval(s, ids, n_prompt, err));
     int32_t id = an_session_sample(s);
-    uint64_t first = an_clock_ns();
-    for (int i = 1; i < n_generate; i++) {
+    stamp first = now();
+    for (int k = 1; k < n_generate; k++) {
         AN_TRY(an_session_eval(s, &id, 1, err));
         id = an_session_sample(s);
     }
-    *prefill = n_prompt / ((double)(first - start) * 1e-9);
-    *decode = n_generate > 1 ? (n_generate - 1) / ((double)(an_clock_ns() - first) * 1e-9) : 0;
+    note(prefill, i, n_prompt, start, first);
+    note(decode, i, n_generate - 1, first, now());
 cleanup:
     return status;
+}
+
+static void print_line(const char *what, double prefill, double prefill_cpu, double decode, double decode_cpu)
+{
+    printf("%-8s prefill %8.1f t/s (%8.1f)   decode %8.1f t/s (%8.1f)\n", what, prefill, prefill_cpu, decode,
+           decode_cpu);
+    fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
     static int32_t ids[TOKENS_MAX];
-    static double prefill[REPS_MAX], decode[REPS_MAX];
+    static speed prefill, decode;
     anemo_error err = {0};
     an_session *s = NULL;
     int n_prompt = arg(argc, argv, 2, 512), n_generate = arg(argc, argv, 3, 128), n_rep = arg(argc, argv, 5, 5);
-    if (argc < 2 || n_prompt < 1 || n_prompt > TOKENS_MAX || n_generate < 1 || n_rep < 1 || n_rep > REPS_MAX) {
+    if (argc < 2 || n_prompt < 1 || n_prompt > TOKENS_MAX || n_generate < 2 || n_rep < 1 || n_rep > REPS_MAX) {
         fprintf(stderr, "usage: %s MODEL [N_PROMPT N_GENERATE N_THREAD N_REP [f32|f16 [f32|q8]]]\n", argv[0]);
         return 2;
     }
@@ -64,11 +92,12 @@ int main(int argc, char **argv)
            an_session_effective(s)->compute == AN_COMPUTE_Q8 ? "q8" : "f32", an_session_effective(s)->n_thread);
     for (int i = -1; i < n_rep; i++) {
         int at = i < 0 ? 0 : i;
-        if (run_rep(s, ids, n_prompt, n_generate, &prefill[at], &decode[at], &err) != ANEMO_OK) goto fail;
-        printf("%s prefill %8.1f t/s   decode %8.1f t/s\n", i < 0 ? "warm-up" : "rep    ", prefill[at], decode[at]);
+        if (run_rep(s, ids, n_prompt, n_generate, at, &prefill, &decode, &err) != ANEMO_OK) goto fail;
+        print_line(i < 0 ? "warm-up" : "rep", prefill.wall[at], prefill.cpu[at], decode.wall[at], decode.cpu[at]);
     }
-    printf("median  prefill %8.1f t/s   decode %8.1f t/s\n", an_median_inplace(prefill, (size_t)n_rep),
-           an_median_inplace(decode, (size_t)n_rep));
+    size_t n = (size_t)n_rep;
+    print_line("median", an_median_inplace(prefill.wall, n), an_median_inplace(prefill.cpu, n),
+               an_median_inplace(decode.wall, n), an_median_inplace(decode.cpu, n));
     an_session_close(s);
     return 0;
 fail:
