@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "engine/sampler.h"
-#include "model/decoder.h"
 #include "os/cpu.h"
 #include "os/file.h"
 
@@ -67,17 +66,32 @@ static anemo_status take_options(an_session *s, const an_session_options *o, ane
     return ANEMO_OK;
 }
 
+static an_decoder_options decoder_options(const an_session *s)
+{
+    return (an_decoder_options){.n_ctx = s->o.n_ctx,
+                                .n_batch = s->o.n_batch,
+                                .kv = s->o.kv,
+                                .compute = s->o.compute,
+                                .n_thread_prefill = s->o.n_thread_prefill,
+                                .n_thread_decode = s->o.n_thread,
+                                .kernels = s->kernels};
+}
+
+anemo_status an_session_plan_memory(const an_model_file *m, const an_session_options *o,
+                                    an_decoder_plan *plan, anemo_error *err)
+{
+    an_session s = {.m = m};
+    anemo_status status = take_options(&s, o, err);
+    if (status != ANEMO_OK) return status;
+    an_decoder_options decoder = decoder_options(&s);
+    return an_decoder_plan_memory(m, &decoder, plan, err);
+}
+
 static anemo_status open_parts(an_session *s, const an_session_options *o, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     AN_TRY(take_options(s, o, err));
-    an_decoder_options decoder = {.n_ctx = s->o.n_ctx,
-                                  .n_batch = s->o.n_batch,
-                                  .kv = s->o.kv,
-                                  .compute = s->o.compute,
-                                  .n_thread_prefill = s->o.n_thread_prefill,
-                                  .n_thread_decode = s->o.n_thread,
-                                  .kernels = s->kernels};
+    an_decoder_options decoder = decoder_options(s);
     AN_TRY(an_decoder_open(&s->decoder, s->m, &decoder, err));
     AN_TRY(an_sampler_open(&s->sampler, s->m->hp.n_vocab, err));
     s->logits = an_calloc((size_t)s->m->hp.n_vocab, sizeof *s->logits);

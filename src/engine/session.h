@@ -8,6 +8,7 @@
 #include "arch/model_file.h"
 #include "base/error.h"
 #include "kernels/kernels.h"
+#include "model/decoder.h"
 #include "token/tokenizer.h"
 
 #include <stdbool.h>
@@ -53,6 +54,10 @@ void an_session_close(an_session *s);
  */
 ANEMO_MUST_CHECK anemo_status an_session_choose_kernels(const char *isa, const an_kernels **out,
                                                         anemo_error *err);
+
+/* Memory that a session over `m` takes, before taking it. */
+ANEMO_MUST_CHECK anemo_status an_session_plan_memory(const an_model_file *m, const an_session_options *o,
+                                                     an_decoder_plan *plan, anemo_error *err);
 
 const an_model_file *an_session_model(const an_session *s);
 const an_kernels *an_session_kernels(const an_session *s);

@@ -20,6 +20,9 @@
 /* About 50-100 us of spinning: longer than the gaps inside a token, shorter than a pause a person notices. */
 enum { SPINS = 20000, THREADS_MAX = 1024 };
 
+/* At a barrier the others are microseconds away unless they were put off their CPU; yielding costs little then. */
+enum { BARRIER_SPINS = 2000 };
+
 struct an_pool {
     int n_thread;
     int n_started;
@@ -163,7 +166,7 @@ void an_pool_barrier(an_pool *pool)
         return;
     }
     for (int i = 0; atomic_load_explicit(&pool->barrier_epoch, memory_order_acquire) == e; i++) {
-        if (i < pool->spins)
+        if (i < BARRIER_SPINS && pool->spins > 0)
             CPU_RELAX();
         else
             sched_yield();

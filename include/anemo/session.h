@@ -1,0 +1,77 @@
+/*
+ * Sessions: one sequence of tokens running on a model. Each session has threads and memory of its own; a session is
+ * used by one thread at a time.
+ */
+#ifndef ANEMO_SESSION_H
+#define ANEMO_SESSION_H
+
+#include <anemo/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+typedef struct anemo_session anemo_session;
+
+/* All zero is a good start: every 0 takes the default. */
+typedef struct anemo_session_options {
+    int n_ctx;            /* positions; default: the trained context, at most 8192 */
+    int n_batch;          /* tokens of one forward pass; 512 */
+    int n_thread;         /* of decode; all usable CPUs */
+    int n_thread_prefill; /* n_thread */
+    int kv_f32;           /* keep keys and values in f32 instead of f16 */
+    int exact;            /* activations in f32 where the fast path would take int8 */
+} anemo_session_options;
+
+typedef struct anemo_session_plan {
+    uint64_t kv_bytes, total_bytes;
+} anemo_session_plan;
+
+/* Memory that a session takes besides the model's file map. */
+ANEMO_MUST_CHECK anemo_status anemo_session_plan_memory(const anemo_model *model,
+                                                        const anemo_session_options *options,
+                                                        anemo_session_plan *plan, anemo_error *err);
+
+/* Takes exactly the planned memory. Gives *out: anemo_session_close. `options` may be NULL. */
+ANEMO_MUST_CHECK anemo_status anemo_session_open(anemo_session **out, anemo_model *model,
+                                                 const anemo_session_options *options, anemo_error *err);
+void anemo_session_close(anemo_session *session); /* NULL is fine */
+
+/* Forget the sequence. */
+void anemo_session_reset(anemo_session *session);
+int anemo_session_n_past(const anemo_session *session); /* tokens in the sequence */
+
+/*
+ * Append n ids and run them. ERR_INVAL: an id outside the vocabulary, or no room in the context; nothing is appended
+ * then. Allocates nothing.
+ */
+ANEMO_MUST_CHECK anemo_status anemo_session_eval(anemo_session *session, const int32_t *ids, int n,
+                                                 anemo_error *err);
+
+/* Logits of the last id [n_vocab], valid until the next call on the session. */
+const float *anemo_session_logits(const anemo_session *session);
+
+/* Applied in the order: repetition penalty, top-k, temperature, top-p, min-p, draw. */
+typedef struct anemo_sampling {
+    double temperature;    /* 0: the most likely id */
+    int top_k;             /* 0: off */
+    double top_p;          /* 0 or 1: off */
+    double min_p;          /* 0: off */
+    double repeat_penalty; /* 0 or 1: off */
+    int repeat_last_n;     /* drawn ids that the penalty looks back on; 0: 64 */
+    uint64_t seed;
+} anemo_sampling;
+
+/* Set the sampler, seed it and clear its history. NULL: the most likely id each time, as after opening. */
+void anemo_session_set_sampling(anemo_session *session, const anemo_sampling *sampling);
+
+/* Draw the next id from the present logits. It is not appended: pass it to anemo_session_eval. */
+int32_t anemo_session_sample(anemo_session *session);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
