@@ -1,0 +1,249 @@
+/*
+ * Sixteen lanes as four NEON registers. lanes/scalar.h says what each operation means. With AN_LANES_DOTPROD the
+ * integer products use sdot, else widening multiplications.
+ */
+#ifndef AN_LANES_NEON_H
+#define AN_LANES_NEON_H
+
+#include <arm_neon.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define AN_LANES_CODE_XOR 0
+#define AN_LANES_TOKENS 2
+#define AN_LANES_F32_ROWS 2
+#define AN_LANES_F32_TOKENS 2
+
+#define LANE_FN static inline __attribute__((always_inline, unused))
+
+typedef struct vf {
+    float32x4_t a, b, c, d;
+} vf;
+typedef struct vi {
+    int32x4_t a, b, c, d;
+} vi;
+
+#define MAP1_(type, f, x) ((type){f((x).a), f((x).b), f((x).c), f((x).d)})
+#define MAP2_(type, f, x, y) ((type){f((x).a, (y).a), f((x).b, (y).b), f((x).c, (y).c), f((x).d, (y).d)})
+
+LANE_FN vi vi_load(const void *p)
+{
+    const uint8_t *q = p;
+    return (vi){vreinterpretq_s32_u8(vld1q_u8(q)), vreinterpretq_s32_u8(vld1q_u8(q + 16)),
+                vreinterpretq_s32_u8(vld1q_u8(q + 32)), vreinterpretq_s32_u8(vld1q_u8(q + 48))};
+}
+LANE_FN void vi_store(void *p, vi v)
+{
+    uint8_t *q = p;
+    vst1q_u8(q, vreinterpretq_u8_s32(v.a));
+    vst1q_u8(q + 16, vreinterpretq_u8_s32(v.b));
+    vst1q_u8(q + 32, vreinterpretq_u8_s32(v.c));
+    vst1q_u8(q + 48, vreinterpretq_u8_s32(v.d));
+}
+LANE_FN vi vi_set1(int32_t x)
+{
+    int32x4_t v = vdupq_n_s32(x);
+    return (vi){v, v, v, v};
+}
+LANE_FN vi vi_and(vi x, vi y) { return MAP2_(vi, vandq_s32, x, y); }
+LANE_FN vi vi_or(vi x, vi y) { return MAP2_(vi, vorrq_s32, x, y); }
+LANE_FN vi vi_xor(vi x, vi y) { return MAP2_(vi, veorq_s32, x, y); }
+LANE_FN vi vi_add(vi x, vi y) { return MAP2_(vi, vaddq_s32, x, y); }
+LANE_FN vi vi_mul(vi x, vi y) { return MAP2_(vi, vmulq_s32, x, y); }
+/* Shifts by a register (negative: to the right), so that any count from 0 to 31 will do. */
+LANE_FN int32x4_t shift_right_(int32x4_t v, int n)
+{
+    return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(v), vdupq_n_s32(-n)));
+}
+LANE_FN vi vi_shr(vi v, int n)
+{
+    return (vi){shift_right_(v.a, n), shift_right_(v.b, n), shift_right_(v.c, n), shift_right_(v.d, n)};
+}
+LANE_FN vi vi_shl(vi v, int n)
+{
+    int32x4_t s = vdupq_n_s32(n);
+    return (vi){vshlq_s32(v.a, s), vshlq_s32(v.b, s), vshlq_s32(v.c, s), vshlq_s32(v.d, s)};
+}
+LANE_FN vi vi_sra(vi v, int n) { return vi_shl(v, -n); }
+
+/* Four rows: out[j] = their dword j. */
+LANE_FN void rows4_(const uint8_t *p, size_t stride, int32x4_t out[4])
+{
+    int32x4_t r0 = vreinterpretq_s32_u8(vld1q_u8(p)), r1 = vreinterpretq_s32_u8(vld1q_u8(p + stride));
+    int32x4_t r2 = vreinterpretq_s32_u8(vld1q_u8(p + 2 * stride));
+    int32x4_t r3 = vreinterpretq_s32_u8(vld1q_u8(p + 3 * stride));
+    int64x2_t even01 = vreinterpretq_s64_s32(vtrn1q_s32(r0, r1)), odd01 = vreinterpretq_s64_s32(vtrn2q_s32(r0, r1));
+    int64x2_t even23 = vreinterpretq_s64_s32(vtrn1q_s32(r2, r3)), odd23 = vreinterpretq_s64_s32(vtrn2q_s32(r2, r3));
+    out[0] = vreinterpretq_s32_s64(vtrn1q_s64(even01, even23));
+    out[1] = vreinterpretq_s32_s64(vtrn1q_s64(odd01, odd23));
+    out[2] = vreinterpretq_s32_s64(vtrn2q_s64(even01, even23));
+    out[3] = vreinterpretq_s32_s64(vtrn2q_s64(odd01, odd23));
+}
+LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
+{
+    int32x4_t a[4], b[4], c[4], d[4];
+    rows4_(p, stride, a);
+    rows4_(p + 4 * stride, stride, b);
+    rows4_(p + 8 * stride, stride, c);
+    rows4_(p + 12 * stride, stride, d);
+    for (int j = 0; j < 4; j++) out[j] = (vi){a[j], b[j], c[j], d[j]};
+}
+LANE_FN int32x4_t dword4_(const uint8_t *p, size_t stride)
+{
+    int32_t x[4];
+    for (int i = 0; i < 4; i++) memcpy(&x[i], p + (size_t)i * stride, 4);
+    return vld1q_s32(x);
+}
+LANE_FN vi vi_gather(const uint8_t *p, size_t stride)
+{
+    return (vi){dword4_(p, stride), dword4_(p + 4 * stride, stride), dword4_(p + 8 * stride, stride),
+                dword4_(p + 12 * stride, stride)};
+}
+LANE_FN int32x4_t table_(uint8x16_t table, int32x4_t v)
+{
+    return vreinterpretq_s32_u8(vqtbl1q_u8(table, vreinterpretq_u8_s32(v)));
+}
+LANE_FN vi vi_lookup(const uint8_t table[16], vi v)
+{
+    uint8x16_t t = vld1q_u8(table);
+    return (vi){table_(t, v.a), table_(t, v.b), table_(t, v.c), table_(t, v.d)};
+}
+LANE_FN int32x4_t shuffle_(int32x4_t v, const uint8_t order[16])
+{
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(v), vld1q_u8(order)));
+}
+LANE_FN vi vi_dup_low(vi v)
+{
+    static const uint8_t order[16] = {0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13};
+    return (vi){shuffle_(v.a, order), shuffle_(v.b, order), shuffle_(v.c, order), shuffle_(v.d, order)};
+}
+LANE_FN vi vi_dup_high(vi v)
+{
+    static const uint8_t order[16] = {2, 2, 3, 3, 6, 6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15};
+    return (vi){shuffle_(v.a, order), shuffle_(v.b, order), shuffle_(v.c, order), shuffle_(v.d, order)};
+}
+
+/* All codes fit int8: those without a sign are at most 63. */
+LANE_FN int32x4_t dot4_(int32x4_t acc, int32x4_t w, int8x16_t x)
+{
+    int8x16_t v = vreinterpretq_s8_s32(w);
+#ifdef AN_LANES_DOTPROD
+    return vdotq_s32(acc, v, x);
+#else
+    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(v), vget_low_s8(x)));
+    int32x4_t high = vpaddlq_s16(vmull_high_s8(v, x));
+    return vaddq_s32(acc, vpaddq_s32(low, high));
+#endif
+}
+LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
+{
+    int32_t dword;
+    memcpy(&dword, x, 4);
+    int8x16_t v = vreinterpretq_s8_s32(vdupq_n_s32(dword));
+    return (vi){dot4_(acc.a, w.a, v), dot4_(acc.b, w.b, v), dot4_(acc.c, w.c, v), dot4_(acc.d, w.d, v)};
+}
+#define vi_dot_signed vi_dot
+
+LANE_FN vf vf_load(const void *p)
+{
+    const float *q = p;
+    return (vf){vld1q_f32(q), vld1q_f32(q + 4), vld1q_f32(q + 8), vld1q_f32(q + 12)};
+}
+LANE_FN void vf_store(void *p, vf v)
+{
+    float *q = p;
+    vst1q_f32(q, v.a);
+    vst1q_f32(q + 4, v.b);
+    vst1q_f32(q + 8, v.c);
+    vst1q_f32(q + 12, v.d);
+}
+LANE_FN vf vf_load_n(const float *p, int n)
+{
+    float t[16] = {0};
+    memcpy(t, p, (size_t)n * 4);
+    return vf_load(t);
+}
+LANE_FN void vf_store_n(float *p, vf v, int n)
+{
+    float t[16];
+    vf_store(t, v);
+    memcpy(p, t, (size_t)n * 4);
+}
+LANE_FN vf vf_set1(float x)
+{
+    float32x4_t v = vdupq_n_f32(x);
+    return (vf){v, v, v, v};
+}
+LANE_FN vf vf_zero(void) { return vf_set1(0.0f); }
+LANE_FN vf vf_add(vf x, vf y) { return MAP2_(vf, vaddq_f32, x, y); }
+LANE_FN vf vf_sub(vf x, vf y) { return MAP2_(vf, vsubq_f32, x, y); }
+LANE_FN vf vf_mul(vf x, vf y) { return MAP2_(vf, vmulq_f32, x, y); }
+LANE_FN vf vf_div(vf x, vf y) { return MAP2_(vf, vdivq_f32, x, y); }
+LANE_FN vf vf_fma(vf x, vf y, vf z)
+{
+    return (vf){vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c),
+                vfmaq_f32(z.d, x.d, y.d)};
+}
+LANE_FN vf vf_max(vf x, vf y) { return MAP2_(vf, vmaxq_f32, x, y); }
+LANE_FN vf vf_min(vf x, vf y) { return MAP2_(vf, vminq_f32, x, y); }
+LANE_FN vf vf_abs(vf x) { return MAP1_(vf, vabsq_f32, x); }
+LANE_FN vi vf_bits(vf x) { return MAP1_(vi, vreinterpretq_s32_f32, x); }
+LANE_FN vf vf_from_bits(vi x) { return MAP1_(vf, vreinterpretq_f32_s32, x); }
+LANE_FN vf vf_from_int(vi x) { return MAP1_(vf, vcvtq_f32_s32, x); }
+LANE_FN vi vf_round(vf x) { return MAP1_(vi, vcvtnq_s32_f32, x); }
+
+LANE_FN float vf_sum(vf v)
+{
+    float32x4_t s = vaddq_f32(vaddq_f32(v.a, v.c), vaddq_f32(v.b, v.d));
+    float32x2_t t = vadd_f32(vget_low_f32(s), vget_high_f32(s));
+    return vget_lane_f32(t, 0) + vget_lane_f32(t, 1);
+}
+LANE_FN float vf_max_all(vf v)
+{
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.a, v.b), vmaxq_f32(v.c, v.d)));
+}
+
+LANE_FN float32x4_t half4_(int32x4_t v)
+{
+    return vcvt_f32_f16(vreinterpret_f16_s16(vmovn_s32(v)));
+}
+LANE_FN vf vf_f16_low(vi v) { return MAP1_(vf, half4_, v); }
+LANE_FN vf vf_f16_high(vi v) { return vf_f16_low(vi_shr(v, 16)); }
+LANE_FN uint16x4_t load_u16x4_(const void *p, int i)
+{
+    return vreinterpret_u16_u8(vld1_u8((const uint8_t *)p + 8 * i));
+}
+LANE_FN vf vf_load_f16(const void *p)
+{
+    return (vf){vcvt_f32_f16(vreinterpret_f16_u16(load_u16x4_(p, 0))),
+                vcvt_f32_f16(vreinterpret_f16_u16(load_u16x4_(p, 1))),
+                vcvt_f32_f16(vreinterpret_f16_u16(load_u16x4_(p, 2))),
+                vcvt_f32_f16(vreinterpret_f16_u16(load_u16x4_(p, 3)))};
+}
+LANE_FN void vf_store_f16(void *p, vf v)
+{
+    uint8_t *q = p;
+    vst1_u8(q, vreinterpret_u8_f16(vcvt_f16_f32(v.a)));
+    vst1_u8(q + 8, vreinterpret_u8_f16(vcvt_f16_f32(v.b)));
+    vst1_u8(q + 16, vreinterpret_u8_f16(vcvt_f16_f32(v.c)));
+    vst1_u8(q + 24, vreinterpret_u8_f16(vcvt_f16_f32(v.d)));
+}
+LANE_FN float32x4_t bf16x4_(uint16x4_t v) { return vreinterpretq_f32_u32(vshll_n_u16(v, 16)); }
+LANE_FN vf vf_load_bf16(const void *p)
+{
+    return (vf){bf16x4_(load_u16x4_(p, 0)), bf16x4_(load_u16x4_(p, 1)), bf16x4_(load_u16x4_(p, 2)),
+                bf16x4_(load_u16x4_(p, 3))};
+}
+LANE_FN void vi_store_bytes(void *p, vi v)
+{
+    int16x8_t low = vcombine_s16(vmovn_s32(v.a), vmovn_s32(v.b));
+    int16x8_t high = vcombine_s16(vmovn_s32(v.c), vmovn_s32(v.d));
+    vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+LANE_FN int32_t vi_sum(vi v)
+{
+    return vaddvq_s32(vaddq_s32(vaddq_s32(v.a, v.b), vaddq_s32(v.c, v.d)));
+}
+
+#endif
