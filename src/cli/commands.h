@@ -8,5 +8,6 @@ extern const an_command an_cmd_compare;
 extern const an_command an_cmd_convert;
 extern const an_command an_cmd_show;
 extern const an_command an_cmd_tokenize;
+extern const an_command an_cmd_worker;
 
 #endif

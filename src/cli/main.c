@@ -9,6 +9,7 @@ static const an_command *const commands[] = {
     &an_cmd_tokenize,
     &an_cmd_show,
     &an_cmd_convert,
+    &an_cmd_worker,
     NULL,
 };
 

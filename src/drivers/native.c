@@ -1,0 +1,161 @@
+/* The native driver: engine/session.h behind the worker's loop. */
+#include "drivers/native.h"
+
+#include "base/alloc.h"
+#include "drivers/worker.h"
+#include "engine/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct native {
+    an_session *session;
+    an_tokenizer *tokenizer; /* opened by the first tokenize: a timed worker needs none */
+    char *path;
+} native;
+
+static anemo_status session_options(const an_worker_settings *s, an_session_options *o,
+                                    anemo_error *err)
+{
+    *o = (an_session_options){.n_ctx = s->n_ctx, .kv = AN_KV_F16};
+    if (s->stock) return ANEMO_OK;
+    o->n_batch = s->n_batch;
+    o->n_thread = s->threads;
+    o->n_thread_prefill = s->threads_batch;
+    o->kv = strcmp(s->kv_type, "f32") == 0 ? AN_KV_F32 : AN_KV_F16;
+    if (strcmp(s->device, "gpu") == 0)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "the native engine has no GPU; use --device cpu or auto");
+    if (strcmp(s->compute_dtype, "auto") == 0) return ANEMO_OK;
+    o->compute_set = true;
+    o->compute = strcmp(s->compute_dtype, "f32") == 0 ? AN_COMPUTE_F32 : AN_COMPUTE_Q8;
+    if (o->compute == AN_COMPUTE_Q8 && strcmp(s->compute_dtype, "q8") != 0)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "the native engine computes in f32 or q8, not in %s", s->compute_dtype);
+    return ANEMO_OK;
+}
+
+static anemo_status load(void *arg, const char *path, const an_worker_settings *s,
+                         an_worker_loaded *out, anemo_error *err)
+{
+    native *d = arg;
+    an_session_options o;
+    anemo_status status = session_options(s, &o, err);
+    if (status != ANEMO_OK) return status;
+    d->path = an_strdup(path);
+    if (!d->path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    status = an_session_open(&d->session, path, &o, err);
+    if (status != ANEMO_OK) {
+        an_free(d->path);
+        d->path = NULL;
+        return status;
+    }
+    const an_model_file *m = an_session_model(d->session);
+    const an_session_options *took = an_session_effective(d->session);
+    an_worker_settings *e = &out->effective;
+    *e = *s;
+    e->n_ctx = took->n_ctx;
+    e->n_batch = e->n_ubatch = took->n_batch;
+    e->threads = took->n_thread;
+    e->threads_batch = took->n_thread_prefill;
+    e->n_gpu_layers = 0;
+    snprintf(e->kv_type, sizeof e->kv_type, "%s", took->kv == AN_KV_F32 ? "f32" : "f16");
+    snprintf(e->flash_attn, sizeof e->flash_attn, "off");
+    snprintf(e->device, sizeof e->device, "cpu");
+    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
+             took->compute == AN_COMPUTE_F32 ? "f32" : "q8");
+    out->threads_known = out->kv_type_known = true;
+    snprintf(out->format, sizeof out->format, "%s",
+             m->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
+    snprintf(out->quantization, sizeof out->quantization, "%s", m->quantization);
+    out->n_vocab = m->hp.n_vocab;
+    out->n_ctx_train = m->hp.n_ctx_train;
+    return ANEMO_OK;
+}
+
+static anemo_status prefill(void *arg, const int32_t *ids, size_t n, const an_worker_sampling *s,
+                            int32_t *next, anemo_error *err)
+{
+    native *d = arg;
+    an_sampling sampling = an_sampling_greedy();
+    sampling.temperature = s->temperature;
+    sampling.top_k = s->top_k;
+    sampling.top_p = s->top_p;
+    sampling.min_p = s->min_p;
+    sampling.repeat_penalty = s->repeat_penalty;
+    sampling.seed = s->seed;
+    an_session_reset(d->session);
+    an_session_sampler_set(d->session, &sampling);
+    anemo_status status = an_session_eval(d->session, ids, (int)n, err);
+    if (status == ANEMO_OK) *next = an_session_sample(d->session);
+    return status;
+}
+
+static anemo_status step(void *arg, int32_t id, int32_t *next, anemo_error *err)
+{
+    native *d = arg;
+    anemo_status status = an_session_eval(d->session, &id, 1, err);
+    if (status == ANEMO_OK) *next = an_session_sample(d->session);
+    return status;
+}
+
+static anemo_status tokenize(void *arg, const char *text, bool special, int32_t **ids, size_t *n,
+                             anemo_error *err)
+{
+    native *d = arg;
+    an_ids list = {0};
+    if (!d->tokenizer) {
+        anemo_status status = an_tokenizer_open(&d->tokenizer, d->path, err);
+        if (status != ANEMO_OK) return status;
+    }
+    anemo_status status =
+        an_tokenizer_encode(d->tokenizer, text, strlen(text), special, &list, err);
+    if (status != ANEMO_OK) {
+        an_ids_free(&list);
+        return status;
+    }
+    *ids = list.ids;
+    *n = list.n;
+    return ANEMO_OK;
+}
+
+static anemo_status logits(void *arg, const int32_t *ids, size_t n, float *out, int n_vocab,
+                           anemo_error *err)
+{
+    native *d = arg;
+    (void)n_vocab;
+    return an_session_logits_all(d->session, ids, (int)n, out, err);
+}
+
+static void close_native(void *arg)
+{
+    native *d = arg;
+    an_session_close(d->session);
+    an_tokenizer_close(d->tokenizer);
+    an_free(d->path);
+}
+
+int an_native_driver_main(void)
+{
+    static const char *const formats[] = {"gguf", "mlx", NULL};
+    static const char *const kv_types[] = {"f16", "f32", NULL};
+    native d = {0};
+    const an_worker_engine engine = {
+        .driver = "native",
+        .driver_version = ANEMO_VERSION,
+        .engine = "native",
+        .engine_version = ANEMO_VERSION,
+        .formats = formats,
+        .kv_types = kv_types,
+        .threads = true,
+        .sampling = true,
+        .ctx = &d,
+        .load = load,
+        .prefill = prefill,
+        .step = step,
+        .tokenize = tokenize,
+        .logits = logits,
+        .close = close_native,
+    };
+    return an_worker_main(&engine);
+}
