@@ -24,7 +24,7 @@ fail() # STATUS MESSAGE
 generate()
 {
     [ "$loaded" ] || { fail inval 'no model is loaded'; return; }
-    prompt=$(list prompt_ids) n=$(number n_predict) stop= out= count=0 reason=length
+    prompt=$(list prompt_ids) n=$(number n_predict) stop='' out='' count=0 reason=length
     [ "$prompt" ] && [ "${n:-0}" -ge 1 ] || { fail inval 'prompt_ids is empty or n_predict is not positive'; return; }
     for token in $prompt; do
         [ "$token" -ge 0 ] && [ "$token" -lt $n_vocab ] || { fail inval "no such id: $token"; return; }

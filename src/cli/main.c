@@ -6,9 +6,11 @@
 
 /* In the order that the help prints. */
 static const an_command *const commands[] = {
+    &an_cmd_run,
     &an_cmd_tokenize,
     &an_cmd_show,
     &an_cmd_convert,
+    &an_cmd_logits,
     &an_cmd_worker,
     NULL,
 };

@@ -1,0 +1,239 @@
+/* anemo logits: what any engine that tells makes of given ids, as a NumPy file. */
+#include "cli/commands.h"
+
+#include "arch/model_file.h"
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "drivers/driver.h"
+#include "os/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IDS_LIMIT ((uint64_t)64 << 20)
+
+typedef struct logits_args {
+    const char *engine, *ids, *out, *kv, *compute, *device;
+    int64_t threads, ngl, timeout_s;
+} logits_args;
+
+#define FIELD(name) offsetof(logits_args, name)
+
+static const an_option options[] = {
+    {.name = "engine",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(engine),
+     .arg = "E",
+     .help = "The engine (default: native)"},
+    {.name = "ids",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(ids),
+     .arg = "FILE",
+     .help = "JSON array of token ids, or an object with \"ids\""},
+    {.name = "output",
+     .short_name = "o",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(out),
+     .arg = "FILE",
+     .help = "Where the float32 array [n_tok][n_vocab] goes (.npy)"},
+    {.name = "threads",
+     .short_name = "t",
+     .kind = AN_OPT_I64,
+     .offset = FIELD(threads),
+     .min = 1,
+     .max = 1024,
+     .arg = "N",
+     .help = "Threads (default: the usable CPUs)"},
+    {.name = "kv",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(kv),
+     .arg = "TYPE",
+     .help = "KV cache: f16 (default) or f32"},
+    {.name = "compute",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(compute),
+     .arg = "TYPE",
+     .help = "Activations: auto (default), f32, f16, bf16 or q8, where the engine has a choice"},
+    {.name = "device",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(device),
+     .arg = "D",
+     .help = "auto (default), cpu or gpu"},
+    {.name = "n-gpu-layers",
+     .short_name = "ngl",
+     .kind = AN_OPT_I64,
+     .offset = FIELD(ngl),
+     .min = -1,
+     .max = 1 << 20,
+     .arg = "N",
+     .help = "Layers on the GPU, -1 = all (default)"},
+    {.name = "timeout",
+     .kind = AN_OPT_I64,
+     .offset = FIELD(timeout_s),
+     .min = 1,
+     .max = 1000000,
+     .arg = "S",
+     .help = "Seconds without a sign of life after which the engine counts as hung (default: 600)"},
+    AN_OPTION_END,
+};
+
+/* Gives *ids (an_free) with *n > 0. */
+static anemo_status read_ids(const char *path, int32_t **ids, size_t *n, anemo_error *err)
+{
+    char *text = NULL;
+    size_t bytes;
+    json_t *root = NULL;
+    int32_t *list = NULL;
+    anemo_status status = ANEMO_OK;
+    AN_TRY(an_file_read(path, IDS_LIMIT, &text, &bytes, err));
+    AN_TRY(an_json_parse(&root, text, bytes, path, err));
+    const json_t *array = json_is_object(root) ? json_object_get(root, "ids") : root;
+    size_t count = json_array_size(array);
+    if (count == 0) {
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: expected a JSON array of token ids, not empty",
+                         path);
+        goto cleanup;
+    }
+    list = an_malloc(count * sizeof *list);
+    if (!list) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *v = json_array_get(array, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
+            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: element %zu is no token id", path, i);
+            goto cleanup;
+        }
+        list[i] = (int32_t)json_integer_value(v);
+    }
+    *ids = list;
+    *n = count;
+    list = NULL;
+cleanup:
+    an_free(list);
+    json_decref(root);
+    an_free(text);
+    return status;
+}
+
+/* NumPy's format 1.0: magic, length, a Python literal padded to 64 bytes, then the values. */
+static anemo_status write_npy(const char *path, const float *x, size_t n_row, size_t n_col,
+                              anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_file_writer w;
+    an_str head = {0};
+    an_str_append_bytes(&head, "\x93NUMPY\x01\x00\x00\x00", 10);
+    an_str_appendf(&head, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", n_row,
+                   n_col);
+    while ((head.len + 1) % 64 != 0)
+        an_str_append_char(&head, ' ');
+    an_str_append_char(&head, '\n');
+    status = an_str_check(&head, err);
+    if (status != ANEMO_OK) return status;
+    head.data[8] = (char)((head.len - 10) & 0xff);
+    head.data[9] = (char)((head.len - 10) >> 8);
+    status = an_file_writer_open(&w, path, err);
+    if (status == ANEMO_OK) {
+        status = an_file_writer_put(&w, head.data, head.len, err);
+        if (status == ANEMO_OK) status = an_file_writer_put(&w, x, n_row * n_col * sizeof *x, err);
+        if (status == ANEMO_OK) status = an_file_writer_commit(&w, err);
+        an_file_writer_close(&w);
+    }
+    an_str_free(&head);
+    return status;
+}
+
+static anemo_status check_args(const logits_args *a, const an_positional *pos, anemo_error *err)
+{
+    if (pos->n != 1 || !a->ids || !a->out)
+        return an_fail(err, ANEMO_ERR_INVAL, "expected one model, --ids FILE and -o FILE");
+    if (strcmp(a->kv, "f16") && strcmp(a->kv, "f32"))
+        return an_fail(err, ANEMO_ERR_INVAL, "--kv: '%s' is none of f16, f32", a->kv);
+    if (strcmp(a->compute, "auto") && strcmp(a->compute, "f32") && strcmp(a->compute, "f16") &&
+        strcmp(a->compute, "bf16") && strcmp(a->compute, "q8"))
+        return an_fail(err, ANEMO_ERR_INVAL, "--compute: '%s' is none of auto, f32, f16, bf16, q8",
+                       a->compute);
+    if (strcmp(a->device, "auto") && strcmp(a->device, "cpu") && strcmp(a->device, "gpu"))
+        return an_fail(err, ANEMO_ERR_INVAL, "--device: '%s' is none of auto, cpu, gpu", a->device);
+    return ANEMO_OK;
+}
+
+static anemo_status find_engine(const logits_args *a, const char *model,
+                                const an_engine_info **engine, anemo_error *err)
+{
+    an_container container;
+    anemo_status status = an_model_probe(model, &container, err);
+    if (status != ANEMO_OK) return status;
+    *engine = an_engine_find(a->engine);
+    if (!*engine)
+        return an_fail(err, ANEMO_ERR_INVAL, "unknown engine '%s'; 'anemo doctor' lists them",
+                       a->engine);
+    if (!an_engine_reads(*engine, container))
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: %s does not read %s", model, a->engine,
+                       container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
+    return ANEMO_OK;
+}
+
+static int run(int argc, char **argv);
+
+const an_command an_cmd_logits = {
+    .name = "logits",
+    .args = "MODEL --ids FILE -o OUT.npy",
+    .summary = "Write an engine's logits for given token ids",
+    .options = options,
+    .args_bytes = sizeof(logits_args),
+    .run = run,
+};
+
+static int run(int argc, char **argv)
+{
+    logits_args args = {.engine = "native",
+                        .kv = "f16",
+                        .compute = "auto",
+                        .device = "auto",
+                        .ngl = -1,
+                        .timeout_s = 600};
+    an_positional pos;
+    anemo_error err = {0};
+    bool help;
+    char *model = NULL, **command = NULL;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    float *logits = NULL;
+    int n_vocab = 0;
+    an_client *client = NULL;
+    an_load_result loaded = {0};
+    const an_engine_info *engine = NULL;
+    an_settings s = an_settings_default();
+    anemo_status status = an_options_parse(&an_cmd_logits, argc, argv, &args, &pos, &help, &err);
+    if (status != ANEMO_OK) return an_cli_fail("logits", &err);
+    if (help) goto cleanup;
+    AN_TRY(check_args(&args, &pos, &err));
+    AN_TRY(an_model_resolve(pos.items[0], &model, &err));
+    AN_TRY(find_engine(&args, model, &engine, &err));
+    AN_TRY(read_ids(args.ids, &ids, &n, &err));
+    s.n_ctx = n < 1 << 28 ? (int)n : 1 << 28;
+    s.kv_type = args.kv;
+    s.compute_dtype = args.compute;
+    s.device = args.device;
+    s.n_gpu_layers = (int)args.ngl;
+    if (args.threads) s.threads = s.threads_batch = (int)args.threads;
+    const an_client_options o = {.timeout_ns = (uint64_t)args.timeout_s * 1000000000u};
+    AN_TRY(an_engine_command(engine, NULL, &command, &err));
+    AN_TRY(an_client_open(&client, (const char *const *)command, &o, &err));
+    AN_TRY(an_client_load(client, model, &s, &loaded, &err));
+    AN_TRY(an_client_logits(client, ids, n, &logits, &n_vocab, &err));
+    AN_TRY(write_npy(args.out, logits, n, (size_t)n_vocab, &err));
+cleanup:
+    an_load_result_free(&loaded);
+    an_client_close(client);
+    an_argv_free(command);
+    an_free(logits);
+    an_free(ids);
+    an_free(model);
+    an_options_free(&an_cmd_logits, &args, &pos);
+    return status == ANEMO_OK ? 0 : an_cli_fail("logits", &err);
+}
