@@ -5,11 +5,13 @@
 #include "support/test.h"
 
 #include "base/alloc.h"
+#include "convert/convert.h"
 #include "engine/session.h"
 #include "os/file.h"
 #include "parity/tiny_cases.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Keys and values rounded to 11 bits. */
 static const double KV_F16_BOUND = 4e-3;
@@ -20,6 +22,7 @@ enum { N_BITS = 12 };
 static const char *const LEVELS[] = {"scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
 
 static tiny_cases cases;
+static int n_converted;
 
 static int open_cases(void **state)
 {
@@ -107,6 +110,49 @@ static void twins_case(const tiny_case *c, const char *level)
     }
 }
 
+/* Everything in a flat directory, and the directory. */
+static void remove_dir(const char *dir)
+{
+    anemo_error err;
+    char **names;
+    size_t n;
+    assert_ok(an_dir_list(dir, &names, &n, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        char *path = an_path_join(dir, names[i]);
+        assert_ok(an_path_remove(path, &err), &err);
+        an_free(path);
+    }
+    an_names_free(names);
+    assert_ok(an_path_remove(dir, &err), &err);
+}
+
+/* A file of a type that converts exactly, against what our converter makes of it. */
+static void converted_case(const tiny_case *c, const char *level)
+{
+    anemo_error err;
+    char dir[] = "/tmp/anemo-bits-XXXXXX", twin[sizeof dir + 8];
+    an_convert_options options = {0};
+    an_convert_result result;
+    if (!strstr(c->model, ".gguf") || strcmp(c->group, "gguf-type") != 0) return;
+    assert_non_null(mkdtemp(dir));
+    snprintf(twin, sizeof twin, "%s/mlx", dir);
+    anemo_status status = an_convert_to_mlx(c->model, twin, &options, &result, &err);
+    if (status == ANEMO_OK) {
+        n_converted++;
+        an_session_options o = {.isa = level, .kv = AN_KV_F32, .n_thread = 2};
+        for (int by_one = 0; by_one < 2; by_one++) {
+            float *a = run(c, c->model, N_BITS, o, by_one), *b = run(c, twin, N_BITS, o, by_one);
+            check_equal(c, level, by_one ? "converted, decode" : "converted, prefill", a, b);
+            an_free(a);
+            an_free(b);
+        }
+        remove_dir(twin);
+    } else {
+        assert_int_equal(status, ANEMO_ERR_UNSUPPORTED);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void kv_f16_case(const tiny_case *c, const char *level)
 {
     an_session_options o = {
@@ -162,6 +208,13 @@ static void test_twins(void **state)
     for_all(twins_case);
 }
 
+static void test_converted(void **state)
+{
+    (void)state;
+    for_all(converted_case);
+    if (!getenv("ANEMO_TINY_CASE")) assert_true(n_converted >= 6); /* Q4_0 Q4_1 Q8_0 F16 BF16 F32 */
+}
+
 static void test_kv_f16(void **state)
 {
     (void)state;
@@ -179,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_converted),
         cmocka_unit_test(test_kv_f16),
         cmocka_unit_test(test_last),
     };
