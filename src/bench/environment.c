@@ -77,16 +77,16 @@ json_t *an_environment_warnings(const an_environment *e, uint64_t need_bytes)
         warn(list, text);
     }
     if (e->load_average > 0.1 * e->cpus_online) {
-        snprintf(text, sizeof text, "other work was running: load average %.2f on %d CPUs",
+        snprintf(text, sizeof text, "Other work was running or had just run: load average %.2f on %d CPUs",
                  e->load_average, e->cpus_online);
         warn(list, text);
     }
     if (e->governor[0] && strcmp(e->governor, "performance") != 0) {
-        snprintf(text, sizeof text, "the CPU frequency governor is '%s', not 'performance'", e->governor);
+        snprintf(text, sizeof text, "The CPU frequency governor is '%s', not 'performance'", e->governor);
         warn(list, text);
     }
     if (e->mem_available_bytes && need_bytes > e->mem_available_bytes) {
-        snprintf(text, sizeof text, "the models need about %" PRIu64 " MiB, %" PRIu64 " MiB are available",
+        snprintf(text, sizeof text, "The models need about %" PRIu64 " MiB, %" PRIu64 " MiB are available",
                  need_bytes >> 20, e->mem_available_bytes >> 20);
         warn(list, text);
     }

@@ -1,8 +1,8 @@
 /* anemo compare: the same work on every engine, side by side. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "base/alloc.h"
-#include "base/json.h"
 #include "bench/comparison.h"
 #include "os/clock.h"
 #include "os/cpu.h"
@@ -69,82 +69,17 @@ const an_command an_cmd_compare = {
     .run = run,
 };
 
-/* "1,2,3" or the path of a file that holds a JSON array of integers. Gives *ids: an_free. */
-static anemo_status read_ids(const char *text, int32_t **ids, size_t *n, anemo_error *err)
-{
-    anemo_status status = ANEMO_OK;
-    char *content = NULL;
-    size_t len = 0;
-    json_t *doc = NULL;
-    an_str list = {0};
-    const char *name = "--prompt-ids";
-    if (an_path_probe(text) == AN_PATH_FILE) {
-        name = text;
-        AN_TRY(an_file_read(text, 64u << 20, &content, &len, err));
-    } else {
-        an_str_appendf(&list, "[%s]", text);
-        AN_TRY(an_str_check(&list, err));
-        len = list.len;
-        content = an_str_take(&list);
-    }
-    AN_TRY(an_json_parse(&doc, content, len, name, err));
-    size_t count = json_array_size(doc);
-    *ids = an_calloc(count + 1, sizeof **ids);
-    if (!*ids) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        goto cleanup;
-    }
-    for (size_t i = 0; i < count; i++) {
-        json_t *v = json_array_get(doc, i);
-        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
-            status = an_fail(err, ANEMO_ERR_INVAL, "%s: item %zu is not a token id", name, i);
-            goto cleanup;
-        }
-        (*ids)[i] = (int32_t)json_integer_value(v);
-    }
-    if (count == 0) status = an_fail(err, ANEMO_ERR_INVAL, "%s: no ids", name);
-    *n = count;
-cleanup:
-    json_decref(doc);
-    an_str_free(&list);
-    an_free(content);
-    if (status != ANEMO_OK) {
-        an_free(*ids);
-        *ids = NULL;
-        if (status == ANEMO_ERR_FORMAT && err) err->status = status = ANEMO_ERR_INVAL;
-    }
-    return status;
-}
-
-static anemo_status one_of(const char *option, const char *value, const char *const *allowed, anemo_error *err)
-{
-    an_str list = {0};
-    for (size_t i = 0; allowed[i]; i++) {
-        if (strcmp(value, allowed[i]) == 0) {
-            an_str_free(&list);
-            return ANEMO_OK;
-        }
-        an_str_appendf(&list, "%s%s", i ? ", " : "", allowed[i]);
-    }
-    anemo_status status = an_fail(err, ANEMO_ERR_INVAL, "%s: '%s' is none of %s", option, value, an_str_text(&list));
-    an_str_free(&list);
-    return status;
-}
-
 static anemo_status check_words(const compare_args *a, anemo_error *err)
 {
-    static const char *const kv[] = {"f16", "f32", NULL}, *const three[] = {"auto", "on", "off", NULL},
-                            *const compute[] = {"auto", "f32", "f16", "bf16", "q8", NULL},
-                            *const device[] = {"auto", "cpu", "gpu", NULL},
-                            *const format[] = {"text", "md", "json", "csv", NULL},
+    static const char *const format[] = {"text", "md", "json", "csv", NULL},
                             *const color[] = {"auto", "always", "never", NULL};
     anemo_status status;
-    AN_TRY(one_of("--kv", a->kv, kv, err));
-    AN_TRY(one_of("--flash-attn", a->flash_attn, three, err));
-    AN_TRY(one_of("--compute", a->compute, compute, err));
-    AN_TRY(one_of("--device", a->device, device, err));
-    AN_TRY(one_of("--format", a->format, format, err));
-    AN_TRY(one_of("--color", a->color, color, err));
+    AN_TRY(an_cli_one_of("--kv", a->kv, an_cli_kv_types, err));
+    AN_TRY(an_cli_one_of("--flash-attn", a->flash_attn, an_cli_tristates, err));
+    AN_TRY(an_cli_one_of("--compute", a->compute, an_cli_compute_types, err));
+    AN_TRY(an_cli_one_of("--device", a->device, an_cli_devices, err));
+    AN_TRY(an_cli_one_of("--format", a->format, format, err));
+    AN_TRY(an_cli_one_of("--color", a->color, color, err));
 cleanup:
     return status;
 }
@@ -222,7 +157,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
         n_model = AN_COUNT_OF(default_models);
     }
     AN_TRY(check_words(a, err));
-    if (a->prompt_ids) AN_TRY(read_ids(a->prompt_ids, &ids, &n_ids, err));
+    if (a->prompt_ids) AN_TRY(an_cli_read_ids("--prompt-ids", a->prompt_ids, &ids, &n_ids, err));
     an_comparison_options o = {
         .models = models,
         .n_model = n_model,

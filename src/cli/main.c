@@ -7,6 +7,7 @@
 /* In the order that the help prints. */
 static const an_command *const commands[] = {
     &an_cmd_run,
+    &an_cmd_compare,
     &an_cmd_tokenize,
     &an_cmd_show,
     &an_cmd_convert,

@@ -51,8 +51,12 @@ static size_t n_measured(const an_comparison *c)
     return n;
 }
 
-/* One sentence for every other cell against the best one. `times` says it: "as fast", "as much memory". */
-static void compare_with_best(const an_comparison *c, an_field_id field, const char *what, json_t *list)
+/*
+ * One sentence for the best cell against every other. `relation` says what the ratio means: "as fast as"; with `of_other`
+ * it is told of the others, who need that much more.
+ */
+static void compare_with_best(const an_comparison *c, an_field_id field, const char *what, const char *relation,
+                              bool of_other, json_t *list)
 {
     char value[32];
     int best = best_cell(c, field);
@@ -62,13 +66,17 @@ static void compare_with_best(const an_comparison *c, an_field_id field, const c
     an_format_value(field, an_cell_summary(b, field).median, value, sizeof value);
     an_str text = {0};
     an_str_appendf(&text, "%s: %s is best with %s", what, b->label, value);
+
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
         if ((int)i == best || !measured(cell) || !isfinite(an_cell_summary(cell, field).median)) continue;
         an_paired p = higher ? an_cell_paired(b, cell, field, NOISE) : an_cell_paired(cell, b, field, NOISE);
-        if (p.verdict == AN_VERDICT_HIGHER)
-            an_str_appendf(&text, "; it is %.2f times better than %s (%.2f to %.2f)", p.ratio, cell->label,
-                           p.lo, p.hi);
+        if (p.verdict == AN_VERDICT_HIGHER && of_other)
+            an_str_appendf(&text, "; %s %s %.2f times as much (%.2f to %.2f)", cell->label, relation, p.ratio, p.lo,
+                           p.hi);
+        else if (p.verdict == AN_VERDICT_HIGHER)
+            an_str_appendf(&text, "; it is %.2f times %s %s (%.2f to %.2f)", p.ratio, relation, cell->label, p.lo,
+                           p.hi);
         else if (p.verdict == AN_VERDICT_UNKNOWN)
             an_str_appendf(&text, "; against %s the ratio is %.2f, from too few repetitions for a verdict",
                            cell->label, p.ratio);
@@ -82,14 +90,14 @@ static void compare_with_best(const an_comparison *c, an_field_id field, const c
 
 static void speed(const an_comparison *c, json_t *list)
 {
-    compare_with_best(c, AN_FIELD_ID_total_s, "Time taken", list);
-    compare_with_best(c, AN_FIELD_ID_prefill_tps, "Prefill", list);
-    compare_with_best(c, AN_FIELD_ID_decode_tps, "Decode", list);
+    compare_with_best(c, AN_FIELD_ID_total_s, "Time taken", "as fast as", false, list);
+    compare_with_best(c, AN_FIELD_ID_prefill_tps, "Prefill", "as fast as", false, list);
+    compare_with_best(c, AN_FIELD_ID_decode_tps, "Decode", "as fast as", false, list);
 }
 
 static void cpu(const an_comparison *c, json_t *list)
 {
-    compare_with_best(c, AN_FIELD_ID_cpu_s, "CPU time", list);
+    compare_with_best(c, AN_FIELD_ID_cpu_s, "CPU time", "needs", true, list);
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
         double v = measured(cell) ? an_cell_summary(cell, AN_FIELD_ID_cpu_percent).median : NAN;
@@ -100,7 +108,7 @@ static void cpu(const an_comparison *c, json_t *list)
 
 static void memory(const an_comparison *c, json_t *list)
 {
-    compare_with_best(c, AN_FIELD_ID_rss_peak_bytes, "Peak resident memory", list);
+    compare_with_best(c, AN_FIELD_ID_rss_peak_bytes, "Peak resident memory", "needs", true, list);
     int best = best_cell(c, AN_FIELD_ID_rss_anon_bytes);
     if (best >= 0) {
         char value[32];

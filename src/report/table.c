@@ -383,8 +383,9 @@ static void print_analysis(const an_comparison *c, an_report_style style, bool m
     json_object_foreach(doc, key, list)
     {
         if (json_array_size(list) == 0) continue;
+        const char *rest = strcmp(key, "cpu") == 0 ? "PU" : key + 1;
         an_str_appendf(out, "%s%c%s%s\n", markdown ? "- **" : style.color ? BOLD : "", toupper((unsigned char)key[0]),
-                       key + 1, markdown ? "**" : style.color ? PLAIN : "");
+                       rest, markdown ? "**" : style.color ? PLAIN : "");
         json_array_foreach(list, i, sentence)
         {
             if (markdown)

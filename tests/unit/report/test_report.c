@@ -110,7 +110,8 @@ static void a_clear_difference_is_claimed(void **state)
     make(&f, 2);
     fill_cell(&f, 0, "native", 1.0);
     fill_cell(&f, 1, "llama.cpp", 2.0);
-    assert_says(&f.c, "Time taken: native is best with 1.000 s; it is 2.00 times better than llama.cpp");
+    assert_says(&f.c, "Time taken: native is best with 1.000 s; it is 2.00 times as fast as llama.cpp");
+    assert_says(&f.c, "llama.cpp needs 2.00 times as much (2.00 to 2.00)");
     assert_says(&f.c, "native is the fastest");
     assert_says(&f.c, "native needs the least memory");
     assert_says(&f.c, "75 % confidence");

@@ -1,0 +1,75 @@
+/* Arguments that several verbs share. */
+#include "cli/arguments.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "os/file.h"
+
+#include <string.h>
+
+const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
+const char *const an_cli_tristates[] = {"auto", "on", "off", NULL};
+const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+const char *const an_cli_devices[] = {"auto", "cpu", "gpu", NULL};
+
+anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids, size_t *n, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *content = NULL;
+    size_t len = 0;
+    json_t *doc = NULL;
+    an_str list = {0};
+    const char *name = option;
+    if (an_path_probe(text) == AN_PATH_FILE) {
+        name = text;
+        AN_TRY(an_file_read(text, 64u << 20, &content, &len, err));
+    } else {
+        an_str_appendf(&list, "[%s]", text);
+        AN_TRY(an_str_check(&list, err));
+        len = list.len;
+        content = an_str_take(&list);
+    }
+    AN_TRY(an_json_parse(&doc, content, len, name, err));
+    size_t count = json_array_size(doc);
+    *ids = an_calloc(count + 1, sizeof **ids);
+    if (!*ids) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    for (size_t i = 0; i < count; i++) {
+        json_t *v = json_array_get(doc, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
+            status = an_fail(err, ANEMO_ERR_INVAL, "%s: item %zu is not a token id", name, i);
+            goto cleanup;
+        }
+        (*ids)[i] = (int32_t)json_integer_value(v);
+    }
+    if (count == 0) status = an_fail(err, ANEMO_ERR_INVAL, "%s: no ids", name);
+    *n = count;
+cleanup:
+    json_decref(doc);
+    an_str_free(&list);
+    an_free(content);
+    if (status != ANEMO_OK) {
+        an_free(*ids);
+        *ids = NULL;
+        if (status == ANEMO_ERR_FORMAT && err) err->status = status = ANEMO_ERR_INVAL;
+    }
+    return status;
+}
+
+anemo_status an_cli_one_of(const char *option, const char *value, const char *const *allowed, anemo_error *err)
+{
+    an_str list = {0};
+    for (size_t i = 0; allowed[i]; i++) {
+        if (strcmp(value, allowed[i]) == 0) {
+            an_str_free(&list);
+            return ANEMO_OK;
+        }
+        an_str_appendf(&list, "%s%s", i ? ", " : "", allowed[i]);
+    }
+    anemo_status status = an_fail(err, ANEMO_ERR_INVAL, "%s: '%s' is none of %s", option, value, an_str_text(&list));
+    an_str_free(&list);
+    return status;
+}
