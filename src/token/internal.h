@@ -106,6 +106,7 @@ typedef struct an_pretok {
 struct an_tokenizer {
     an_vocab_kind kind;
     bool byte_level; /* spellings are in the GPT-2 alphabet, text is split before merging */
+    const char *source; /* name for messages while loading; borrowed, NULL afterwards */
     char pre[64];
     char note[256]; /* what a user should know about how it was read; "" = nothing */
     an_pretok pretok;
@@ -163,8 +164,8 @@ const an_pair *an_pairs_find(const an_pairs *p, int32_t left, int32_t right);
 /* The pair of which `by_spelling`/`by_bytes` symbols merge; false: out of memory. The first rank stays. */
 bool an_pairs_add(an_pairs *p, int32_t left, int32_t right, uint32_t rank, int32_t sym);
 
-/* An empty tokenizer, or NULL. */
-an_tokenizer *an_vocab_new(void);
+/* An empty tokenizer whose loading errors start with `source`, or NULL. */
+an_tokenizer *an_vocab_new(const char *source);
 /* Append the next id. `what` and the index are named when the piece is too long. */
 ANEMO_MUST_CHECK anemo_status an_vocab_add(an_tokenizer *t, const char *text, size_t n,
                                            an_piece_type type, float score, anemo_error *err);

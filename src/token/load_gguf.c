@@ -174,12 +174,14 @@ cleanup:
 
 anemo_status an_tokenizer_open_gguf(an_tokenizer **out, const an_gguf *g, anemo_error *err)
 {
-    an_tokenizer *t = an_vocab_new();
+    an_tokenizer *t = an_vocab_new(an_gguf_path(g));
     if (!t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     anemo_status status = load(t, g, err);
-    if (status == ANEMO_OK)
-        *out = t;
-    else
+    if (status != ANEMO_OK) {
         an_tokenizer_close(t);
-    return status;
+        return status;
+    }
+    t->source = NULL;
+    *out = t;
+    return ANEMO_OK;
 }

@@ -327,16 +327,18 @@ cleanup:
 
 anemo_status an_load_hf(an_tokenizer **out, const json_t *root, const char *name, anemo_error *err)
 {
-    loader l = {.t = an_vocab_new(), .name = name, .root = root};
+    loader l = {.t = an_vocab_new(name), .name = name, .root = root};
     if (!l.t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     anemo_status status = load(&l, err);
     an_free(l.pieces);
     an_free(l.lens);
     an_free(l.added);
-    if (status == ANEMO_OK)
-        *out = l.t;
-    else
+    if (status != ANEMO_OK) {
         an_tokenizer_close(l.t);
+        return status;
+    }
+    l.t->source = NULL;
+    *out = l.t;
     return status;
 }
 

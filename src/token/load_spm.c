@@ -208,7 +208,7 @@ anemo_status an_load_spm(an_tokenizer **out, const void *data, size_t n, const c
     message m = {.r = {.data = data, .size = n}, .name = name};
     bool more;
     field f = {0};
-    an_tokenizer *t = an_vocab_new();
+    an_tokenizer *t = an_vocab_new(name);
     if (!t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (;;) {
         AN_TRY(next_field(&m, &f, &more, err));
@@ -240,9 +240,11 @@ anemo_status an_load_spm(an_tokenizer **out, const void *data, size_t n, const c
     an_vocab_mark_eog(t);
     an_chat_detect(t, version_of(t, name));
 cleanup:
-    if (status == ANEMO_OK)
-        *out = t;
-    else
+    if (status != ANEMO_OK) {
         an_tokenizer_close(t);
-    return status;
+        return status;
+    }
+    t->source = NULL;
+    *out = t;
+    return ANEMO_OK;
 }

@@ -145,7 +145,7 @@ anemo_status an_load_tekken(an_tokenizer **out, const json_t *root, const char *
 {
     anemo_status status = ANEMO_OK;
     config c = {0};
-    an_tokenizer *t = an_vocab_new();
+    an_tokenizer *t = an_vocab_new(name);
     if (!t) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     AN_TRY(read_config(&c, root, name, err));
     AN_TRY(add_special(t, &c, root, name, err));
@@ -170,9 +170,11 @@ anemo_status an_load_tekken(an_tokenizer **out, const json_t *root, const char *
     an_vocab_mark_eog(t);
     an_chat_detect(t, c.version);
 cleanup:
-    if (status == ANEMO_OK)
-        *out = t;
-    else
+    if (status != ANEMO_OK) {
         an_tokenizer_close(t);
-    return status;
+        return status;
+    }
+    t->source = NULL;
+    *out = t;
+    return ANEMO_OK;
 }

@@ -195,10 +195,11 @@ void an_alphabet_encode(const char *bytes, size_t n, an_str *out)
 
 /* -------------------------------------------------------------------------------------------------- building */
 
-an_tokenizer *an_vocab_new(void)
+an_tokenizer *an_vocab_new(const char *source)
 {
     an_tokenizer *t = an_calloc(1, sizeof *t);
     if (!t) return NULL;
+    t->source = source;
     t->bos = t->eos = t->unk = -1;
     for (int i = 0; i < 256; i++) t->byte_sym[i] = -1;
     return t;
@@ -239,9 +240,9 @@ anemo_status an_vocab_add(an_tokenizer *t, const char *text, size_t n, an_piece_
 {
     size_t id = (size_t)t->n_vocab;
     if (id >= AN_TOKEN_MAX_VOCAB)
-        return an_fail(err, ANEMO_ERR_FORMAT, "more than %d pieces", AN_TOKEN_MAX_VOCAB);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d pieces", t->source, AN_TOKEN_MAX_VOCAB);
     if (n > AN_TOKEN_MAX_PIECE)
-        return an_fail(err, ANEMO_ERR_FORMAT, "piece %zu has %zu bytes; the limit is %d", id, n,
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: piece %zu has %zu bytes; the limit is %d", t->source, id, n,
                        AN_TOKEN_MAX_PIECE);
     if (id == t->cap_vocab) {
         size_t cap = t->cap_vocab ? t->cap_vocab * 2 : 1024;
@@ -282,8 +283,8 @@ static anemo_status trie_add(an_tokenizer *t, int32_t id, anemo_error *err)
     const char *text = an_blob_at(&t->spelling, (size_t)id, &n);
     if (n == 0) return ANEMO_OK;
     if (n > AN_TOKEN_MAX_SPECIAL)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "special piece %d has %zu bytes; the limit is %d", id, n,
-                       AN_TOKEN_MAX_SPECIAL);
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: special piece %d has %zu bytes; the limit is %d",
+                       t->source, id, n, AN_TOKEN_MAX_SPECIAL);
     if (!t->n_trie && trie_new_node(t, 0) < 0) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     int32_t at = 0;
     for (size_t i = 0; i < n; i++) {
@@ -366,7 +367,7 @@ static int byte_of_spelling(const char *text, size_t n)
 anemo_status an_vocab_index(an_tokenizer *t, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    if (t->n_vocab == 0) return an_fail(err, ANEMO_ERR_FORMAT, "the vocabulary is empty");
+    if (t->n_vocab == 0) return an_fail(err, ANEMO_ERR_FORMAT, "%s: the vocabulary is empty", t->source);
     t->eog = an_calloc((size_t)t->n_vocab, 1);
     if (!t->eog) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (int32_t id = 0; id < t->n_vocab; id++) {
@@ -382,7 +383,7 @@ anemo_status an_vocab_index(an_tokenizer *t, anemo_error *err)
             int byte = byte_of_spelling(text, n);
             if (byte < 0)
                 return an_fail(err, ANEMO_ERR_FORMAT,
-                               "piece %d has the type of a byte but is not spelled like <0x0A>", id);
+                               "%s: piece %d has the type of a byte but is not spelled like <0x0A>", t->source, id);
             if (t->byte_sym[byte] < 0) t->byte_sym[byte] = id;
         } else if (type == AN_PIECE_NORMAL && n > t->max_piece) {
             t->max_piece = n;
@@ -400,8 +401,8 @@ anemo_status an_vocab_merge(an_tokenizer *t, const char *left, size_t n_left, co
     an_str text = {0};
     int32_t a, b, both;
     if (n_left + n_right > AN_TOKEN_MAX_PIECE)
-        return an_fail(err, ANEMO_ERR_FORMAT, "merge %u makes %zu bytes; the limit is %d", rank,
-                       n_left + n_right, AN_TOKEN_MAX_PIECE);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: merge %u makes %zu bytes; the limit is %d", t->source,
+                       rank, n_left + n_right, AN_TOKEN_MAX_PIECE);
     if (!t->byte_level) {
         /* Merges of code points: those that name no piece can never apply. */
         a = an_map_find(&t->by_spelling, &t->spelling, left, n_left);

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Tokenizer against the libraries that define it: oracle.sh llama|vectors|mistral|hf [N]
+# Tokenizer against the libraries that define it, and a megabyte of one thing through each vocabulary:
+# oracle.sh llama|vectors|mistral|hf|long [N]
 # Exits 77 when what it compares with is not there: the engines (ANEMO_ENGINES), tools/fetch_test_data.sh's folder
 # (ANEMO_TEST_DATA), the model (ANEMO_TEST_MODEL).
 set -euo pipefail
@@ -42,6 +43,13 @@ llama)
 mistral)
     need "${mistral[0]}"
     exec "${mistral[0]}/venv/bin/python" oracle_mistral.py "$batch" "$n" "${mistral[0]}/data"
+    ;;
+long)
+    need "${llama[0]}"
+    need "${mistral[0]}"
+    files=("${llama[0]}"/*.gguf "${mistral[0]}"/data/*.v[0-9] "${mistral[0]}"/data/tekken*.json)
+    if [ -e "$model" ]; then files+=("$model"); fi
+    exec "$ANEMO_BUILD/tests/unit/token/test_token_long" "${files[@]}"
     ;;
 hf)
     need "$engines"
