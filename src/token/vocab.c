@@ -439,7 +439,7 @@ static const char *const eog_names[] = {
     "<|endoftext|>",   "</s>",       "<|eom_id|>", "<EOT>",    "_<EOT>",   "[EOT]",
     "[EOS]",           "<eos>",      "<|end_of_text|>", "<end_of_utterance>", "<|fim_pad|>",
     "<|fim_repo|>",    "<|repo_name|>", "<|file_sep|>", "<reponame>",
-    "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
 };
 
 bool an_is_eog_name(const char *text, size_t n)
