@@ -218,12 +218,10 @@ void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *
 size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos)
 {
     size_t dim = (size_t)(head_dim + 15) & ~(size_t)15, pos = (size_t)(n_pos + 15) & ~(size_t)15;
-    return ((size_t)n_q * (pos + dim) + 16 * dim) * sizeof(float);
+    return ((size_t)n_q * (pos + dim) + 32 * dim) * sizeof(float);
 }
 
-void an_attention_group(const an_kernels *k, an_kv_dtype type, float *out, const float *q, const void *keys,
-                        const void *values, size_t kv_stride_bytes, int n_q, int head_dim, int n_pos,
-                        float scale, void *scratch)
+void an_attention(const an_kernels *k, const an_attention_job *job)
 {
-    k->attention(type, out, q, keys, values, kv_stride_bytes, n_q, head_dim, n_pos, scale, scratch);
+    k->attention(job);
 }

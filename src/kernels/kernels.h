@@ -85,14 +85,27 @@ void an_rope_head(const an_kernels *k, float *out, const float *x, an_rope_rows 
 void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *src, int n);
 
 /*
- * Attention of n_q query heads that share one KV head, one token: keys and values are rows of head_dim values,
- * kv_stride bytes apart, for positions pos_begin..pos_end-1 (row 0 is position pos_begin).
- * out [n_q, head_dim]; scores are scaled by `scale`, softmax with maximum subtracted; chunks merged in a fixed order.
- * scratch: an_attention_scratch_bytes().
+ * Attention of consecutive tokens, n_q query heads each, that share one KV head. Keys and values are rows of head_dim
+ * values, kv_stride_bytes apart, of any alignment; token t attends to rows 0..n_pos+t-1. Scores are scaled by
+ * scale[t], softmax subtracts the maximum. Each token and head gets the same bits whatever is computed with it.
  */
+typedef struct an_attention_job {
+    an_kv_dtype type;
+    int n_tok, n_q, head_dim;
+    int n_pos;              /* rows that token 0 sees, >= 1 */
+    const float *q;         /* [n_tok, n_q, head_dim] */
+    const float *scale;     /* [n_tok] */
+    const void *keys, *values;
+    size_t kv_stride_bytes;
+    float *out;             /* [n_q, head_dim] of token t at out + t * out_stride; must not overlap q */
+    size_t out_stride;      /* floats */
+    void *scratch;          /* an_attention_scratch_bytes() */
+} an_attention_job;
+
+enum { AN_ATTENTION_TOKENS = 8 }; /* a good n_tok for prefill */
+
+/* n_q: all queries of the call (tokens times heads); n_pos: rows that the last token sees. */
 size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos);
-void an_attention_group(const an_kernels *k, an_kv_dtype type, float *out, const float *q, const void *keys,
-                        const void *values, size_t kv_stride_bytes, int n_q, int head_dim, int n_pos,
-                        float scale, void *scratch);
+void an_attention(const an_kernels *k, const an_attention_job *job);
 
 #endif

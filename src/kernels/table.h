@@ -67,8 +67,7 @@ struct an_kernels {
     void (*rope_head)(float *out, const float *x, an_rope_rows rows, const float *cos, const float *sin,
                       int head_dim);
     void (*store_f16)(void *dst, const float *src, int n);
-    void (*attention)(an_kv_dtype type, float *out, const float *q, const void *keys, const void *values,
-                      size_t kv_stride_bytes, int n_q, int head_dim, int n_pos, float scale, void *scratch);
+    void (*attention)(const an_attention_job *job);
     void (*exp)(float *out, const float *x, int n); /* for tests of the exponential that silu and softmax use */
 };
 

@@ -76,10 +76,10 @@ static void lay_out_scratch(an_decoder *d, layout *l)
         an_thread_state t = {
             .h = take(l, (uint64_t)hp->n_embd, sizeof(float)),
             .act = take(l, an_act_bytes(d->o.compute, 1, widest), 1),
-            .q = take(l, (uint64_t)group * (uint64_t)hp->head_dim, sizeof(float)),
+            .q = take(l, (uint64_t)(AN_ATTENTION_TOKENS * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),
             .matmul_scratch = take(l, an_matmul_scratch_bytes(d->o.kernels, widest), 1),
-            .attn_scratch = take(l, an_attention_scratch_bytes(group, hp->head_dim, d->o.n_ctx), 1),
+            .attn_scratch = take(l, an_attention_scratch_bytes(AN_ATTENTION_TOKENS * group, hp->head_dim, d->o.n_ctx), 1),
         };
         if (threads) threads[i] = t;
     }

@@ -145,42 +145,66 @@ static void store_kv(const worker *w, int layer, int head, int tok)
     an_kv_store(d->o.kernels, d->o.kv, kv_row(d, d->values, layer, head, pos), d->v + at, hd);
 }
 
-/* The queries of one token that share a KV head: rotate them, attend, leave the result in their place. */
-static void attend(const worker *w, int layer, int head, int tok)
+/* The queries of n tokens that share a KV head: rotate them, attend, leave the result in their place. */
+static void attend(const worker *w, int layer, int head, int tok, int n)
 {
     an_decoder *d = w->d;
     const an_hparams *hp = &d->m->hp;
     int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv, window = d->m->layers[layer].window;
     int pos = d->n_past + tok, begin = window > 0 && pos >= window ? pos - window + 1 : 0;
-    size_t angle = (size_t)tok * (size_t)(hd / 2);
-    float *q = d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group) * (size_t)hd;
-    for (int i = 0; i < group; i++)
-        an_rope_head(d->o.kernels, w->t->q + (size_t)i * (size_t)hd, q + (size_t)i * (size_t)hd,
-                     hp->rope_rows, d->cos + angle, d->sin + angle, hd);
-    an_attention_group(d->o.kernels, d->o.kv, q, w->t->q, kv_row(d, d->keys, layer, head, begin),
-                       kv_row(d, d->values, layer, head, begin), (size_t)hd * d->kv_elem_bytes, group, hd,
-                       pos - begin + 1, (float)hp->attn_scale * an_query_scale(hp, pos),
-                       w->t->attn_scratch);
+    size_t q_stride = (size_t)hp->n_head * (size_t)hd;
+    float *q = d->q + (size_t)tok * q_stride + (size_t)(head * group * hd), scale[AN_ATTENTION_TOKENS];
+    for (int t = 0; t < n; t++) {
+        size_t angle = (size_t)(tok + t) * (size_t)(hd / 2);
+        for (int i = 0; i < group; i++)
+            an_rope_head(d->o.kernels, w->t->q + (size_t)((t * group + i) * hd),
+                         q + (size_t)t * q_stride + (size_t)(i * hd), hp->rope_rows, d->cos + angle,
+                         d->sin + angle, hd);
+        scale[t] = (float)hp->attn_scale * an_query_scale(hp, pos + t);
+    }
+    an_attention_job job = {
+        .type = d->o.kv,
+        .n_tok = n,
+        .n_q = group,
+        .head_dim = hd,
+        .n_pos = pos - begin + 1,
+        .q = w->t->q,
+        .scale = scale,
+        .keys = kv_row(d, d->keys, layer, head, begin),
+        .values = kv_row(d, d->values, layer, head, begin),
+        .kv_stride_bytes = (size_t)hd * d->kv_elem_bytes,
+        .out = q,
+        .out_stride = q_stride,
+        .scratch = w->t->attn_scratch,
+    };
+    an_attention(d->o.kernels, &job);
 }
 
 /*
- * Keys and values into the cache, then attention. Pairs of (head, token) go round the threads, so that the longer
- * contexts of later tokens are shared evenly and one head's keys stay in the cache.
+ * Keys and values into the cache, then attention. Blocks of tokens go round the threads, so that the longer contexts
+ * of later tokens are shared evenly and one head's keys stay in the cache. Where a window has begun to move each
+ * token has its own first position, and is a block by itself; so it is when there are too few for all threads.
  */
 static void attention(const worker *w, int layer)
 {
     const an_hparams *hp = &w->d->m->hp;
-    int n = w->n_tok - w->first;
+    int n = w->n_tok - w->first, window = w->d->m->layers[layer].window;
     if (w->n_tok == 1) { /* a thread stores the one row that only it will read */
         for (int head = w->thread; head < hp->n_head_kv; head += w->n_thread) {
             store_kv(w, layer, head, 0);
-            attend(w, layer, head, 0);
+            attend(w, layer, head, 0, 1);
         }
         barrier(w);
         return;
     }
-    for (long pair = w->thread; pair < (long)n * hp->n_head_kv; pair += w->n_thread)
-        attend(w, layer, (int)(pair / n), w->first + (int)(pair % n));
+    bool moving = window > 0 && w->d->n_past + w->n_tok > window;
+    bool few = (long)n * hp->n_head_kv < 2L * AN_ATTENTION_TOKENS * w->n_thread;
+    int step = moving || few ? 1 : AN_ATTENTION_TOKENS;
+    long n_block = (n + step - 1) / step;
+    for (long i = w->thread; i < n_block * hp->n_head_kv; i += w->n_thread) {
+        int tok = (int)(i % n_block) * step;
+        attend(w, layer, (int)(i / n_block), w->first + tok, n - tok < step ? n - tok : step);
+    }
     barrier(w);
 }
 

@@ -79,31 +79,35 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
     weight_free(&w);
 }
 
-static void bench_attention(const an_kernels *k)
+static void bench_attention(const an_kernels *k, int n_tok)
 {
     enum { DIM = 64, N_Q = 3, N_POS = 512 };
     kcheck c = {.k = k, .op = "bench"};
     an_rng_seed(&c.rng, 1);
     for (int type = 0; type < 2; type++) {
         size_t size = type == AN_KV_F16 ? 2 : 4;
-        static float q[N_Q * DIM], out[N_Q * DIM], row[DIM];
+        static float q[8 * N_Q * DIM], out[8 * N_Q * DIM], row[DIM];
+        static const float scale[8] = {.125f, .125f, .125f, .125f, .125f, .125f, .125f, .125f};
         uint8_t *kv = malloc(2 * N_POS * DIM * size);
-        fill_floats(&c, q, N_Q * DIM, 0);
+        fill_floats(&c, q, AN_COUNT_OF(q), 0);
         for (int i = 0; i < 2 * N_POS; i++) {
             fill_floats(&c, row, DIM, 0);
             an_kv_store(k, (an_kv_dtype)type, kv + (size_t)i * DIM * size, row, DIM);
         }
-        void *scratch = malloc(an_attention_scratch_bytes(N_Q, DIM, N_POS));
+        void *scratch = malloc(an_attention_scratch_bytes(n_tok * N_Q, DIM, N_POS));
+        an_attention_job job = {.type = (an_kv_dtype)type, .n_tok = n_tok, .n_q = N_Q, .head_dim = DIM,
+                                .n_pos = N_POS - n_tok + 1, .q = q, .scale = scale, .keys = kv,
+                                .values = kv + N_POS * DIM * size, .kv_stride_bytes = DIM * size, .out = out,
+                                .out_stride = N_Q * DIM, .scratch = scratch};
         double best = 1e9;
         for (int i = 0; i < 300; i++) {
             double t = seconds();
-            an_attention_group(k, (an_kv_dtype)type, out, q, kv, kv + N_POS * DIM * size, DIM * size, N_Q, DIM,
-                               N_POS, 0.125f, scratch);
+            an_attention(k, &job);
             t = seconds() - t;
             if (t < best) best = t;
         }
-        printf("%-10s attention_%s 3 heads of 64, 512 positions: %.1f us, %.1f Gflop/s\n", k->name,
-               type == AN_KV_F16 ? "f16" : "f32", best * 1e6, 4.0 * N_Q * DIM * N_POS / best * 1e-9);
+        printf("%-10s attention_%s %d tokens, 3 heads of 64, 512 positions: %.1f us, %.1f Gflop/s\n", k->name,
+               type == AN_KV_F16 ? "f16" : "f32", n_tok, best * 1e6, 4.0 * n_tok * N_Q * DIM * N_POS / best * 1e-9);
         free(scratch);
         free(kv);
     }
@@ -146,6 +150,7 @@ void bench_run(const an_kernels *k, const char *pattern)
         bench_matmul(k, AN_DTYPE_AFFINE, (an_affine){.bits = bits, .group = 32, .scale_dtype = AN_DTYPE_F16}, name,
                      576);
     }
-    if (!fnmatch(pattern, "attention", 0)) bench_attention(k);
+    if (!fnmatch(pattern, "attention", 0))
+        for (int n = 1; n <= 8; n += 7) bench_attention(k, n);
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);
 }

@@ -219,17 +219,50 @@ void check_row_f16(kcheck *c, const kcheck_op *op)
     }
 }
 
-static void attention_once(kcheck *c, an_kv_dtype type, int n_q, int dim, int n_pos, float sharpness)
+/* Exact attention of one query over n_pos rows, and the bound of what f32 may differ. */
+static void check_query(kcheck *c, const float *got, const float *q, const float *k, const float *v, int dim,
+                        int n_pos, float scale)
+{
+    double *weight = malloc((size_t)n_pos * sizeof *weight), max = -INFINITY, sum = 0, largest = 0;
+    for (int p = 0; p < n_pos; p++) {
+        double terms = 0;
+        weight[p] = 0;
+        for (int j = 0; j < dim; j++) {
+            double term = (double)q[j] * (double)k[p * dim + j];
+            weight[p] += term;
+            terms += fabs(term);
+        }
+        weight[p] *= (double)scale;
+        if (terms * (double)scale > largest) largest = terms * (double)scale;
+        if (weight[p] > max) max = weight[p];
+    }
+    for (int p = 0; p < n_pos; p++) sum += weight[p] = exp(weight[p] - max);
+    for (int j = 0; j < dim; j++) {
+        double exact = 0, terms = 0;
+        for (int p = 0; p < n_pos; p++) {
+            exact += weight[p] / sum * (double)v[p * dim + j];
+            terms += weight[p] / sum * fabs((double)v[p * dim + j]);
+        }
+        /* An error of a score is a relative error of its weight; then one rounding a position. */
+        double bound = terms * ((largest + 1) * (dim + 8) + n_pos + 16) * 0x1p-24;
+        kcheck_near(c, "value", j, (double)got[j], exact, bound);
+    }
+    free(weight);
+}
+
+/* A block of tokens against double precision, and each token by itself for the same bits. */
+static void attention_once(kcheck *c, an_kv_dtype type, int n_tok, int n_q, int dim, int n_pos, float sharpness)
 {
     size_t size = type == AN_KV_F16 ? 2 : 4, stride = (size_t)dim * size + 32;
-    guarded q = guarded_alloc((size_t)(n_q * dim) * 4, false), out = guarded_alloc((size_t)(n_q * dim) * 4, false);
-    guarded kv[2];
-    float *row = malloc((size_t)dim * 4);
-    float *plain[2];
+    int n_query = n_tok * n_q, n_row = n_pos + n_tok - 1;
+    guarded q = guarded_alloc((size_t)(n_query * dim) * 4, false);
+    size_t out_stride = (size_t)(n_q * dim) + 5;
+    guarded out = guarded_alloc(((size_t)(n_tok - 1) * out_stride + (size_t)(n_q * dim)) * 4, false), kv[2];
+    float *row = malloc((size_t)dim * 4), *alone = malloc((size_t)(n_q * dim) * 4), scale[16], *plain[2];
     for (int i = 0; i < 2; i++) {
-        kv[i] = guarded_alloc((size_t)(n_pos - 1) * stride + (size_t)dim * size, false);
-        plain[i] = malloc((size_t)(n_pos * dim) * 4);
-        for (int p = 0; p < n_pos; p++) {
+        kv[i] = guarded_alloc((size_t)(n_row - 1) * stride + (size_t)dim * size, false);
+        plain[i] = malloc((size_t)(n_row * dim) * 4);
+        for (int p = 0; p < n_row; p++) {
             fill_floats(c, row, (size_t)dim, 0);
             for (int j = 0; j < dim; j++) {
                 if (type == AN_KV_F16) row[j] = an_f32_from_f16(an_f16_from_f32(row[j]));
@@ -238,39 +271,28 @@ static void attention_once(kcheck *c, an_kv_dtype type, int n_q, int dim, int n_
             an_kv_store(c->k, type, (uint8_t *)kv[i].p + (size_t)p * stride, row, dim);
         }
     }
-    fill_floats(c, q.p, (size_t)(n_q * dim), 0);
-    float scale = sharpness / sqrtf((float)dim);
-    guarded scratch = guarded_alloc(an_attention_scratch_bytes(n_q, dim, n_pos), false);
-    an_attention_group(c->k, type, out.p, q.p, kv[0].p, kv[1].p, stride, n_q, dim, n_pos, scale, scratch.p);
-    double *weight = malloc((size_t)n_pos * sizeof *weight);
-    for (int h = 0; h < n_q; h++) {
-        double max = -INFINITY, sum = 0, largest = 0;
-        for (int p = 0; p < n_pos; p++) {
-            weight[p] = 0;
-            double terms = 0;
-            for (int j = 0; j < dim; j++) {
-                double term = (double)((float *)q.p)[h * dim + j] * (double)plain[0][p * dim + j];
-                weight[p] += term;
-                terms += fabs(term);
-            }
-            weight[p] *= (double)scale;
-            if (terms * (double)scale > largest) largest = terms * (double)scale;
-            if (weight[p] > max) max = weight[p];
-        }
-        for (int p = 0; p < n_pos; p++) sum += weight[p] = exp(weight[p] - max);
-        for (int j = 0; j < dim; j++) {
-            double exact = 0, terms = 0;
-            for (int p = 0; p < n_pos; p++) {
-                exact += weight[p] / sum * (double)plain[1][p * dim + j];
-                terms += weight[p] / sum * fabs((double)plain[1][p * dim + j]);
-            }
-            /* An error of a score is a relative error of its weight; then one rounding a position. */
-            double bound = terms * ((largest + 1) * (dim / 16 + 8) + n_pos + 16) * 0x1p-24;
-            kcheck_near(c, "value", h * dim + j, (double)((float *)out.p)[h * dim + j], exact, bound);
-        }
+    fill_floats(c, q.p, (size_t)(n_query * dim), 0);
+    for (int t = 0; t < n_tok; t++) scale[t] = sharpness / sqrtf((float)dim) * (1 + 0.1f * (float)t);
+    guarded scratch = guarded_alloc(an_attention_scratch_bytes(n_query, dim, n_row), false);
+    an_attention_job job = {.type = type, .n_tok = n_tok, .n_q = n_q, .head_dim = dim, .n_pos = n_pos, .q = q.p,
+                            .scale = scale, .keys = kv[0].p, .values = kv[1].p, .kv_stride_bytes = stride,
+                            .out = out.p, .out_stride = out_stride, .scratch = scratch.p};
+    an_attention(c->k, &job);
+    for (int t = 0; t < n_tok; t++) {
+        const float *got = (const float *)out.p + (size_t)t * out_stride, *qt = (const float *)q.p + t * n_q * dim;
+        for (int h = 0; h < n_q; h++)
+            check_query(c, got + h * dim, qt + h * dim, plain[0], plain[1], dim, n_pos + t, scale[t]);
+        an_attention_job one = job;
+        one.n_tok = 1;
+        one.n_pos = n_pos + t;
+        one.q = qt;
+        one.scale = scale + t;
+        one.out = alone;
+        an_attention(c->k, &one);
+        if (memcmp(alone, got, (size_t)(n_q * dim) * 4)) kcheck_fail(c, "token %d of %d differs from itself alone", t, n_tok);
     }
-    free(weight);
     free(row);
+    free(alone);
     for (int i = 0; i < 2; i++) {
         guarded_free(&kv[i]);
         free(plain[i]);
@@ -284,8 +306,8 @@ void check_attention(kcheck *c, const kcheck_op *op)
 {
     (void)op;
     static const int positions[] = {1, 2, 15, 16, 17, 33, 64, 200}, heads[] = {1, 3, 4, 5, 8};
-    static const int dims[] = {64, 128, 80, 16, 24, 96};
-    for (int i = 0; i < 40; i++)
-        attention_once(c, (an_kv_dtype)(i & 1), heads[i % 5], dims[i / 2 % 6], positions[i % 8],
+    static const int dims[] = {64, 128, 80, 16, 24, 96, 6}, tokens[] = {1, 2, 8};
+    for (int i = 0; i < 42; i++)
+        attention_once(c, (an_kv_dtype)(i & 1), tokens[i % 3], heads[i % 5], dims[i / 2 % 7], positions[i % 8],
                        i % 7 == 0 ? 40.0f : 1.0f);
 }

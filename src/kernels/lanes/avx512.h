@@ -11,6 +11,7 @@
 #define AN_LANES_TOKENS 12
 #define AN_LANES_F32_ROWS 4
 #define AN_LANES_F32_TOKENS 4
+#define AN_LANES_QUERIES 8
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
