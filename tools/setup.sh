@@ -61,7 +61,8 @@ missing_packages()
 
 apt_candidate()
 {
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+    # Not grep -q: it would end apt-cache by SIGPIPE, which counts as a failure here.
+    apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null
 }
 
 as_root()

@@ -24,7 +24,7 @@ fi
 
 strange=$(nm -D --defined-only libanemo.so | awk 'NF == 3 { print $3 }' | grep -vE '^(anemo_|__|_init$|_fini$)' || true)
 if [ -n "$strange" ]; then complain "libanemo.so exports more than anemo_:" <<<"$strange"; fi
-if ! nm -D --defined-only libanemo.so | grep -q ' T anemo_status_name$'; then
+if ! nm -D --defined-only libanemo.so | grep ' T anemo_status_name$' >/dev/null; then
     complain "libanemo.so does not export the public functions:" <<<"anemo_status_name"
 fi
 
