@@ -22,6 +22,10 @@ an_link_modules(anemo_shared)
 set_target_properties(anemo_shared PROPERTIES OUTPUT_NAME anemo EXPORT_NAME anemo_shared
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 
+if(NOT ANEMO_SANITIZE AND NOT ANEMO_FUZZ AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  target_link_options(anemo_shared PRIVATE -Wl,--no-undefined) # a program that links it must not find this out
+endif()
+
 install(TARGETS anemo anemo_shared an_system EXPORT anemo-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/anemo DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
