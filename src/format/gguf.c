@@ -16,6 +16,8 @@ enum {
     KEYS_MAX = 1 << 18,
     TENSORS_MAX = 1 << 18,
     SHARDS_MAX = 4096,
+    STRINGS_MAX =
+        1 << 24, /* of one array: each must be walked, and a sparse file could hold any number */
     KEY_BYTES_MAX = 65535,
     NAME_BYTES_MAX = 63,
     DIMS_MAX = 4,
@@ -130,6 +132,10 @@ static anemo_status read_array(const gguf_shard *s, an_reader *r, an_gguf_kv *kv
     kv->elem_type = (an_gguf_type)elem;
     uint64_t start = r->pos;
     kv->value = r->data + start;
+    if (elem == AN_GGUF_STRING && kv->n > STRINGS_MAX)
+        return bad_at(s, at + 4, err,
+                      "the array %s has %" PRIu64 " strings, at most %d are allowed", key, kv->n,
+                      STRINGS_MAX);
     if (elem == AN_GGUF_STRING) {
         char what[140];
         snprintf(what, sizeof what, "a string of %s", key);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`anemo show` on mutated models: hostile_show.py N runs it on N files, a third each GGUF, safetensors and config.json.
+Every third GGUF file is converted as well: a failure must leave nothing under the target's name.
 
 Every run must end by itself with a documented exit code (0 the file was still good, 3 bad or unsupported, 4 not found, 6
 not enough memory), a message when it fails, and within a second of processor time (ten under a sanitizer).
@@ -23,12 +24,12 @@ def cpu_s():
     return usage.ru_utime + usage.ru_stime
 
 
-def run(model, what):
-    """One run; returns its exit code and a complaint or None."""
+def run(what, *args):
+    """One run of anemo; returns its exit code and a complaint or None."""
     before = cpu_s()
     try:
-        done = subprocess.run([BUILD / "anemo", "show", model, "--tensors"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
+        done = subprocess.run([BUILD / "anemo", *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, timeout=120)
     except subprocess.TimeoutExpired:
         return -1, f"{what}: still running after 120 s"
     took = cpu_s() - before
@@ -41,12 +42,25 @@ def run(model, what):
     return done.returncode, None
 
 
-def mutations(temp, kind, seed, n):
-    """Files with n mutations of a seed."""
+def convert(file, temp, what):
+    """The same for a conversion, which appears whole or not at all."""
+    folder = temp / "converted"
+    folder.mkdir(exist_ok=True)
+    code, complaint = run(what, "convert", "-q", file, folder / "model", "--to", "mlx")
+    left = os.listdir(folder)
+    if not complaint and left != (["model"] if code == 0 else []):
+        complaint = f"{what}: exit {code} and these are left: {left}"
+    shutil.rmtree(folder)
+    return complaint
+
+
+def mutations(temp, kind, seeds, n):
+    """Files with n mutations of the seeds."""
     folder, out = temp / ("seed-" + kind), temp / ("mutated-" + kind)
     folder.mkdir()
     out.mkdir()
-    shutil.copy(seed, folder)
+    for seed in seeds:
+        shutil.copy(seed, folder)
     subprocess.run([BUILD / "tests" / "fault" / f"mutate_{kind}", str(n), folder, out], check=True,
                    stdout=subprocess.DEVNULL)
     return sorted(out.iterdir())
@@ -62,21 +76,23 @@ def main():
         subprocess.run([BUILD / "anemo", "convert", "-q", good, model, "--to", "mlx"], check=True)
         for kind, name in (("gguf", None), ("safetensors", "model.safetensors"), ("config", "config.json")):
             target = model / name if name else None
-            seed = good
+            seeds = [good, ROOT / "tests" / "golden" / "tiny" / "files" / "spm.gguf"]
             if name:
-                seed = temp / name
-                shutil.copy(target, seed)
-            for k, file in enumerate(mutations(temp, kind, seed, n)):
+                seeds = [temp / name]
+                shutil.copy(target, seeds[0])
+            for k, file in enumerate(mutations(temp, kind, seeds, n)):
                 if target:
                     shutil.copy(file, target)
-                code, complaint = run(model if target else file, f"{kind} {k}")
+                code, complaint = run(f"{kind} {k}", "show", model if target else file, "--tensors")
+                if not target and not complaint and k % 3 == 0:
+                    complaint = convert(file, temp, f"convert {k}")
                 codes[kind, code] = codes.get((kind, code), 0) + 1
                 if complaint:
                     copy = kept / f"anemo-hostile-{kind}-{k}"
                     shutil.copy(file, copy)
                     complaints.append(f"{complaint}\n    kept as {copy}")
             if target:
-                shutil.copy(seed, target)
+                shutil.copy(seeds[0], target)
     print(", ".join(f"{kind} exit {code}: {count}" for (kind, code), count in sorted(codes.items())))
     for complaint in complaints[:20]:
         print(complaint)
