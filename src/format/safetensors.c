@@ -118,8 +118,7 @@ static bool scan_offsets(an_json_scan *s, uint64_t *begin, uint64_t *end)
     return !more || an_json_scan_fail(s, s->pos, "data_offsets must hold two numbers");
 }
 
-/* One tensor's object. Offsets are relative to the data and are left in t->bytes (end) and *begin.
- */
+/* One tensor's object. *begin and *end are relative to the data. */
 static bool scan_entry(an_json_scan *s, string_sink *sink, an_st_tensor *t, uint64_t *begin,
                        uint64_t *end)
 {
