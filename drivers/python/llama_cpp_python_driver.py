@@ -28,7 +28,8 @@ class LlamaCppPython(anemo_driver.Engine):
         if settings.get("device") == "gpu" and not gpu:
             raise anemo_driver.DriverError("unsupported", "llama-cpp-python was built without a GPU; use --device cpu")
         if settings.get("stock"):
-            self._options = {}
+            # The default context holds 512 positions; it grows only when the work would not fit.
+            self._options = {"n_ctx": settings["n_ctx"]} if settings.get("n_ctx", 0) > 512 else {}
         else:
             use_gpu = gpu and settings.get("device") != "cpu"
             kv = KV_TYPES.get(settings.get("kv_type", "f16"))
@@ -82,6 +83,9 @@ class LlamaCppPython(anemo_driver.Engine):
                 "inval", f"{len(ids)} + {n_more} tokens do not fit in the context of {self._llama.n_ctx()}")
 
     def tokenize(self, text, special):
+        vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
+        if llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:  # libllama aborts
+            raise anemo_driver.DriverError("unsupported", "tokenize: the model has no vocabulary")
         return list(self._llama.tokenize(text.encode(), add_bos=False, special=special))
 
     def logits(self, ids):

@@ -86,7 +86,7 @@ static void free_threads(driver *d)
     d->pool = d->pool_batch = NULL;
 }
 
-static struct llama_context_params context_params(const an_worker_settings *s)
+static struct llama_context_params context_params(const an_worker_settings *s, bool gpu)
 {
     struct llama_context_params p = llama_context_default_params();
     if (s->stock) {
@@ -103,6 +103,9 @@ static struct llama_context_params context_params(const an_worker_settings *s)
     p.flash_attn_type = !strcmp(s->flash_attn, "on")    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : !strcmp(s->flash_attn, "off") ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                         : LLAMA_FLASH_ATTN_TYPE_AUTO;
+    /* On a CPU "auto" means on; said so here, the cell can tell what was used. */
+    if (!gpu && p.flash_attn_type == LLAMA_FLASH_ATTN_TYPE_AUTO)
+        p.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     p.no_perf = true;
     return p;
 }
@@ -173,7 +176,7 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     if (!d->model)
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: libllama cannot load it: %s", path,
                        *d->last_error ? d->last_error : "it gives no reason");
-    struct llama_context_params cp = context_params(s);
+    struct llama_context_params cp = context_params(s, gpu != NULL);
     d->ctx = llama_init_from_model(d->model, cp);
     if (!d->ctx)
         return an_fail(err, ANEMO_ERR_NOMEM,
@@ -293,6 +296,8 @@ static anemo_status tokenize(void *arg, const char *text, bool special, int32_t 
                              anemo_error *err)
 {
     driver *d = arg;
+    if (llama_vocab_type(d->vocab) == LLAMA_VOCAB_TYPE_NONE) /* libllama aborts */
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "tokenize: the model has no vocabulary");
     size_t len = strlen(text);
     if (len > INT32_MAX / 2) return an_fail(err, ANEMO_ERR_INVAL, "tokenize: the text is too long");
     int32_t need = -llama_tokenize(d->vocab, text, (int32_t)len, NULL, 0, false, special);
