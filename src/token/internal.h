@@ -171,6 +171,9 @@ ANEMO_MUST_CHECK anemo_status an_vocab_add(an_tokenizer *t, const char *text, si
                                            an_piece_type type, float score, anemo_error *err);
 /* After all ids, and once: maps, byte symbols, the trie of special pieces. */
 ANEMO_MUST_CHECK anemo_status an_vocab_index(an_tokenizer *t, anemo_error *err);
+/* After an_vocab_index, SentencePiece only: a special piece behind the others; ids left out become unused ones. */
+ANEMO_MUST_CHECK anemo_status an_vocab_extend(an_tokenizer *t, int32_t id, const char *text, size_t n,
+                                              an_piece_type type, anemo_error *err);
 /* Merge `rank` of a byte-level or Hugging Face vocabulary, spelled as the pieces are. After an_vocab_index. */
 ANEMO_MUST_CHECK anemo_status an_vocab_merge(an_tokenizer *t, const char *left, size_t n_left,
                                              const char *right, size_t n_right, uint32_t rank,
@@ -274,7 +277,10 @@ ANEMO_MUST_CHECK anemo_status an_load_tekken(an_tokenizer **out, const json_t *r
                                              anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_load_hf(an_tokenizer **out, const json_t *root, const char *name,
                                          anemo_error *err);
-/* tokenizer_config.json beside any of the three: BOS and EOS, what to add, the chat template. */
+/*
+ * tokenizer_config.json beside any of the three: BOS and EOS, what to add, the chat template, and the pieces that a
+ * fine-tune put behind a SentencePiece vocabulary.
+ */
 ANEMO_MUST_CHECK anemo_status an_load_config(an_tokenizer *t, const char *text, size_t n, const char *name,
                                              anemo_error *err);
 

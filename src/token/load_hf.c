@@ -401,12 +401,43 @@ static const char *template_of(const json_t *config)
     return first ? first : json_string_value(v);
 }
 
+/*
+ * "added_tokens_decoder": {"32000": {"content": "<|im_end|>", "special": true}, …}. tokenizer.model stays as it was when
+ * a fine-tune adds tokens, so this is where they are; for other files they are in the vocabulary already.
+ */
+static anemo_status add_added(an_tokenizer *t, json_t *config, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    json_t *list = json_object_get(config, "added_tokens_decoder"), *item;
+    const char *key;
+    if (t->kind != AN_VOCAB_SPM || t->merge_by != AN_MERGE_BY_SCORE) return ANEMO_OK;
+    json_object_foreach(list, key, item)
+    {
+        const json_t *content = json_object_get(item, "content");
+        int64_t id;
+        if (!an_parse_i64(key, &id) || !json_is_string(content))
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: added_tokens_decoder: '%.40s' is no id with a content",
+                           t->source, key);
+        if (id < t->n_vocab) continue;
+        if (id > t->n_vocab + 65536)
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: added_tokens_decoder: the id %lld is far behind the %d pieces",
+                           t->source, (long long)id, t->n_vocab);
+        an_piece_type type = flag_of(item, "special", false) ? AN_PIECE_CONTROL : AN_PIECE_USER;
+        AN_TRY(an_vocab_extend(t, (int32_t)id, json_string_value(content), json_string_length(content), type, err));
+    }
+cleanup:
+    return status;
+}
+
 anemo_status an_load_config(an_tokenizer *t, const char *text, size_t n, const char *name,
                             anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     json_t *config = NULL;
+    t->source = name;
     AN_TRY(parse(&config, text, n, name, err));
+    AN_TRY(add_added(t, config, err));
+    an_vocab_mark_eog(t);
     t->bos = named_token(t, config, "bos_token", t->bos);
     t->eos = named_token(t, config, "eos_token", t->eos);
     if (t->eos >= 0) t->eog[t->eos] = 1;
@@ -418,6 +449,7 @@ anemo_status an_load_config(an_tokenizer *t, const char *text, size_t n, const c
         if (!t->chat_template) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
 cleanup:
+    t->source = NULL;
     json_decref(config);
     return status;
 }

@@ -17,7 +17,7 @@ typedef enum an_vocab_kind { AN_VOCAB_SPM, AN_VOCAB_BPE, AN_VOCAB_TEKKEN } an_vo
 
 typedef struct an_tokenizer an_tokenizer;
 
-/* From the arrays of a GGUF file; keeps the handle's bytes until close. Gives *out: an_tokenizer_close. */
+/* From the arrays of a GGUF file, of which nothing is kept. Gives *out: an_tokenizer_close. */
 ANEMO_MUST_CHECK anemo_status an_tokenizer_open_gguf(an_tokenizer **out, const an_gguf *g,
                                                      anemo_error *err);
 /* From a model directory, or one file: tekken.json, tokenizer.model*, tokenizer.json. */
@@ -49,7 +49,7 @@ void an_ids_free(an_ids *ids);
 ANEMO_MUST_CHECK anemo_status an_ids_push(an_ids *ids, int32_t id, anemo_error *err);
 
 /*
- * Append the ids of n bytes of text (any bytes; broken UTF-8 becomes byte tokens). `special`: special-token
+ * Append the ids of n bytes of text (any bytes; each byte that is not UTF-8 becomes its byte token). `special`: special-token
  * strings in the text become their ids; otherwise they are text. BOS and EOS are never added here.
  */
 ANEMO_MUST_CHECK anemo_status an_tokenizer_encode(const an_tokenizer *t, const char *text, size_t n,
@@ -63,7 +63,9 @@ const char *an_tokenizer_spelling(const an_tokenizer *t, int32_t id);
 
 /*
  * Bytes of a whole sequence. SPM drops the one leading space of the first piece unless `continuation` (text
- * that goes on after a prompt). detokenize(encode(x)) == x for every byte string x.
+ * that goes on after a prompt). decode(encode(x)) == x for every byte string x that the vocabulary can express:
+ * SentencePiece reads U+2581 as a space, some byte-level vocabularies (SmolLM2's) lack the tokens of some bytes,
+ * Phi-3's special pieces swallow white space, and a tokenizer.json may ask for NFC.
  */
 void an_tokenizer_decode(const an_tokenizer *t, const int32_t *ids, size_t n, bool special,
                          bool continuation, an_str *out);

@@ -394,6 +394,25 @@ cleanup:
     return status;
 }
 
+anemo_status an_vocab_extend(an_tokenizer *t, int32_t id, const char *text, size_t n, an_piece_type type,
+                             anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    uint8_t *eog = an_realloc(t->eog, (size_t)id + 1);
+    if (!eog) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    t->eog = eog;
+    while (t->n_vocab <= id) {
+        bool last = t->n_vocab == id;
+        eog[t->n_vocab] = 0;
+        AN_TRY(an_vocab_add(t, last ? text : "", last ? n : 0, last ? type : AN_PIECE_UNUSED, 0, err));
+    }
+    if (!an_map_add(&t->by_spelling, &t->spelling, id))
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    AN_TRY(trie_add(t, id, err));
+cleanup:
+    return status;
+}
+
 anemo_status an_vocab_merge(an_tokenizer *t, const char *left, size_t n_left, const char *right,
                             size_t n_right, uint32_t rank, anemo_error *err)
 {

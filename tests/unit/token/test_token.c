@@ -364,6 +364,55 @@ static void mistral_formats(void **state)
     an_tokenizer_close(t);
 }
 
+/* Without a stated version the vocabulary decides, and a template says whether the model was taught to chat. */
+static void chat_format_of_a_gguf(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"};
+    static const int32_t control[] = {3, 3, 3, 3}, normal[] = {1, 1, 1, 1};
+    static const struct {
+        const char *jinja;
+        const int32_t *types;
+        an_chat_format format;
+    } cases[] = {
+        {NULL, control, AN_CHAT_NONE},
+        {"{{ '[INST]' + m + '[/INST]' }}", control, AN_CHAT_MISTRAL_V3_TEKKEN},
+        {"{{ '[SYSTEM_PROMPT]' + s }}{{ '[INST]' }}", control, AN_CHAT_MISTRAL_V7_TEKKEN},
+        {"{{ '[INST] <<SYS>>' }}", control, AN_CHAT_UNKNOWN},
+        {"{{ '[INST]' }}", normal, AN_CHAT_UNKNOWN},
+        {"{{ '<|im_start|>' }}", control, AN_CHAT_UNKNOWN}, /* the vocabulary has no such piece */
+    };
+    for (size_t i = 0; i < AN_COUNT_OF(cases); i++) {
+        an_tokenizer *t = open_bpe("tekken", marks, 4, NULL, 0, cases[i].jinja, cases[i].types);
+        assert_int_equal(an_tokenizer_chat_format(t), cases[i].format);
+        an_tokenizer_close(t);
+    }
+}
+
+/* A fine-tune's tokens stand in tokenizer_config.json, behind the pieces of tokenizer.model. */
+static void config_adds_pieces(void **state)
+{
+    (void)state;
+    anemo_error err;
+    static const char config[] =
+        "{\"eos_token\": \"<|im_end|>\", \"added_tokens_decoder\": {\"2\": {\"content\": \"</s>\", \"special\": true}, "
+        "\"271\": {\"content\": \"<|im_end|>\", \"special\": true}, \"272\": {\"content\": \"[D]\"}}}";
+    an_tokenizer *t = open_spm(letters, AN_COUNT_OF(letters)); /* 0 to 268 */
+    assert_ok(an_load_config(t, config, sizeof config - 1, "tokenizer_config.json", &err), &err);
+    assert_int_equal(an_tokenizer_n_vocab(t), 273);
+    assert_int_equal(an_tokenizer_eos(t), 271);
+    assert_true(an_tokenizer_is_eog(t, 271));
+    ASSERT_SPECIAL(t, "a<|im_end|>a", "266 271 266");
+    ASSERT_IDS(t, "a[D]a", "266 272 260");
+    static const char far[] = "{\"added_tokens_decoder\": {\"9999999\": {\"content\": \"x\"}}}";
+    static const char wrong[] = "{\"added_tokens_decoder\": {\"x\": {}}}";
+    assert_fails(an_load_config(t, far, sizeof far - 1, "c.json", &err), &err, ANEMO_ERR_FORMAT,
+                 "c.json: added_tokens_decoder: the id 9999999");
+    assert_fails(an_load_config(t, wrong, sizeof wrong - 1, "c.json", &err), &err,
+                 ANEMO_ERR_FORMAT, "'x' is no id");
+    an_tokenizer_close(t);
+}
+
 /* Each allocation of a whole use fails once: an error, no leak (AddressSanitizer), nothing half done. */
 static int fail_at(void *ctx, size_t bytes, uint64_t idx)
 {
@@ -434,6 +483,8 @@ int main(void)
         cmocka_unit_test(every_byte_string_comes_back),
         cmocka_unit_test(chatml_with_and_without_default_system),
         cmocka_unit_test(mistral_formats),
+        cmocka_unit_test(chat_format_of_a_gguf),
+        cmocka_unit_test(config_adds_pieces),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(containers_agree),
     };

@@ -4,6 +4,7 @@
 #include "token_build.h"
 
 #include "base/alloc.h"
+#include "os/file.h"
 #include "token/internal.h"
 #include "token/tokenizer.h"
 
@@ -239,6 +240,52 @@ static void broken_tokenizer_json(void **state)
                       ANEMO_ERR_UNSUPPORTED, "'Prepend'");
 }
 
+/* Truncations and single bytes changed of every committed seed: an error that says something, or a tokenizer. */
+static void mutated_seeds(void **state)
+{
+    (void)state;
+    static const unsigned char values[] = {0, '"', '9', '}', 0x80, 0xFF};
+    static const char *const folders[] = {"sentencepiece", "tokenizer_json"};
+    anemo_error err;
+    int opened = 0, refused = 0;
+    for (size_t f = 0; f < AN_COUNT_OF(folders); f++) {
+        char **names, *dir = an_path_join(AN_TEST_DIR "/../fuzz/corpus", folders[f]);
+        size_t n_name;
+        assert_ok(an_dir_list(dir, &names, &n_name, &err), &err);
+        for (size_t i = 0; i < n_name; i++) {
+            char *path = an_path_join(dir, names[i]), *data;
+            size_t n;
+            assert_ok(an_file_read(path, 1 << 20, &data, &n, &err), &err);
+            for (size_t k = 0; k < 2 * n; k += n > 600 ? n / 300 : 1) {
+                size_t len = k < n ? k : n, at = k % n;
+                char *copy = malloc(len ? len : 1);
+                an_tokenizer *t;
+                assert_non_null(copy);
+                memcpy(copy, data, len);
+                if (len == n) copy[at] = (char)values[k % sizeof values];
+                err.message[0] = '\0';
+                anemo_status status = f == 0 ? an_load_spm(&t, copy, len, "x", &err)
+                                             : an_load_json(&t, copy, len, "x", &err);
+                free(copy);
+                if (status == ANEMO_OK) {
+                    an_tokenizer_close(t);
+                    opened++;
+                    continue;
+                }
+                refused++;
+                assert_true(status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_UNSUPPORTED);
+                assert_memory_equal(err.message, "x", 1);
+            }
+            an_free(data);
+            an_free(path);
+        }
+        an_names_free(names);
+        an_free(dir);
+    }
+    assert_true(opened > 50);
+    assert_true(refused > 500);
+}
+
 /* ------------------------------------------------------------------------------------------------- GGUF and paths */
 
 static void broken_gguf(void **state)
@@ -313,6 +360,7 @@ int main(void)
         cmocka_unit_test(broken_json),
         cmocka_unit_test(broken_tekken),
         cmocka_unit_test(broken_tokenizer_json),
+        cmocka_unit_test(mutated_seeds),
         cmocka_unit_test(broken_gguf),
         cmocka_unit_test(wrong_paths),
         cmocka_unit_test(wrong_mistral_regex),
