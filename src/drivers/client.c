@@ -485,8 +485,12 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
                 err));
     AN_TRY(expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
     const json_t *load_s = json_object_get(m, "load_s"), *info = json_object_get(m, "model");
-    r.load_s =
-        json_is_number(load_s) ? json_number_value(load_s) : (double)(c->arrival_ns - begin) / 1e9;
+    /* A driver with a clock that says nothing of its load does not know it: the server behind it loaded long ago. */
+    r.load_s = NAN;
+    if (json_is_number(load_s))
+        r.load_s = json_number_value(load_s);
+    else if (c->hello.clock == AN_CLOCK_PARENT)
+        r.load_s = (double)(c->arrival_ns - begin) / 1e9;
     r.effective = json_incref(json_object_get(m, "effective"));
     if (!json_is_object(r.effective)) {
         json_decref(r.effective);
@@ -567,7 +571,8 @@ static anemo_status fill_ids(an_client *c, const json_t *m, const an_generate_re
     json_array_foreach(ids, i, v)
     {
         json_int_t id = json_integer_value(v);
-        if (!json_is_integer(v) || id < 0 || id > INT32_MAX)
+        /* -1 stands for a token whose id an engine without ids cannot tell. */
+        if (!json_is_integer(v) || id < (c->hello.ids ? 0 : -1) || id > INT32_MAX)
             return fail_kill(c, ANEMO_ERR_ENGINE, "gave a token id that is none", err);
         g->ids[i] = (int32_t)id;
     }

@@ -92,7 +92,7 @@ void an_client_pause(an_client *c);
 void an_client_continue(an_client *c);
 
 typedef struct an_load_result {
-    double load_s;
+    double load_s; /* NaN when the driver cannot know */
     json_t *effective; /* owned: an_load_result_free */
     char format[16], quantization[48];
     int n_vocab, n_ctx_train;

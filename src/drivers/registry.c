@@ -6,6 +6,7 @@
 #include "os/cpu.h"
 #include "os/file.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -185,9 +186,45 @@ static anemo_status python_command(const an_engine_info *e, const char *script, 
     return status;
 }
 
+/* ANEMO_DRIVER_LLAMA_CPP for "llama.cpp": a command of the user's own in place of the driver. */
+static const char *own_command(const an_engine_info *e)
+{
+    char name[64];
+    int n = snprintf(name, sizeof name, "ANEMO_DRIVER_%s", e->name);
+    for (char *p = name; n > 0 && *p; p++)
+        *p = isalnum((unsigned char)*p) ? (char)toupper((unsigned char)*p) : '_';
+    return an_env(name);
+}
+
+/* Cut at spaces: there is no quoting, so a path with a space needs a script around it. */
+static anemo_status split_command(const char *text, char ***argv, anemo_error *err)
+{
+    size_t n = 0, cap = strlen(text) / 2 + 2;
+    char **list = an_calloc(cap, sizeof *list);
+    bool ok = list != NULL;
+    for (const char *p = text; ok && *(p += strspn(p, " "));) {
+        size_t len = strcspn(p, " ");
+        list[n] = an_strndup(p, len);
+        ok = list[n++] != NULL;
+        p += len;
+    }
+    if (!ok) {
+        an_argv_free(list);
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    if (n == 0) {
+        an_argv_free(list);
+        return an_fail(err, ANEMO_ERR_INVAL, "the driver's command in the environment is blank");
+    }
+    *argv = list;
+    return ANEMO_OK;
+}
+
 anemo_status an_engine_command(const an_engine_info *e, const char *url, char ***argv,
                                anemo_error *err)
 {
+    const char *own = own_command(e);
+    if (own) return split_command(own, argv, err);
     if (!strcmp(e->name, "native")) {
         const char *rest[] = {"worker", "native", NULL};
         return make_argv(argv, find_self(), rest, err);

@@ -240,7 +240,9 @@ static void comparability(const an_comparison *c, json_t *list)
     for (size_t k = 0; k < c->n_cell; k++) {
         if (!measured(&c->cells[k])) continue;
         an_summary s = an_cell_summary(&c->cells[k], AN_FIELD_ID_total_s);
-        if (s.n >= 6)
+        if (s.n == 1)
+            say(list, "One repetition has no range: no difference is claimed.");
+        else if (s.n >= 6)
             say(list, "Ranges are %.0f %% intervals of the median.", 100 * s.level);
         else
             say(list,

@@ -216,6 +216,9 @@ static anemo_status attempt(driver *d, const json_t *m, stream *s, uint64_t *sta
     else if (status == ANEMO_OK && s->completion.n_chunk == 0 && !s->completion.done)
         status = an_fail(err, ANEMO_ERR_NET, "%s: the answer (%s) holds no event of a completion", url,
                          r.content_type[0] ? r.content_type : "no content type");
+    else if (status == ANEMO_OK && !s->cancelled && !s->completion.done && !s->completion.finish[0])
+        status = an_fail(err, ANEMO_ERR_NET, "%s: the connection ended after %zu pieces, before the completion did", url,
+                         s->completion.n_chunk);
 cleanup:
     an_str_free(&r.body);
     an_free(url);
