@@ -76,6 +76,8 @@ def main():
         records = [("S" if i % 5 == 4 else "T" if whole(body) else "L", body) for i, body in enumerate(bodies)]
         got = texts.ours(batch, model, records)
         wrong += texts.compare(os.path.basename(model), records, got, [tokenize(*r) for r in records])
+        ends = [i for i in range(llama_cpp.llama_vocab_n_tokens(vocab)) if llama_cpp.llama_vocab_is_eog(vocab, i)]
+        wrong += texts.compare(os.path.basename(model) + " ends", [("E", b"")], texts.ours(batch, model, [("E", b"")]), [ends])
         jinja = llama_cpp.llama_model_chat_template(handle, None)
         if jinja and b"<|im_start|>" in jinja:
             wrong += check_chat(batch, model, jinja.decode(), tokenize, bodies[:max(n // 20, 50)])

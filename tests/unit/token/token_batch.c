@@ -1,7 +1,7 @@
 /*
  * Encodes many texts with one tokenizer, for the comparison with other libraries.
  * Reads records "KIND LENGTH\n" + LENGTH bytes from stdin: T text, whose ids must decode to the same bytes; L text
- * that the vocabulary cannot give back; S text with special tokens parsed; C a conversation (role NUL content NUL …).
+ * that the vocabulary cannot give back; S text with special tokens parsed; C a conversation (role NUL content NUL …); E nothing: the ids that end a generation.
  * Writes one line of ids for each, or "! message".
  */
 #include "base/str.h"
@@ -17,7 +17,11 @@ static int encode_record(const an_tokenizer *t, char kind, const char *text, siz
     an_ids ids = {0};
     int failed = 0;
     anemo_status status;
-    if (kind == 'C') {
+    if (kind == 'E') {
+        status = ANEMO_OK;
+        for (int32_t id = 0; id < an_tokenizer_n_vocab(t) && status == ANEMO_OK; id++)
+            if (an_tokenizer_is_eog(t, id)) status = an_ids_push(&ids, id, &err);
+    } else if (kind == 'C') {
         an_chat_message messages[64];
         size_t n_message = 0;
         for (size_t at = 0; at < n && n_message < 64; n_message++) {
