@@ -446,6 +446,9 @@ static const struct {
      " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
     {AN_PASS_NUMBER, "\\p{N}"},
     {AN_PASS_NUMBER_RUN, "\\p{N}+"},
+    /* The two that our own conversion writes for llama.cpp's default. */
+    {AN_PASS_PUNCT, "[\\p{P}\\$\\+<=>\\^~\\|]+"},
+    {AN_PASS_DIGITS3, "[0-9][0-9][0-9]"},
 };
 
 bool an_pretok_by_regex(const char *regex, an_pretok_pass *out)

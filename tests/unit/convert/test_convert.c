@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "parity/tiny_cases.h"
 #include "support/gguf_build.h"
+#include "token/tokenizer.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -172,6 +173,60 @@ static void refusals_leave_nothing(void **state)
     assert_int_equal(n_entries(in_dir("refused")), 1);
 }
 
+/* Put another name behind tokenizer.ggml.pre. */
+static void set_pre(gguf_build *b, const char *pre)
+{
+    static const char key[] = "tokenizer.ggml.pre";
+    test_buf out = {0};
+    size_t at = 0;
+    while (memcmp(b->kv.data + at, key, sizeof key - 1))
+        at++;
+    at += sizeof key - 1 + 4; /* the type */
+    test_buf_put(&out, b->kv.data, at);
+    test_buf_u64(&out, strlen(pre));
+    test_buf_put(&out, pre, strlen(pre));
+    at += 8 + b->kv.data[at]; /* a name shorter than 256 */
+    test_buf_put(&out, b->kv.data + at, b->kv.n - at);
+    test_buf_free(&b->kv);
+    b->kv = out;
+}
+
+/* Every pre-tokenizer that is written to a tokenizer.json is read from it again, with the same ids.
+ */
+static void tokenizers_survive(void **state)
+{
+    (void)state;
+    anemo_error err;
+    static const char *const names[] = {"default",   "smollm", "gpt-2",
+                                        "llama-bpe", "qwen2",  "tekken"};
+    static const char text[] =
+        "the thaw the\n the  bath 12345 TheThe's the... (the) <the> a1b22 \xC3\xA9the\n\n";
+    for (size_t i = 0; i < AN_COUNT_OF(names); i++) {
+        gguf_build b;
+        an_tokenizer *a, *c;
+        an_ids x = {0}, y = {0};
+        gguf_build_init(&b);
+        gguf_build_tiny_llama(&b, 0);
+        set_pre(&b, names[i]);
+        const char *src = write_gguf(&b, "pre.gguf"), *dst = in_dir("pre");
+        assert_ok(convert(src, dst, true, &err), &err);
+        assert_ok(an_tokenizer_open(&a, src, &err), &err);
+        assert_ok(an_tokenizer_open(&c, dst, &err), &err);
+        if (an_tokenizer_note(c)[0]) fail_msg("%s: %s", names[i], an_tokenizer_note(c));
+        assert_ok(an_tokenizer_encode(a, text, sizeof text - 1, false, &x, &err), &err);
+        assert_ok(an_tokenizer_encode(c, text, sizeof text - 1, false, &y, &err), &err);
+        if (x.n == 0 || x.n != y.n || memcmp(x.ids, y.ids, x.n * sizeof *x.ids))
+            fail_msg("%s: other ids", names[i]);
+        assert_int_equal(an_tokenizer_add_bos(a), an_tokenizer_add_bos(c));
+        assert_int_equal(an_tokenizer_bos(a), an_tokenizer_bos(c));
+        assert_int_equal(an_tokenizer_eos(a), an_tokenizer_eos(c));
+        an_ids_free(&x);
+        an_ids_free(&y);
+        an_tokenizer_close(a);
+        an_tokenizer_close(c);
+    }
+}
+
 static void die(void *ctx, uint64_t done, uint64_t total)
 {
     (void)ctx;
@@ -234,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(converted_models_give_the_same_logits),
         cmocka_unit_test(refusals_leave_nothing),
+        cmocka_unit_test(tokenizers_survive),
         cmocka_unit_test(killed_conversions_leave_nothing_under_the_name),
         cmocka_unit_test(failed_allocations_leave_nothing),
     };
