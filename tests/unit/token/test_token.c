@@ -242,7 +242,7 @@ static an_tokenizer *open_bpe(const char *pre, const char *const *pieces, size_t
 static void bpe_merges_by_list(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"ab", "\xc4\xa0" "ab", "bcd"};
+    static const char *const pieces[] = {"ab", ("\xc4\xa0" "ab"), "bcd"};
     static const char *const merges[] = {"b c", "a b", "\xc4\xa0 ab", "bc d", "nonsense"};
     an_tokenizer *t = open_bpe("gpt-2", pieces, 3, merges, 5, NULL, NULL);
     ASSERT_IDS(t, "ab", "256");
