@@ -31,14 +31,15 @@ anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids
         content = an_str_take(&list);
     }
     AN_TRY(an_json_parse(&doc, content, len, name, err));
-    size_t count = json_array_size(doc);
+    const json_t *array = json_is_object(doc) ? json_object_get(doc, "ids") : doc;
+    size_t count = json_array_size(array);
     *ids = an_calloc(count + 1, sizeof **ids);
     if (!*ids) {
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
     for (size_t i = 0; i < count; i++) {
-        json_t *v = json_array_get(doc, i);
+        json_t *v = json_array_get(array, i);
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
             status = an_fail(err, ANEMO_ERR_INVAL, "%s: item %zu is not a token id", name, i);
             goto cleanup;
@@ -72,4 +73,18 @@ anemo_status an_cli_one_of(const char *option, const char *value, const char *co
     anemo_status status = an_fail(err, ANEMO_ERR_INVAL, "%s: '%s' is none of %s", option, value, an_str_text(&list));
     an_str_free(&list);
     return status;
+}
+
+anemo_status an_cli_engine_for(const char *name, const char *path, const an_engine_info **engine, anemo_error *err)
+{
+    an_container container;
+    const an_engine_info *e = an_engine_find(name);
+    if (!e) return an_fail(err, ANEMO_ERR_INVAL, "unknown engine '%s'; 'anemo doctor' lists them", name);
+    anemo_status status = an_model_probe(path, &container, err);
+    if (status != ANEMO_OK) return status;
+    if (!an_engine_reads(e, container))
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: %s does not read %s", path, name,
+                       container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
+    *engine = e;
+    return ANEMO_OK;
 }

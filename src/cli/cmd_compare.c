@@ -7,6 +7,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/file.h"
+#include "os/process.h"
 #include "os/terminal.h"
 #include "report/report.h"
 
@@ -176,7 +177,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
         .url = a->url,
         .seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10,
         .timeout_ns = (uint64_t)a->timeout_s * 1000000000u,
-        .stop = an_interrupt_flag(),
+        .stop = an_interrupts_watch(),
         .progress = show_progress,
         .progress_ctx = progress,
     };

@@ -1,4 +1,5 @@
 /* anemo logits: what any engine that tells makes of given ids, as a NumPy file. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -10,8 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-#define IDS_LIMIT ((uint64_t)64 << 20)
 
 typedef struct logits_args {
     const char *engine, *ids, *out, *kv, *compute, *device;
@@ -30,7 +29,7 @@ static const an_option options[] = {
      .kind = AN_OPT_STR,
      .offset = FIELD(ids),
      .arg = "FILE",
-     .help = "JSON array of token ids, or an object with \"ids\""},
+     .help = "JSON array of token ids, or an object with \"ids\"; or a list 1,2,3"},
     {.name = "output",
      .short_name = "o",
      .kind = AN_OPT_STR,
@@ -78,46 +77,6 @@ static const an_option options[] = {
     AN_OPTION_END,
 };
 
-/* Gives *ids (an_free) with *n > 0. */
-static anemo_status read_ids(const char *path, int32_t **ids, size_t *n, anemo_error *err)
-{
-    char *text = NULL;
-    size_t bytes;
-    json_t *root = NULL;
-    int32_t *list = NULL;
-    anemo_status status = ANEMO_OK;
-    AN_TRY(an_file_read(path, IDS_LIMIT, &text, &bytes, err));
-    AN_TRY(an_json_parse(&root, text, bytes, path, err));
-    const json_t *array = json_is_object(root) ? json_object_get(root, "ids") : root;
-    size_t count = json_array_size(array);
-    if (count == 0) {
-        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: expected a JSON array of token ids, not empty",
-                         path);
-        goto cleanup;
-    }
-    list = an_malloc(count * sizeof *list);
-    if (!list) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        goto cleanup;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const json_t *v = json_array_get(array, i);
-        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: element %zu is no token id", path, i);
-            goto cleanup;
-        }
-        list[i] = (int32_t)json_integer_value(v);
-    }
-    *ids = list;
-    *n = count;
-    list = NULL;
-cleanup:
-    an_free(list);
-    json_decref(root);
-    an_free(text);
-    return status;
-}
-
 /* NumPy's format 1.0: magic, length, a Python literal padded to 64 bytes, then the values. */
 static anemo_status write_npy(const char *path, const float *x, size_t n_row, size_t n_col,
                               anemo_error *err)
@@ -148,33 +107,14 @@ static anemo_status write_npy(const char *path, const float *x, size_t n_row, si
 
 static anemo_status check_args(const logits_args *a, const an_positional *pos, anemo_error *err)
 {
+    anemo_status status;
     if (pos->n != 1 || !a->ids || !a->out)
         return an_fail(err, ANEMO_ERR_INVAL, "expected one model, --ids FILE and -o FILE");
-    if (strcmp(a->kv, "f16") && strcmp(a->kv, "f32"))
-        return an_fail(err, ANEMO_ERR_INVAL, "--kv: '%s' is none of f16, f32", a->kv);
-    if (strcmp(a->compute, "auto") && strcmp(a->compute, "f32") && strcmp(a->compute, "f16") &&
-        strcmp(a->compute, "bf16") && strcmp(a->compute, "q8"))
-        return an_fail(err, ANEMO_ERR_INVAL, "--compute: '%s' is none of auto, f32, f16, bf16, q8",
-                       a->compute);
-    if (strcmp(a->device, "auto") && strcmp(a->device, "cpu") && strcmp(a->device, "gpu"))
-        return an_fail(err, ANEMO_ERR_INVAL, "--device: '%s' is none of auto, cpu, gpu", a->device);
-    return ANEMO_OK;
-}
-
-static anemo_status find_engine(const logits_args *a, const char *model,
-                                const an_engine_info **engine, anemo_error *err)
-{
-    an_container container;
-    anemo_status status = an_model_probe(model, &container, err);
-    if (status != ANEMO_OK) return status;
-    *engine = an_engine_find(a->engine);
-    if (!*engine)
-        return an_fail(err, ANEMO_ERR_INVAL, "unknown engine '%s'; 'anemo doctor' lists them",
-                       a->engine);
-    if (!an_engine_reads(*engine, container))
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: %s does not read %s", model, a->engine,
-                       container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
-    return ANEMO_OK;
+    AN_TRY(an_cli_one_of("--kv", a->kv, an_cli_kv_types, err));
+    AN_TRY(an_cli_one_of("--compute", a->compute, an_cli_compute_types, err));
+    AN_TRY(an_cli_one_of("--device", a->device, an_cli_devices, err));
+cleanup:
+    return status;
 }
 
 static int run(int argc, char **argv);
@@ -213,8 +153,8 @@ static int run(int argc, char **argv)
     if (help) goto cleanup;
     AN_TRY(check_args(&args, &pos, &err));
     AN_TRY(an_model_resolve(pos.items[0], &model, &err));
-    AN_TRY(find_engine(&args, model, &engine, &err));
-    AN_TRY(read_ids(args.ids, &ids, &n, &err));
+    AN_TRY(an_cli_engine_for(args.engine, model, &engine, &err));
+    AN_TRY(an_cli_read_ids("--ids", args.ids, &ids, &n, &err));
     s.n_ctx = n < 1 << 28 ? (int)n : 1 << 28;
     s.kv_type = args.kv;
     s.compute_dtype = args.compute;

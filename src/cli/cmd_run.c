@@ -1,4 +1,5 @@
 /* anemo run: a model's answer to a prompt, streamed, with its timing. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -14,6 +15,7 @@
 #include "token/tokenizer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,8 +47,8 @@ static const an_option options[] = {
     {.name = "prompt-ids",
      .kind = AN_OPT_STR,
      .offset = FIELD(prompt_ids),
-     .arg = "1,2,3",
-     .help = "Token ids to send as they are"},
+     .arg = "IDS",
+     .help = "Token ids to send as they are: a list 1,2,3 or a file with a JSON array"},
     {.name = "n-predict",
      .short_name = "n",
      .kind = AN_OPT_I64,
@@ -174,26 +176,14 @@ static void job_free(job *j)
     an_free(j->model);
 }
 
-static anemo_status parse_prompt_ids(job *j, const char *text, anemo_error *err)
+static anemo_status take_prompt_ids(job *j, anemo_error *err)
 {
-    while (*text) {
-        size_t len = strcspn(text, ", ");
-        char word[24] = {0};
-        int64_t id;
-        if (len > 0) {
-            if (len < sizeof word) memcpy(word, text, len);
-            if (!an_parse_i64(word, &id) || id < 0 || id > INT32_MAX ||
-                (j->tokenizer && id >= an_tokenizer_n_vocab(j->tokenizer)))
-                return an_fail(err, ANEMO_ERR_INVAL,
-                               "--prompt-ids: '%.*s' is not an id of this vocabulary",
-                               (int)(len < 40 ? len : 40), text);
-            anemo_status status = an_ids_push(&j->prompt, (int32_t)id, err);
-            if (status != ANEMO_OK) return status;
-        }
-        text += len + (text[len] != '\0');
-    }
-    if (j->prompt.n == 0) return an_fail(err, ANEMO_ERR_INVAL, "--prompt-ids: the list is empty");
-    return ANEMO_OK;
+    anemo_status status = an_cli_read_ids("--prompt-ids", j->args->prompt_ids, &j->prompt.ids, &j->prompt.n, err);
+    for (size_t i = 0; status == ANEMO_OK && j->tokenizer && i < j->prompt.n; i++)
+        if (j->prompt.ids[i] >= an_tokenizer_n_vocab(j->tokenizer))
+            status = an_fail(err, ANEMO_ERR_INVAL, "--prompt-ids: %" PRId32 " is not an id of this vocabulary",
+                             j->prompt.ids[i]);
+    return status;
 }
 
 /* The ids of the prompt: through the chat template when the model has one that we render, else as
@@ -234,7 +224,7 @@ static anemo_status get_prompt(job *j, anemo_error *err)
         j->text = an_strdup(a->prompt ? a->prompt : "Who invented the light bulb?");
         if (!j->text) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
-    if (a->prompt_ids) return parse_prompt_ids(j, a->prompt_ids, err);
+    if (a->prompt_ids) return take_prompt_ids(j, err);
     if (j->tokenizer) return encode_prompt(j, err);
 cleanup:
     return status;
@@ -408,24 +398,15 @@ static void print_timing(const job *j, const an_rep *rep)
 static anemo_status check_engine(job *j, const char *model, anemo_error *err)
 {
     const char *name = j->args->engine ? j->args->engine : j->args->url ? "http" : "native";
-    const char *device = j->args->device;
     anemo_status status = ANEMO_OK;
-    an_container container;
-    j->engine = an_engine_find(name);
-    if (!j->engine)
-        return an_fail(err, ANEMO_ERR_INVAL, "unknown engine '%s'; 'anemo doctor' lists them",
-                       name);
-    if (device && strcmp(device, "auto") && strcmp(device, "cpu") && strcmp(device, "gpu"))
-        return an_fail(err, ANEMO_ERR_INVAL, "--device: '%s' is none of auto, cpu, gpu", device);
+    if (j->args->device) AN_TRY(an_cli_one_of("--device", j->args->device, an_cli_devices, err));
     if (!strcmp(name, "http")) {
+        j->engine = an_engine_find(name);
         j->model = an_strdup(model);
         return j->model ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
     AN_TRY(an_model_resolve(model, &j->model, err));
-    AN_TRY(an_model_probe(j->model, &container, err));
-    if (!an_engine_reads(j->engine, container))
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: %s does not read %s", j->model, name,
-                       container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
+    AN_TRY(an_cli_engine_for(name, j->model, &j->engine, err));
     AN_TRY(an_tokenizer_open(&j->tokenizer, j->model, err));
 cleanup:
     return status;

@@ -17,9 +17,6 @@ struct an_progress {
     uint64_t last_ns; /* of the last plain line */
 };
 
-/* Written by the signal handler only. */
-static volatile int g_interrupted;
-
 int an_terminal_width(int fd, int fallback)
 {
     struct winsize w;
@@ -65,22 +62,4 @@ void an_progress_end(an_progress *p)
 {
     if (p && p->redraw) dprintf(p->fd, "\r\x1b[K");
     an_free(p);
-}
-
-static void on_interrupt(int sig)
-{
-    if (g_interrupted) {
-        signal(sig, SIG_DFL);
-        raise(sig);
-    }
-    g_interrupted = sig;
-}
-
-const volatile int *an_interrupt_flag(void)
-{
-    struct sigaction sa = {.sa_handler = on_interrupt};
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    return &g_interrupted;
 }

@@ -1,9 +1,8 @@
-/* The terminal: width, colour, one progress line, and the interrupt flag of Ctrl-C. */
+/* The terminal: width, colour, one progress line. */
 #ifndef AN_OS_TERMINAL_H
 #define AN_OS_TERMINAL_H
 
 #include <stdbool.h>
-#include <signal.h>
 
 /* Columns of the terminal behind fd; `fallback` when it is none. COLUMNS overrides. */
 int an_terminal_width(int fd, int fallback);
@@ -19,11 +18,5 @@ typedef struct an_progress an_progress;
 an_progress *an_progress_begin(int fd, bool quiet);
 void an_progress_line(an_progress *p, const char *what);
 void an_progress_end(an_progress *p); /* clears the line and frees */
-
-/*
- * Install the handler of SIGINT and SIGTERM once: the first signal sets the flag, the second ends the process as if there were
- * no handler. Returns the flag.
- */
-const volatile int *an_interrupt_flag(void);
 
 #endif
