@@ -78,7 +78,6 @@ static void penalize(an_sampler *s)
 {
     int n = s->s.repeat_last_n < s->n_history ? s->s.repeat_last_n : s->n_history;
     if (n > AN_SAMPLER_HISTORY_MAX) n = AN_SAMPLER_HISTORY_MAX;
-    if (s->s.repeat_penalty == 1 || s->s.repeat_penalty <= 0) return;
     float penalty = (float)s->s.repeat_penalty;
     for (int i = 1; i <= n; i++) {
         an_candidate *c = &s->candidates[s->history[(s->n_history - i) % AN_SAMPLER_HISTORY_MAX]];
@@ -88,7 +87,20 @@ static void penalize(an_sampler *s)
     }
 }
 
-static int32_t greedy(const an_sampler *s)
+static bool penalizes(const an_sampler *s)
+{
+    return s->s.repeat_penalty != 1 && s->s.repeat_penalty > 0 && s->s.repeat_last_n > 0 && s->n_history > 0;
+}
+
+static int32_t greedy(const float *logits, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (logits[i] > logits[best] || isnan(logits[best])) best = i;
+    return best;
+}
+
+static int32_t greedy_candidate(const an_sampler *s)
 {
     int best = 0;
     for (int i = 1; i < s->n_vocab; i++)
@@ -149,12 +161,18 @@ static int32_t draw(an_sampler *s)
     return s->candidates[chosen].id;
 }
 
-int32_t an_sampler_draw(an_sampler *s, const float *logits)
+static int32_t choose(an_sampler *s, const float *logits)
 {
+    if (s->s.temperature <= 0 && !penalizes(s)) return greedy(logits, s->n_vocab);
     for (int i = 0; i < s->n_vocab; i++)
         s->candidates[i] = (an_candidate){.id = i, .logit = ordinary(logits[i])};
-    penalize(s);
-    int32_t id = s->s.temperature > 0 ? draw(s) : greedy(s);
+    if (penalizes(s)) penalize(s);
+    return s->s.temperature > 0 ? draw(s) : greedy_candidate(s);
+}
+
+int32_t an_sampler_draw(an_sampler *s, const float *logits)
+{
+    int32_t id = choose(s, logits);
     s->history[s->n_history % AN_SAMPLER_HISTORY_MAX] = id;
     s->n_history++;
     return id;

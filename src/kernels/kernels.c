@@ -225,3 +225,25 @@ void an_attention(const an_kernels *k, const an_attention_job *job)
 {
     k->attention(job);
 }
+
+void an_attention_merge(const an_kernels *k, float *out, const float *chunks, size_t chunk_stride,
+                        const float *parts, size_t parts_stride, int n_chunk, int head_dim)
+{
+    float weight[AN_CHUNKS_MAX] = {0}, max = parts[0], sum = 0;
+    for (int c = 1; c < n_chunk; c++) {
+        float top = parts[(size_t)c * parts_stride];
+        max = top > max ? top : max;
+    }
+    for (int c = 0; c < n_chunk; c++) weight[c] = parts[(size_t)c * parts_stride] - max;
+    k->exp(weight, weight, n_chunk);
+    for (int c = 0; c < n_chunk; c++) {
+        weight[c] *= parts[(size_t)c * parts_stride + 1];
+        sum += weight[c];
+    }
+    for (int i = 0; i < head_dim; i++) out[i] = weight[0] / sum * chunks[i];
+    for (int c = 1; c < n_chunk; c++) {
+        const float *chunk = chunks + (size_t)c * chunk_stride;
+        float share = weight[c] / sum;
+        for (int i = 0; i < head_dim; i++) out[i] += share * chunk[i];
+    }
+}

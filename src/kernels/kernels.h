@@ -86,19 +86,22 @@ void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *
 
 /*
  * Attention of consecutive tokens, n_q query heads each, that share one KV head. Keys and values are rows of head_dim
- * values, kv_stride_bytes apart, of any alignment; token t attends to rows 0..n_pos+t-1. Scores are scaled by
- * scale[t], softmax subtracts the maximum. Each token and head gets the same bits whatever is computed with it.
+ * values, kv_stride_bytes apart, of any alignment; token t attends to rows 0..n_pos+t-1, and of these to the last
+ * `window` when that is not 0. Scores are scaled by scale[t], softmax subtracts the maximum. Each token and head gets
+ * the same bits whatever is computed with it.
  */
 typedef struct an_attention_job {
     an_kv_dtype type;
     int n_tok, n_q, head_dim;
     int n_pos;              /* rows that token 0 sees, >= 1 */
+    int window;             /* 0: all of them */
     const float *q;         /* [n_tok, n_q, head_dim] */
     const float *scale;     /* [n_tok] */
     const void *keys, *values;
     size_t kv_stride_bytes;
     float *out;             /* [n_q, head_dim] of token t at out + t * out_stride; must not overlap q */
     size_t out_stride;      /* floats */
+    float *parts;           /* NULL, or [n_tok, n_q, 2]: largest scaled score and sum of exponentials, to merge by */
     void *scratch;          /* an_attention_scratch_bytes() */
 } an_attention_job;
 
@@ -107,5 +110,13 @@ enum { AN_ATTENTION_TOKENS = 8 }; /* a good n_tok for prefill */
 /* n_q: all queries of the call (tokens times heads); n_pos: rows that the last token sees. */
 size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos);
 void an_attention(const an_kernels *k, const an_attention_job *job);
+
+/*
+ * One head's attention over all its rows from its attention over n_chunk ranges of them: out [head_dim];
+ * range c's output is at chunks + c * chunk_stride, its parts at parts + c * parts_stride. n_chunk <= AN_CHUNKS_MAX.
+ */
+enum { AN_CHUNKS_MAX = 64 };
+void an_attention_merge(const an_kernels *k, float *out, const float *chunks, size_t chunk_stride,
+                        const float *parts, size_t parts_stride, int n_chunk, int head_dim);
 
 #endif

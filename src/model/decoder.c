@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { THREADS_MAX = 1024, BATCH_MAX = 1 << 16 };
+enum { THREADS_MAX = 1024, BATCH_MAX = 1 << 16, TILE_BYTES_MAX = 1 << 20 };
 
 /* ---------------------------------------------------------------------------------------------------- memory plan */
 
@@ -62,6 +62,17 @@ static void lay_out_activations(an_decoder *d, layout *l)
     d->up = take(l, n * (uint64_t)hp->n_ff, f);
 }
 
+/* One query group over the whole context must fit; full tiles as far as a second-level cache would hold them. */
+static size_t attention_scratch(const an_decoder *d)
+{
+    const an_hparams *hp = &d->m->hp;
+    int group = hp->n_head / hp->n_head_kv;
+    size_t one = an_attention_scratch_bytes(group, hp->head_dim, d->o.n_ctx);
+    size_t tile = an_attention_scratch_bytes(AN_ATTENTION_TOKENS * group, hp->head_dim, d->o.n_ctx);
+    if (tile > TILE_BYTES_MAX) tile = TILE_BYTES_MAX;
+    return one > tile ? one : tile;
+}
+
 static void lay_out_scratch(an_decoder *d, layout *l)
 {
     const an_hparams *hp = &d->m->hp;
@@ -69,6 +80,13 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     int widest = hp->n_ff > hp->n_embd ? hp->n_ff : hp->n_embd;
     if (n_q > widest) widest = n_q;
     d->act = take(l, an_act_bytes(d->o.compute, d->o.n_batch, widest), 1);
+    int chunk, heads = hp->n_head;
+    an_attend_chunks(d->o.n_ctx, &chunk, &d->n_chunk_max);
+    /* A shorter context can have more chunks than this one, because chunks grow with it. */
+    if (d->o.n_ctx > AN_CHUNK_ATTEND * AN_CHUNKS_MAX) d->n_chunk_max = AN_CHUNKS_MAX;
+    d->chunks = take(l, (uint64_t)heads * (uint64_t)d->n_chunk_max * (uint64_t)hp->head_dim, sizeof(float));
+    d->chunk_parts = take(l, (uint64_t)heads * (uint64_t)d->n_chunk_max * 2, sizeof(float));
+    d->attn_scratch_bytes = attention_scratch(d);
     int n = d->o.n_thread_prefill > d->o.n_thread_decode ? d->o.n_thread_prefill : d->o.n_thread_decode;
     an_thread_state *threads = take(l, (uint64_t)n, sizeof *threads);
     d->threads = threads;
@@ -79,7 +97,7 @@ static void lay_out_scratch(an_decoder *d, layout *l)
             .q = take(l, (uint64_t)(AN_ATTENTION_TOKENS * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),
             .matmul_scratch = take(l, an_matmul_scratch_bytes(d->o.kernels, widest), 1),
-            .attn_scratch = take(l, an_attention_scratch_bytes(AN_ATTENTION_TOKENS * group, hp->head_dim, d->o.n_ctx), 1),
+            .attn_scratch = take(l, d->attn_scratch_bytes, 1),
         };
         if (threads) threads[i] = t;
     }

@@ -145,65 +145,158 @@ static void store_kv(const worker *w, int layer, int head, int tok)
     an_kv_store(d->o.kernels, d->o.kv, kv_row(d, d->values, layer, head, pos), d->v + at, hd);
 }
 
-/* The queries of n tokens that share a KV head: rotate them, attend, leave the result in their place. */
-static void attend(const worker *w, int layer, int head, int tok, int n)
+void an_attend_chunks(int n_pos, int *chunk, int *n_chunk)
+{
+    int size = AN_CHUNK_ATTEND;
+    while (n_pos > (int64_t)size * AN_CHUNKS_MAX) size *= 2;
+    *chunk = size;
+    *n_chunk = (n_pos + size - 1) / size;
+}
+
+/* First position that the token at `pos` sees in a layer. */
+static int first_seen(int window, int pos)
+{
+    return window > 0 && pos >= window ? pos - window + 1 : 0;
+}
+
+/* The queries of one token that share a KV head, rotated into out [group, head_dim]. */
+static void rotate_queries(const worker *w, int head, int tok, float *out)
+{
+    an_decoder *d = w->d;
+    const an_hparams *hp = &d->m->hp;
+    int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv;
+    size_t angle = (size_t)tok * (size_t)(hd / 2);
+    const float *q = d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group) * (size_t)hd;
+    for (int i = 0; i < group; i++)
+        an_rope_head(d->o.kernels, out + (size_t)i * (size_t)hd, q + (size_t)i * (size_t)hd, hp->rope_rows,
+                     d->cos + angle, d->sin + angle, hd);
+}
+
+static float score_scale(const worker *w, int pos)
+{
+    const an_hparams *hp = &w->d->m->hp;
+    return (float)hp->attn_scale * an_query_scale(hp, pos);
+}
+
+/* Attention of n_tok tokens for one KV head; the result takes the place of their queries. */
+static void attend_tile(const worker *w, int layer, int head, int tok, int n_tok)
 {
     an_decoder *d = w->d;
     const an_hparams *hp = &d->m->hp;
     int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv, window = d->m->layers[layer].window;
-    int pos = d->n_past + tok, begin = window > 0 && pos >= window ? pos - window + 1 : 0;
-    size_t q_stride = (size_t)hp->n_head * (size_t)hd;
-    float *q = d->q + (size_t)tok * q_stride + (size_t)(head * group * hd), scale[AN_ATTENTION_TOKENS];
-    for (int t = 0; t < n; t++) {
-        size_t angle = (size_t)(tok + t) * (size_t)(hd / 2);
-        for (int i = 0; i < group; i++)
-            an_rope_head(d->o.kernels, w->t->q + (size_t)((t * group + i) * hd),
-                         q + (size_t)t * q_stride + (size_t)(i * hd), hp->rope_rows, d->cos + angle,
-                         d->sin + angle, hd);
-        scale[t] = (float)hp->attn_scale * an_query_scale(hp, pos + t);
+    int pos = d->n_past + tok, begin = first_seen(window, pos);
+    float scale[AN_ATTENTION_TOKENS];
+    for (int t = 0; t < n_tok; t++) {
+        rotate_queries(w, head, tok + t, w->t->q + (size_t)(t * group) * (size_t)hd);
+        scale[t] = score_scale(w, pos + t);
     }
     an_attention_job job = {
         .type = d->o.kv,
-        .n_tok = n,
-        .n_q = group,
-        .head_dim = hd,
-        .n_pos = pos - begin + 1,
-        .q = w->t->q,
-        .scale = scale,
         .keys = kv_row(d, d->keys, layer, head, begin),
         .values = kv_row(d, d->values, layer, head, begin),
         .kv_stride_bytes = (size_t)hd * d->kv_elem_bytes,
-        .out = q,
-        .out_stride = q_stride,
+        .n_q = group,
+        .head_dim = hd,
+        .n_tok = n_tok,
+        .n_pos = pos - begin + 1,
+        .window = window,
+        .q = w->t->q,
+        .scale = scale,
+        .out = d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group) * (size_t)hd,
+        .out_stride = (size_t)hp->n_head * (size_t)hd,
         .scratch = w->t->attn_scratch,
     };
     an_attention(d->o.kernels, &job);
 }
 
+/* Tokens of a tile: as many as the scratch holds, but enough tiles for all threads. */
+static int tile_tokens(const worker *w)
+{
+    const an_decoder *d = w->d;
+    const an_hparams *hp = &d->m->hp;
+    int group = hp->n_head / hp->n_head_kv, n_pos = d->n_past + w->n_tok, n = w->n_tok - w->first;
+    int tile = AN_ATTENTION_TOKENS;
+    while (tile > 1 && (an_attention_scratch_bytes(tile * group, hp->head_dim, n_pos) > d->attn_scratch_bytes ||
+                        (n + tile - 1) / tile * hp->n_head_kv < 4 * w->n_thread))
+        tile /= 2;
+    return tile;
+}
+
 /*
- * Keys and values into the cache, then attention. Blocks of tokens go round the threads, so that the longer contexts
- * of later tokens are shared evenly and one head's keys stay in the cache. Where a window has begun to move each
- * token has its own first position, and is a block by itself; so it is when there are too few for all threads.
+ * Tiles of (head, tokens) go round the threads, so that the longer contexts of later tokens are shared evenly and
+ * one head's keys stay in the cache.
  */
+static void attend_batch(const worker *w, int layer)
+{
+    int n = w->n_tok - w->first, tile = tile_tokens(w), n_tile = (n + tile - 1) / tile;
+    for (long i = w->thread; i < (long)n_tile * w->d->m->hp.n_head_kv; i += w->n_thread) {
+        int at = (int)(i % n_tile) * tile;
+        attend_tile(w, layer, (int)(i / n_tile), w->first + at, n - at < tile ? n - at : tile);
+    }
+}
+
+/* One chunk of a single token's attention for one KV head. The thread of the last chunk stores the new row. */
+static void attend_chunk(const worker *w, int layer, int head, int index, int chunk, int n_chunk)
+{
+    an_decoder *d = w->d;
+    const an_hparams *hp = &d->m->hp;
+    int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv, pos = d->n_past;
+    int first = first_seen(d->m->layers[layer].window, pos) + index * chunk;
+    size_t at = ((size_t)head * (size_t)d->n_chunk_max + (size_t)index) * (size_t)group;
+    float scale = score_scale(w, pos);
+    if (index == n_chunk - 1) store_kv(w, layer, head, 0);
+    rotate_queries(w, head, 0, w->t->q);
+    an_attention_job job = {
+        .type = d->o.kv,
+        .keys = kv_row(d, d->keys, layer, head, first),
+        .values = kv_row(d, d->values, layer, head, first),
+        .kv_stride_bytes = (size_t)hd * d->kv_elem_bytes,
+        .n_q = group,
+        .head_dim = hd,
+        .n_tok = 1,
+        .n_pos = pos - first + 1 < chunk ? pos - first + 1 : chunk,
+        .q = w->t->q,
+        .scale = &scale,
+        .out = d->chunks + at * (size_t)hd,
+        .parts = d->chunk_parts + at * 2,
+        .scratch = w->t->attn_scratch,
+    };
+    an_attention(d->o.kernels, &job);
+}
+
+/* A single token over a long context: chunks first, then their sum, head by head. */
+static void attend_long(const worker *w, int layer, int chunk, int n_chunk)
+{
+    an_decoder *d = w->d;
+    const an_hparams *hp = &d->m->hp;
+    size_t hd = (size_t)hp->head_dim;
+    int group = hp->n_head / hp->n_head_kv;
+    for (int i = w->thread; i < hp->n_head_kv * n_chunk; i += w->n_thread)
+        attend_chunk(w, layer, i / n_chunk, i % n_chunk, chunk, n_chunk);
+    barrier(w);
+    for (int h = w->thread; h < hp->n_head; h += w->n_thread) {
+        size_t at = (size_t)(h / group) * (size_t)d->n_chunk_max * (size_t)group + (size_t)(h % group);
+        an_attention_merge(d->o.kernels, d->q + (size_t)h * hd, d->chunks + at * hd, (size_t)group * hd,
+                           d->chunk_parts + at * 2, (size_t)group * 2, n_chunk, hp->head_dim);
+    }
+}
+
+/* q = attention(q, cache). Of a batch, keys and values are in the cache already; of a single token not. */
 static void attention(const worker *w, int layer)
 {
-    const an_hparams *hp = &w->d->m->hp;
-    int n = w->n_tok - w->first, window = w->d->m->layers[layer].window;
-    if (w->n_tok == 1) { /* a thread stores the one row that only it will read */
-        for (int head = w->thread; head < hp->n_head_kv; head += w->n_thread) {
+    const an_decoder *d = w->d;
+    int n_pos = d->n_past + 1 - first_seen(d->m->layers[layer].window, d->n_past), chunk, n_chunk;
+    an_attend_chunks(n_pos, &chunk, &n_chunk);
+    if (w->n_tok > 1) {
+        attend_batch(w, layer);
+    } else if (n_chunk > 1) {
+        attend_long(w, layer, chunk, n_chunk);
+    } else {
+        /* A thread stores the one row that only it will read. */
+        for (int head = w->thread; head < d->m->hp.n_head_kv; head += w->n_thread) {
             store_kv(w, layer, head, 0);
-            attend(w, layer, head, 0, 1);
+            attend_tile(w, layer, head, 0, 1);
         }
-        barrier(w);
-        return;
-    }
-    bool moving = window > 0 && w->d->n_past + w->n_tok > window;
-    bool few = (long)n * hp->n_head_kv < 2L * AN_ATTENTION_TOKENS * w->n_thread;
-    int step = moving || few ? 1 : AN_ATTENTION_TOKENS;
-    long n_block = (n + step - 1) / step;
-    for (long i = w->thread; i < n_block * hp->n_head_kv; i += w->n_thread) {
-        int tok = (int)(i % n_block) * step;
-        attend(w, layer, (int)(i / n_block), w->first + tok, n - tok < step ? n - tok : step);
     }
     barrier(w);
 }
@@ -260,7 +353,7 @@ static void layer_forward(worker *w, int layer, int first)
     qkv(w, layer, first); /* k, v into the cache; q [n_tok, n_head, head_dim] */
     if (w->first == w->n_tok) return;
     float *x = d->x + (size_t)w->first * n_embd;
-    attention(w, layer);                                             /* q = attention(q, cache)    */
+    attention(w, layer);                                             /* q [n_tok, n_head, head_dim] */
     an_act act = prepare(w, d->q, hp->n_head * hp->head_dim, NULL);
     matmul(w, &lw->wo, lw->bo, &act, x, n_embd, true);               /* x += q · wo^T              */
     barrier(w);

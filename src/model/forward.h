@@ -5,11 +5,20 @@
 #include "base/arena.h"
 #include "model/decoder.h"
 
+/*
+ * Decode cuts a long context into chunks of this many positions (twice, four times as many once there would be more
+ * than AN_CHUNKS_MAX), so that more threads than there are KV heads have work.
+ */
+enum { AN_CHUNK_ATTEND = 256 };
+
+/* Positions of one chunk, and how many chunks, for a token that sees n_pos positions. */
+void an_attend_chunks(int n_pos, int *chunk, int *n_chunk);
+
 /* Buffers of one thread. */
 typedef struct an_thread_state {
     float *h;             /* [n_embd] normed state of a single token */
     void *act;            /* quantized form of a single token, as long as the widest input */
-    float *q;             /* [n_head / n_head_kv, head_dim] rotated queries of one group */
+    float *q;             /* [AN_ATTENTION_TOKENS, n_head / n_head_kv, head_dim] rotated queries */
     float *head;          /* [head_dim] a rotated key */
     void *matmul_scratch;
     void *attn_scratch;
@@ -34,6 +43,10 @@ struct an_decoder {
     float *k, *v;         /* [n_batch, n_head_kv, head_dim] */
     float *gate, *up;     /* [n_batch, n_ff] */
     void *act;            /* quantized input of a matmul, n_batch tokens */
+    size_t attn_scratch_bytes;
+    int n_chunk_max;
+    float *chunks;        /* [n_head_kv, n_chunk_max, n_head / n_head_kv, head_dim] attention over chunks */
+    float *chunk_parts;   /* [n_head_kv, n_chunk_max, n_head / n_head_kv, 2] */
     an_thread_state *threads;
 };
 

@@ -302,6 +302,67 @@ static void attention_once(kcheck *c, an_kv_dtype type, int n_tok, int n_q, int 
     guarded_free(&scratch);
 }
 
+/* A window gives the bits of the rows in it alone; two ranges merged are near the whole. */
+static void attention_cut(kcheck *c, an_kv_dtype type, int n_q, int dim, int n_pos, int n_tok, int window)
+{
+    size_t size = type == AN_KV_F16 ? 2 : 4, stride = (size_t)dim * size, head = (size_t)(n_q * dim);
+    int n_row = n_pos + n_tok - 1, cut = n_pos / 2;
+    uint8_t *kv[2];
+    float *q = malloc((size_t)n_tok * head * 4), *tile = malloc((size_t)n_tok * head * 4), *scale = malloc((size_t)n_tok * 4);
+    float *one = malloc(head * 4), *chunks = malloc(2 * head * 4), *parts = malloc((size_t)(4 * n_q) * 4);
+    void *scratch = malloc(an_attention_scratch_bytes(n_tok * n_q, dim, n_row));
+    for (int i = 0; i < 2; i++) {
+        kv[i] = malloc((size_t)n_row * stride);
+        for (int p = 0; p < n_row; p++) {
+            fill_floats(c, q, (size_t)dim, 0);
+            an_kv_store(c->k, type, kv[i] + (size_t)p * stride, q, dim);
+        }
+    }
+    fill_floats(c, q, (size_t)n_tok * head, 0);
+    for (int t = 0; t < n_tok; t++) scale[t] = (1 + 0.25f * (float)t) / sqrtf((float)dim);
+    an_attention_job job = {.type = type, .n_tok = n_tok, .n_q = n_q, .head_dim = dim, .n_pos = n_pos,
+                            .window = window, .q = q, .scale = scale, .keys = kv[0], .values = kv[1],
+                            .kv_stride_bytes = stride, .out = tile, .out_stride = head, .scratch = scratch};
+    an_attention(c->k, &job);
+    for (int t = 0; t < n_tok; t++) {
+        int end = n_pos + t, begin = window && end > window ? end - window : 0;
+        an_attention_job alone = job;
+        alone.n_tok = 1;
+        alone.window = 0;
+        alone.n_pos = end - begin;
+        alone.q = q + (size_t)t * head;
+        alone.scale = scale + t;
+        alone.keys = kv[0] + (size_t)begin * stride;
+        alone.values = kv[1] + (size_t)begin * stride;
+        alone.out = one;
+        an_attention(c->k, &alone);
+        if (memcmp(one, tile + (size_t)t * head, head * 4) != 0)
+            kcheck_fail(c, "token %d of %d over %d rows, window %d: other bits than alone", t, n_tok, n_pos, window);
+    }
+    for (int half = 0; half < 2 && cut > 0 && window == 0; half++) {
+        job.n_tok = 1;
+        job.n_pos = half ? n_pos - cut : cut;
+        job.keys = kv[0] + (size_t)(half * cut) * stride;
+        job.values = kv[1] + (size_t)(half * cut) * stride;
+        job.out = chunks + (size_t)half * head;
+        job.parts = parts + half * 2 * n_q;
+        an_attention(c->k, &job);
+    }
+    for (int h = 0; h < n_q && cut > 0 && window == 0; h++) {
+        an_attention_merge(c->k, one, chunks + h * dim, head, parts + 2 * h, 2 * (size_t)n_q, 2, dim);
+        for (int j = 0; j < dim; j++)
+            kcheck_near(c, "merged", h * dim + j, (double)one[j], (double)tile[h * dim + j], 1e-4);
+    }
+    for (int i = 0; i < 2; i++) free(kv[i]);
+    free(q);
+    free(tile);
+    free(scale);
+    free(one);
+    free(chunks);
+    free(parts);
+    free(scratch);
+}
+
 void check_attention(kcheck *c, const kcheck_op *op)
 {
     (void)op;
@@ -310,4 +371,7 @@ void check_attention(kcheck *c, const kcheck_op *op)
     for (int i = 0; i < 42; i++)
         attention_once(c, (an_kv_dtype)(i & 1), tokens[i % 3], heads[i % 5], dims[i / 2 % 7], positions[i % 8],
                        i % 7 == 0 ? 40.0f : 1.0f);
+    for (int i = 0; i < 40; i++)
+        attention_cut(c, (an_kv_dtype)(i & 1), heads[i % 5], dims[i / 2 % 6], positions[i % 8], i % 9 + 1,
+                        i % 3 == 0 ? 1 + i % 21 : 0);
 }

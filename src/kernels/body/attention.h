@@ -10,8 +10,8 @@
 #include "kernels/body/elementwise.h"
 #include "kernels/table.h"
 
-/* scores -> probabilities, in place; n numbers. */
-static void softmax_row(float *p, int n, float scale)
+/* scores -> probabilities, in place; n numbers. parts, if any: largest scaled score, sum of exponentials. */
+static void softmax_row(float *p, int n, float scale, float *parts)
 {
     int whole = n & ~15, rest = n - whole;
     vf top = vf_set1(p[0]);
@@ -29,7 +29,12 @@ static void softmax_row(float *p, int n, float scale)
         vf_store_n(p + whole, e, rest);
         sum = vf_add(sum, vf_load_n(p + whole, rest));
     }
-    vf r = vf_set1(1.0f / vf_sum(sum));
+    float total = vf_sum(sum);
+    if (parts) {
+        parts[0] = max * scale;
+        parts[1] = total;
+    }
+    vf r = vf_set1(1.0f / total);
     for (int i = 0; i < whole; i += 16) vf_store(p + i, vf_mul(vf_load(p + i), r));
     if (rest) vf_store_n(p + whole, vf_mul(vf_load_n(p + whole, rest), r), rest);
 }
@@ -164,9 +169,12 @@ static void attention(const an_attention_job *job)
     }
     for (int i = 0; i < n_query; i++) {
         int tok = i / job->n_q, own = job->n_pos + tok;
-        softmax_row(p + (size_t)i * p_stride, own, job->scale[tok]);
-        /* Positions after the token: weight zero. */
-        memset(p + (size_t)i * p_stride + own, 0, (p_stride - (size_t)own) * sizeof *p);
+        int begin = job->window > 0 && own > job->window ? own - job->window : 0;
+        float *row = p + (size_t)i * p_stride;
+        softmax_row(row + begin, own - begin, job->scale[tok], job->parts ? job->parts + 2 * i : NULL);
+        /* Positions before the window and after the token: weight zero, which changes no bit of a sum. */
+        memset(row, 0, (size_t)begin * sizeof *p);
+        memset(row + own, 0, (p_stride - (size_t)own) * sizeof *p);
     }
     memset(acc, 0, (size_t)n_query * (size_t)dim * sizeof *acc);
     for (int pos = 0; pos < n_pos; pos += 16) {

@@ -5,6 +5,7 @@
 #include "model/decoder.h"
 #include "support/gguf_build.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -24,6 +25,40 @@ static an_decoder_options options(void)
                                 .n_thread_prefill = 2,
                                 .n_thread_decode = 1,
                                 .kernels = an_kernels_for(0)};
+}
+
+/*
+ * Beyond 256 positions decode attends in chunks: near what a prefill of the same ids gives for the last one, and
+ * the same bits for any number of threads. With and without a window that is itself longer than a chunk.
+ */
+static void test_long_context(void **state)
+{
+    (void)state;
+    enum { N = 700 };
+    static int32_t ids[N];
+    for (int i = 0; i < N; i++) ids[i] = (i * 7 + i / 5) % N_VOCAB;
+    for (int window = 0; window <= 300; window += 300) {
+        float prefill[N_VOCAB], one[N_VOCAB], many[N_VOCAB], largest = 0;
+        an_decoder *d;
+        an_decoder_options o = options();
+        o.n_ctx = N;
+        o.n_batch = 128;
+        o.kv = AN_KV_F32;
+        for (int l = 0; l < model->hp.n_layer; l++) model->layers[l].window = window;
+        for (int threads = 1; threads <= 5; threads += 2) {
+            o.n_thread_decode = threads;
+            assert_ok(an_decoder_open(&d, model, &o, &err), &err);
+            assert_ok(an_decoder_run(d, ids, N, false, prefill, NULL, &err), &err);
+            an_decoder_rewind(d, N - 1);
+            assert_ok(an_decoder_run(d, ids + N - 1, 1, false, many, NULL, &err), &err);
+            an_decoder_close(d);
+            if (threads == 1) memcpy(one, many, sizeof one);
+            assert_memory_equal(one, many, sizeof one);
+        }
+        for (int i = 0; i < N_VOCAB; i++) largest = fmaxf(largest, fabsf(prefill[i]));
+        for (int i = 0; i < N_VOCAB; i++) assert_true(fabsf(one[i] - prefill[i]) <= 1e-4f * largest);
+    }
+    for (int l = 0; l < model->hp.n_layer; l++) model->layers[l].window = 0;
 }
 
 static an_decoder *open_decoder(void)
@@ -208,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_input_errors),
         cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_long_context),
         cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
