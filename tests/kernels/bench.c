@@ -37,14 +37,20 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
         biases = repeat_rows(w.w.affine.biases, scale_bytes, n_row);
     }
     void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(k, n_col) + 63) & ~(size_t)63);
-    for (int n_tok = 1; n_tok <= 512; n_tok = n_tok == 1 ? 4 : n_tok == 4 ? 512 : 1024) {
+    /* One token over weights in L2 and in memory, four over memory, many over L2. */
+    static const struct {
+        int n_tok;
+        bool cached;
+    } cases[] = {{1, true}, {1, false}, {4, false}, {512, true}};
+    for (size_t i_case = 0; i_case < AN_COUNT_OF(cases); i_case++) {
+        int n_tok = cases[i_case].n_tok;
         an_act a = {.compute = AN_COMPUTE_Q8, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col};
         float *x = malloc((size_t)n_tok * (size_t)n_col * 4);
         fill_floats(&c, x, (size_t)n_tok * (size_t)n_col, 0);
         a.f32 = x;
         a.q = aligned_alloc(64, an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col));
         double best = 1e9;
-        int64_t rows = n_tok > 4 ? 1024 : n_row;
+        int64_t rows = cases[i_case].cached ? 1024 : n_row;
         float *out = malloc((size_t)n_tok * (size_t)rows * 4);
         double begin = seconds(), quantize = 1e9;
         for (int i = 0; i < 20 && (i < 2 || seconds() - begin < 0.6); i++) {
@@ -66,8 +72,8 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
         }
         double bytes = (double)an_weight_bytes(&w.w) / 1024 * (double)rows;
         double ops = 2.0 * (double)rows * n_col * n_tok;
-        printf("%-10s %-14s n_col %5d tokens %3d: %7.1f GB/s %8.1f Gop/s  quantize %6.2f us/token\n", k->name, name,
-               n_col, n_tok, bytes / best * 1e-9, ops / best * 1e-9, quantize * 1e6 / n_tok);
+        printf("%-10s %-14s n_col %5d tokens %3d %s: %7.1f GB/s %8.1f Gop/s  quantize %6.2f us/token\n", k->name, name,
+               n_col, n_tok, cases[i_case].cached ? "L2 " : "RAM", bytes / best * 1e-9, ops / best * 1e-9, quantize * 1e6 / n_tok);
         free(out);
         free(a.q);
         free(x);

@@ -159,9 +159,9 @@ static void unpack_q4_k(const an_weight *w, int64_t row, const an_panel *panel)
     const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     for (int b = 0; b < w->n_col / 256; b++, p += 144) {
-        unpack_prefetch(base, stride, b, 144);
         put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
         for (int i = 0; i < 8; i++) {
+            unpack_prefetch(base, stride, 8 * b + i, 18);
             /* 16 bytes: half of the codes of groups 2 (i / 2) and 2 (i / 2) + 1. */
             uint8_t *codes = panel->codes + 4096 * b + 1024 * (i / 2) + 256 * (i & 1);
             vi q[4];
@@ -198,15 +198,18 @@ static void unpack_q5_k(const an_weight *w, int64_t row, const an_panel *panel)
     const uint8_t *base = unpack_base(w, row), *p = base;
     size_t stride = w->row_bytes;
     for (int b = 0; b < w->n_col / 256; b++, p += 176) {
-        unpack_prefetch(base, stride, b, 176);
         put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
         vi high[8];
         vi_rows16(p + 16, stride, high);
         vi_rows16(p + 32, stride, high + 4);
         uint8_t *codes = panel->codes + 4096 * b;
+        unpack_prefetch(base, stride, 4 * b + 0, 44);
         put_q5_k_pair(codes, p, stride, high, 0);
+        unpack_prefetch(base, stride, 4 * b + 1, 44);
         put_q5_k_pair(codes, p, stride, high, 2);
+        unpack_prefetch(base, stride, 4 * b + 2, 44);
         put_q5_k_pair(codes, p, stride, high, 4);
+        unpack_prefetch(base, stride, 4 * b + 3, 44);
         put_q5_k_pair(codes, p, stride, high, 6);
     }
 }
@@ -227,11 +230,11 @@ static void unpack_q6_k(const an_weight *w, int64_t row, const an_panel *panel)
     size_t stride = w->row_bytes;
     vi two = vi_set1(0x30303030);
     for (int b = 0; b < w->n_col / 256; b++, p += 210) {
-        unpack_prefetch(base, stride, b, 210);
         vi s[4];
         vi_rows16(p + 192, stride, s);
         put_signed_scales(s, vf_f16_high(vi_gather(p + 206, stride)), panel->scales + 256 * b);
         for (int i = 0; i < 4; i++) {
+            unpack_prefetch(base, stride, 4 * b + i, 53);
             /* Half i / 2 of the block, bytes 16 (i & 1) of each run of 32. */
             const uint8_t *low = p + 64 * (i / 2) + 16 * (i & 1);
             uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
@@ -255,7 +258,6 @@ static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
     size_t stride = w->row_bytes;
     vi mask = vi_set1(0x03030303);
     for (int b = 0; b < w->n_col / 256; b++, p += 84) {
-        unpack_prefetch(base, stride, b, 84);
         vi s[4], dm = vi_gather(p + 80, stride);
         vi_rows16(p, stride, s);
         vf d = vf_f16_low(dm), dmin = vf_sub(vf_zero(), vf_f16_high(dm));
@@ -269,6 +271,7 @@ static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
             }
         }
         for (int i = 0; i < 4; i++) {
+            unpack_prefetch(base, stride, 4 * b + i, 21);
             uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
             vi q[4];
             vi_rows16(p + 16 + 16 * i, stride, q);
@@ -367,11 +370,11 @@ static void unpack_iq4_xs(const an_weight *w, int64_t row, const an_panel *panel
     iq4_table(table);
     vi low4 = vi_set1(15), high2 = vi_set1(0x30), minus32 = vi_set1(-32);
     for (int b = 0; b < w->n_col / 256; b++, p += 136) {
-        unpack_prefetch(base, stride, b, 136);
         vi head = vi_gather(p, stride), low = vi_gather(p + 4, stride), high = vi_shr(head, 16);
         vf d = vf_f16_low(head);
         /* Two groups a step: four bits each of `low`, two each of `high`, used up from below. */
         for (int g = 0; g < 8; g++) {
+            unpack_prefetch(base, stride, 8 * b + g, 17);
             vi scale = vi_or(vi_and(low, low4), vi_and(vi_shl(high, 4), high2));
             vf_store(panel->scales + 128 * b + 16 * g, vf_mul(d, vf_from_int(vi_add(scale, minus32))));
             low = vi_shr(low, 4);
