@@ -99,6 +99,19 @@ static test_buf safetensors(const char *header, size_t n)
     return b;
 }
 
+/* Two rows of 256 elements: a type's number, an MLX variant, then bytes that count up (fuzz_blocks.c). */
+static test_buf blocks(unsigned char type, unsigned char variant, size_t n)
+{
+    test_buf b = {0};
+    test_buf_put(&b, &type, 1);
+    test_buf_put(&b, &variant, 1);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char byte = (unsigned char)(i * 37 % 61);
+        test_buf_put(&b, &byte, 1);
+    }
+    return b;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -128,5 +141,11 @@ int main(int argc, char **argv)
     write_seed(argv[1], "safetensors", "mixed", &f);
     f = safetensors("{\"e\":{\"data_offsets\":[0,0],\"dtype\":\"F8_E4M3\",\"shape\":[0,7]}}", 0);
     write_seed(argv[1], "safetensors", "no_elements", &f);
+    for (unsigned char type = 0; type <= 15; type++) {
+        char name[16];
+        snprintf(name, sizeof name, "type_%d", type);
+        f = blocks(type, (unsigned char)(type * 5), 640);
+        write_seed(argv[1], "blocks", name, &f);
+    }
     return 0;
 }
