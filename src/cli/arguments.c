@@ -21,7 +21,9 @@ anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids
     json_t *doc = NULL;
     an_str list = {0};
     const char *name = option;
-    if (an_path_probe(text) == AN_PATH_FILE) {
+    *ids = NULL;
+    /* What is neither a file nor a list is taken for the name of a file that is not there. */
+    if (an_path_probe(text) == AN_PATH_FILE || text[strspn(text, "0123456789,- ")] != '\0') {
         name = text;
         AN_TRY(an_file_read(text, 64u << 20, &content, &len, err));
     } else {

@@ -350,7 +350,8 @@ static anemo_status generate(job *j, const volatile int *stop, an_rep *rep, anem
     bool reset = known && an_process_reset_peak(pid);
     AN_TRY(an_client_generate(j->client, &r, &g, err));
     known = known && an_process_stat_read(pid, &after, NULL) == ANEMO_OK;
-    rep->values[AN_FIELD_ID_n_prompt] = (double)j->prompt.n;
+    if (j->tokenizer) /* else only the server knows */
+        rep->values[AN_FIELD_ID_n_prompt] = (double)j->prompt.n;
     if (known) note_process(rep, &before, &after, reset);
     for (size_t i = 0; j->tokenizer && i < g.n; i++) {
         if (g.ids[i] < 0 || !an_tokenizer_is_eog(j->tokenizer, g.ids[i])) continue;
@@ -383,11 +384,12 @@ static anemo_status print_rep(const an_rep *rep, anemo_error *err)
 static void print_timing(const job *j, const an_rep *rep)
 {
     const double *v = rep->values;
-    fprintf(stderr,
-            "\n%s: %zu prompt tokens, first token after %.3f s (%.1f tokens/s); %zu generated in "
-            "%.3f s",
-            j->engine->name, j->prompt.n, v[AN_FIELD_ID_ttft_s], v[AN_FIELD_ID_prefill_tps],
-            rep->n_token, v[AN_FIELD_ID_total_s]);
+    fprintf(stderr, "\n%s: ", j->engine->name);
+    if (j->tokenizer) fprintf(stderr, "%zu prompt tokens, ", j->prompt.n);
+    fprintf(stderr, "first token after %.3f s", v[AN_FIELD_ID_ttft_s]);
+    if (isfinite(v[AN_FIELD_ID_prefill_tps]))
+        fprintf(stderr, " (%.1f tokens/s)", v[AN_FIELD_ID_prefill_tps]);
+    fprintf(stderr, "; %zu generated in %.3f s", rep->n_token, v[AN_FIELD_ID_total_s]);
     if (isfinite(v[AN_FIELD_ID_decode_tps]))
         fprintf(stderr, ", decode %.1f tokens/s", v[AN_FIELD_ID_decode_tps]);
     if (isfinite(v[AN_FIELD_ID_rss_peak_bytes]))
