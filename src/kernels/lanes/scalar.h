@@ -35,9 +35,7 @@ LANE_FN vi vi_load(const void *p)
 LANE_FN void vi_store(void *p, vi v) { memcpy(p, &v, 64); }
 LANE_FN vi vi_set1(int32_t x)
 {
-    vi v;
-    for (int i = 0; i < 16; i++) v[i] = x;
-    return v;
+    return (vi){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
 LANE_FN vi vi_and(vi a, vi b) { return a & b; }
 LANE_FN vi vi_or(vi a, vi b) { return a | b; }
@@ -58,7 +56,7 @@ LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
 /* One dword of each of 16 rows. */
 LANE_FN vi vi_gather(const uint8_t *p, size_t stride)
 {
-    vi v;
+    vi v = {0};
     for (int r = 0; r < 16; r++) v[r] = (int32_t)an_load_u32(p + (size_t)r * stride);
     return v;
 }
@@ -108,9 +106,7 @@ LANE_FN vf vf_load_n(const float *p, int n)
 LANE_FN void vf_store_n(float *p, vf v, int n) { memcpy(p, &v, (size_t)n * 4); }
 LANE_FN vf vf_set1(float x)
 {
-    vf v;
-    for (int i = 0; i < 16; i++) v[i] = x;
-    return v;
+    return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
 LANE_FN vf vf_zero(void) { return (vf){0}; }
 LANE_FN vf vf_add(vf a, vf b) { return a + b; }
@@ -158,7 +154,7 @@ LANE_FN float vf_max_all(vf v)
 /* f16 in the low or high half of every dword. */
 LANE_FN vf vf_f16_low(vi v)
 {
-    vf out;
+    vf out = {0};
     for (int i = 0; i < 16; i++) out[i] = an_f32_from_f16((uint16_t)v[i]);
     return out;
 }
@@ -167,7 +163,7 @@ LANE_FN vf vf_f16_high(vi v) { return vf_f16_low(vi_shr(v, 16)); }
 /* 16 f16 numbers in memory. */
 LANE_FN vf vf_load_f16(const void *p)
 {
-    vf out;
+    vf out = {0};
     for (int i = 0; i < 16; i++) out[i] = an_f32_from_f16(an_load_u16((const uint8_t *)p + 2 * i));
     return out;
 }
@@ -180,7 +176,7 @@ LANE_FN void vf_store_f16(void *p, vf v)
 /* 16 bf16 numbers in memory. */
 LANE_FN vf vf_load_bf16(const void *p)
 {
-    vf out;
+    vf out = {0};
     for (int i = 0; i < 16; i++) out[i] = an_f32_from_bf16(an_load_u16((const uint8_t *)p + 2 * i));
     return out;
 }
