@@ -28,7 +28,7 @@ typedef struct driver {
     an_http *http;
     an_lines lines;
     int fd; /* the protocol's stdout */
-    bool input_ended;
+    bool input_ended, loaded;
     prompt_form form;
     char model[256];
     int n_generate;
@@ -174,7 +174,14 @@ cleanup:
     return status;
 }
 
-/* The body of a completion request in the present form. an_free; NULL when out of memory or without a prompt. */
+/* Does the request hold a prompt in this form? */
+static bool has_form(const json_t *m, prompt_form form)
+{
+    return form == FORM_IDS ? json_array_size(json_object_get(m, "prompt_ids")) > 0
+                            : json_is_string(json_object_get(m, "prompt_text"));
+}
+
+/* The body of a completion request in the present form. an_free; NULL when out of memory. */
 static char *completion_body(const driver *d, const json_t *m)
 {
     const json_t *sampling = json_object_get(m, "sampling"), *temperature = json_object_get(sampling, "temperature");
@@ -203,7 +210,7 @@ static anemo_status attempt(driver *d, const json_t *m, stream *s, uint64_t *sta
     an_http_response r = {0};
     char *url = join_url(d, "/v1/completions"), *body = completion_body(d, m);
     if (!url || !body) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "generate: there is no prompt in a form that this server could take");
+        status = an_fail(err, ANEMO_ERR_NOMEM, "generate: out of memory");
         goto cleanup;
     }
     const an_http_request request = {
@@ -261,13 +268,16 @@ static anemo_status serve_generate(driver *d, json_t *id, const json_t *m, anemo
     json_t *ids, *times;
     if (!json_is_integer(json_object_get(m, "n_predict")))
         return an_fail(err, ANEMO_ERR_INVAL, "generate: \"n_predict\" is missing or not an integer");
+    while (!has_form(m, d->form) && d->form + 1 < FORM_N) d->form++;
+    if (!has_form(m, d->form))
+        return an_fail(err, ANEMO_ERR_INVAL, "generate: there is no prompt in a form that this server could take");
     an_completion_init(&s.completion);
     for (bool again = true; again;) {
         long code = 0;
         status = attempt(d, m, &s, &start_ns, &code, err);
         /* 4xx and 5xx before any text: the form is not understood, or the server has a fault that another form avoids. */
         again = status != ANEMO_OK && code >= 400 && code != 401 && code != 403 && code != 429 && s.completion.n_chunk == 0 &&
-                d->n_generate == 0 && d->form + 1 < FORM_N;
+                d->n_generate == 0 && d->form + 1 < FORM_N && has_form(m, d->form + 1);
         if (again) d->form++;
     }
     if (status != ANEMO_OK) goto cleanup;
@@ -309,8 +319,13 @@ static bool serve_line(driver *d, const char *line, size_t n)
         status = ANEMO_OK;
     else if (status == ANEMO_OK && json_is_null(id))
         status = an_fail(&err, ANEMO_ERR_INVAL, "%.40s: \"id\" is missing or not an integer", type);
-    else if (status == ANEMO_OK && !strcmp(type, "load"))
+    else if (status == ANEMO_OK && !strcmp(type, "load") && d->loaded)
+        status = an_fail(&err, ANEMO_ERR_INVAL, "load: this worker has its model already; start another one");
+    else if (status == ANEMO_OK && !strcmp(type, "load")) {
         status = serve_load(d, id, m, &err);
+        d->loaded = status == ANEMO_OK;
+    } else if (status == ANEMO_OK && !strcmp(type, "generate") && !d->loaded)
+        status = an_fail(&err, ANEMO_ERR_INVAL, "generate: no model is loaded");
     else if (status == ANEMO_OK && !strcmp(type, "generate"))
         status = serve_generate(d, id, m, &err);
     else if (status == ANEMO_OK)
