@@ -143,19 +143,40 @@ cleanup:
     return status;
 }
 
+static const char *const default_models[] = {"smollm2-135m-instruct-q4_1", "smollm2-135m-instruct-q4_1-mlx"};
+
+/* Those of the default models that are there; returns how many. */
+static size_t find_defaults(const char **found)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < AN_COUNT_OF(default_models); i++) {
+        char *path;
+        if (an_model_resolve(default_models[i], &path, NULL) != ANEMO_OK) continue;
+        found[n++] = default_models[i];
+        an_free(path);
+    }
+    return n;
+}
+
 static anemo_status compare(const compare_args *a, const char *const *models, size_t n_model, int *exit_code,
                             anemo_error *err)
 {
-    static const char *const default_models[] = {"smollm2-135m-instruct-q4_1", "smollm2-135m-instruct-q4_1-mlx"};
     anemo_status status;
     int32_t *ids = NULL;
     size_t n_ids = 0;
     an_comparison c = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
     an_progress *progress = an_progress_begin(2, a->quiet);
+    const char *found[AN_COUNT_OF(default_models)];
     if (n_model == 0) {
-        models = default_models;
-        n_model = AN_COUNT_OF(default_models);
+        n_model = find_defaults(found);
+        models = found;
+        if (n_model == 0) {
+            status = an_fail(err, ANEMO_ERR_NOTFOUND,
+                             "no model was named, and %s is not in the models folder; ./quickstart brings it there",
+                             default_models[0]);
+            goto cleanup;
+        }
     }
     AN_TRY(check_words(a, err));
     if (a->prompt_ids) AN_TRY(an_cli_read_ids("--prompt-ids", a->prompt_ids, &ids, &n_ids, err));

@@ -28,6 +28,7 @@ expect() {
 common=(--engine native -n 6 -r 2 --threads 1)
 mkdir "$work/empty"
 expect 4 "no-such-model" no-such-model
+expect 4 "./quickstart brings it"
 expect 4 "no such file" /no/such/model.gguf
 expect 3 "config.json" "$work/empty"
 expect 2 "unknown engine 'vllm'" "$tiny/chatml.gguf" --engine vllm
