@@ -80,11 +80,6 @@ void an_file_unmap(an_file_map *map)
     *map = (an_file_map){0};
 }
 
-void an_file_map_willneed(const an_file_map *map)
-{
-    if (map->reserved) madvise(map->reserved, (size_t)map->size, MADV_WILLNEED);
-}
-
 int64_t an_file_map_resident(const an_file_map *map)
 {
     if (!map->reserved) return 0;
@@ -407,11 +402,6 @@ char *an_dir_data(void)
 char *an_dir_cache(void)
 {
     return xdg_dir("XDG_CACHE_HOME", ".cache");
-}
-
-char *an_dir_config(void)
-{
-    return xdg_dir("XDG_CONFIG_HOME", ".config");
 }
 
 anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err)

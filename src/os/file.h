@@ -22,9 +22,6 @@ typedef struct an_file_map {
 ANEMO_MUST_CHECK anemo_status an_file_map_open(an_file_map *map, const char *path, anemo_error *err);
 void an_file_unmap(an_file_map *map);
 
-/* Ask the kernel to read the whole map ahead; best effort. */
-void an_file_map_willneed(const an_file_map *map);
-
 /* Bytes of the map that are in the page cache now; -1 when unknown. */
 int64_t an_file_map_resident(const an_file_map *map);
 
@@ -92,7 +89,6 @@ char *an_path_of_code(const void *address);
 /* XDG base directories with their defaults, joined with "anemo". NULL when HOME is not set; an_free. */
 char *an_dir_data(void);   /* $XDG_DATA_HOME/anemo */
 char *an_dir_cache(void);  /* $XDG_CACHE_HOME/anemo */
-char *an_dir_config(void); /* $XDG_CONFIG_HOME/anemo */
 
 /* A shared-memory file of `bytes` for bulk data between processes. Gives *path (an_free; remove it yourself). */
 ANEMO_MUST_CHECK anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err);

@@ -10,7 +10,7 @@ void an_format_value(an_field_id field, double value, char *out, size_t cap);
 /* The agreement record of two cells in either order, NULL when there is none. */
 const an_agreement *an_find_agreement(const an_comparison *c, int a, int b);
 
-/* The device's name with its kind when that is known ("cpu"). */
+/* "ok", "failed", "missing". Static string. */
 const char *an_cell_state_name(an_cell_status status);
 
 void an_report_table(const an_comparison *c, an_report_style style, bool markdown, an_str *out);
