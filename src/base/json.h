@@ -8,6 +8,7 @@
 #define AN_BASE_JSON_H
 
 #include "base/error.h"
+#include "base/str.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -20,6 +21,11 @@
  */
 ANEMO_MUST_CHECK anemo_status an_json_parse(json_t **out, const char *text, size_t n,
                                             const char *name, anemo_error *err);
+
+/* The same with flags of jansson's: JSON_ALLOW_NUL, JSON_DECODE_ANY (any value, not only objects and arrays). */
+ANEMO_MUST_CHECK anemo_status an_json_parse_flags(json_t **out, const char *text, size_t n,
+                                                  size_t flags, const char *name,
+                                                  anemo_error *err);
 
 /*
  * Typed member access. Absent key or JSON null: the default. Wrong type or out of range: ERR_FORMAT naming
@@ -34,6 +40,16 @@ ANEMO_MUST_CHECK anemo_status an_json_get_bool(const json_t *obj, const char *ke
                                                bool *out, const char *name, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_json_get_str(const json_t *obj, const char *key, const char *def,
                                               const char **out, const char *name, anemo_error *err);
+
+/*
+ * Append `value` as text to `out` and release it; NULL is out of memory. flags: jansson's. jansson drops a member whose
+ * memory is refused, so a document can come out short without a word: once an_json_watch_memory() was called, a refusal at
+ * any time since the last call of this function makes it fail with ERR_NOMEM, whatever `value` looks like.
+ */
+ANEMO_MUST_CHECK anemo_status an_json_write(json_t *value, size_t flags, an_str *out, anemo_error *err);
+
+/* Let jansson take its memory from base/alloc.h and notice refusals. For a program's main(), before any JSON. */
+void an_json_watch_memory(void);
 
 /* A real that becomes JSON null when it is NaN or infinite: JSON has no such numbers. New reference. */
 json_t *an_json_real(double value);

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "os/file.h"
 
+#include <errno.h>
 #include <string.h>
 
 const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
@@ -89,4 +90,16 @@ anemo_status an_cli_engine_for(const char *name, const char *path, const an_engi
                        container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
     *engine = e;
     return ANEMO_OK;
+}
+
+anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)
+{
+    an_str text = {0};
+    anemo_status status = an_json_write(value, flags, &text, err);
+    an_str_append_char(&text, '\n');
+    if (status == ANEMO_OK) status = an_str_check(&text, err);
+    if (status == ANEMO_OK && (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0))
+        status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written: %s", strerror(errno));
+    an_str_free(&text);
+    return status;
 }

@@ -3,6 +3,7 @@
 #define AN_CLI_ARGUMENTS_H
 
 #include "base/error.h"
+#include "base/json.h"
 #include "drivers/driver.h"
 
 #include <stddef.h>
@@ -25,6 +26,9 @@ ANEMO_MUST_CHECK anemo_status an_cli_one_of(const char *option, const char *valu
  */
 ANEMO_MUST_CHECK anemo_status an_cli_engine_for(const char *name, const char *path, const an_engine_info **engine,
                                                 anemo_error *err);
+
+/* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
+ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
 
 /* The words of --kv, --flash-attn, --compute and --device. */
 extern const char *const an_cli_kv_types[];

@@ -209,6 +209,8 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     progress = NULL;
     AN_TRY(write_outputs(&c, a, &out, &json, err));
     *exit_code = an_comparison_exit_code(&c);
+    if (*exit_code != 0)
+        fprintf(stderr, "anemo compare: not every cell came out; the result says which and why\n");
 cleanup:
     an_progress_end(progress);
     an_file_writer_close(&out);

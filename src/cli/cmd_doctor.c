@@ -1,5 +1,6 @@
 /* anemo doctor: is this machine fit to measure, which engines are there, and does each of them give
  * a token? */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -319,12 +320,12 @@ static int run(int argc, char **argv)
         goto cleanup;
     }
     if (args.json) {
-        json_dumpf(report, stdout, JSON_INDENT(2));
-        putchar('\n');
+        status = an_cli_print_json(report, JSON_INDENT(2), &err);
+        report = NULL;
     } else {
         print_report(report);
     }
-    if (fflush(stdout) != 0) status = an_fail(&err, ANEMO_ERR_IO, "stdout cannot be written");
+    if (status == ANEMO_OK && fflush(stdout) != 0) status = an_fail(&err, ANEMO_ERR_IO, "stdout cannot be written");
 cleanup:
     json_decref(report);
     an_free(models.path[0]);

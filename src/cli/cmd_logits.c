@@ -87,11 +87,9 @@ static anemo_status write_npy(const char *path, const float *x, size_t n_row, si
     an_str_append_bytes(&head, "\x93NUMPY\x01\x00\x00\x00", 10);
     an_str_appendf(&head, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", n_row,
                    n_col);
-    while ((head.len + 1) % 64 != 0)
-        an_str_append_char(&head, ' ');
+    an_str_append_repeat(&head, ' ', 63 - head.len % 64);
     an_str_append_char(&head, '\n');
-    status = an_str_check(&head, err);
-    if (status != ANEMO_OK) return status;
+    AN_TRY(an_str_check(&head, err));
     head.data[8] = (char)((head.len - 10) & 0xff);
     head.data[9] = (char)((head.len - 10) >> 8);
     status = an_file_writer_open(&w, path, err);
@@ -101,6 +99,7 @@ static anemo_status write_npy(const char *path, const float *x, size_t n_row, si
         if (status == ANEMO_OK) status = an_file_writer_commit(&w, err);
         an_file_writer_close(&w);
     }
+cleanup:
     an_str_free(&head);
     return status;
 }

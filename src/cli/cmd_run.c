@@ -371,16 +371,6 @@ cleanup:
     return status;
 }
 
-static anemo_status print_rep(const an_rep *rep, anemo_error *err)
-{
-    json_t *value = an_rep_json(rep);
-    int failed = value ? json_dumpf(value, stdout, JSON_COMPACT) : -1;
-    json_decref(value);
-    if (failed || putchar('\n') == EOF || fflush(stdout) != 0)
-        return an_fail_errno(err, errno, "write", "stdout");
-    return ANEMO_OK;
-}
-
 static void print_timing(const job *j, const an_rep *rep)
 {
     const double *v = rep->values;
@@ -453,7 +443,7 @@ static int run(int argc, char **argv)
     AN_TRY(open_engine(&j, &err));
     AN_TRY(generate(&j, stop, &rep, &err));
     if (args.json) {
-        AN_TRY(print_rep(&rep, &err));
+        AN_TRY(an_cli_print_json(an_rep_json(&rep), JSON_COMPACT, &err));
     } else {
         flush_text(&j, true);
         if (j.write_failed) status = an_fail_errno(&err, errno, "write", "stdout");

@@ -74,13 +74,24 @@ cleanup:
     return status;
 }
 
+/* Is it the file's fault, and not that of memory, disk or system? */
+static bool is_refusal(anemo_status status)
+{
+    return status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_UNSUPPORTED || status == ANEMO_ERR_NOTFOUND;
+}
+
 /* The model, or when it is refused its container alone; fails when that cannot be read either. */
 static anemo_status open_model(model *x, const char *path, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     x->path = path;
     AN_TRY(an_model_probe(path, &x->container, err));
-    if (an_model_file_open(&x->m, path, &x->refusal) == ANEMO_OK) {
+    status = an_model_file_open(&x->m, path, &x->refusal);
+    if (status != ANEMO_OK && !is_refusal(status)) {
+        *err = x->refusal;
+        return status;
+    }
+    if (status == ANEMO_OK) {
         x->gguf = x->m->gguf;
         x->st = x->m->st;
         x->config = x->m->config;
@@ -90,8 +101,11 @@ static anemo_status open_model(model *x, const char *path, anemo_error *err)
         AN_TRY(open_config(x, err));
         AN_TRY(an_safetensors_open(&x->st, path, err));
     }
-    if (an_tokenizer_open(&x->tokenizer, path, &x->tokenizer_error) != ANEMO_OK)
-        x->tokenizer = NULL;
+    status = an_tokenizer_open(&x->tokenizer, path, &x->tokenizer_error);
+    if (status != ANEMO_OK) x->tokenizer = NULL;
+    /* A model is shown without a tokenizer that it lacks, but not without one that could not be read just now. */
+    if (status == ANEMO_OK || is_refusal(status)) status = ANEMO_OK;
+    else *err = x->tokenizer_error;
 cleanup:
     return status;
 }
@@ -580,14 +594,7 @@ static anemo_status print_model(const model *x, const show_args *args, anemo_err
     anemo_status status = ANEMO_OK;
     an_str out = {0};
     if (args->json) {
-        json_t *root = json_model(x, args);
-        char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        json_decref(root);
-        if (text)
-            an_str_append(&out, text);
-        else
-            out.failed = true;
-        free(text);
+        AN_TRY(an_json_write(json_model(x, args), JSON_INDENT(2) | JSON_REAL_PRECISION(9), &out, err));
         an_str_append_char(&out, '\n');
     } else {
         print_text(x, args, &out);

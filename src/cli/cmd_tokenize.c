@@ -1,4 +1,5 @@
 /* anemo tokenize: text to ids and back, with the tokenizer of a model. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -100,17 +101,6 @@ cleanup:
     return status;
 }
 
-/* Print a JSON value with jansson's compact form and a line end; takes the reference. */
-static anemo_status print_json(json_t *value, anemo_error *err)
-{
-    if (!value) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    int failed = json_dumpf(value, stdout, JSON_COMPACT);
-    json_decref(value);
-    if (failed) return an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
-    putchar('\n');
-    return ANEMO_OK;
-}
-
 static anemo_status print_ids(const an_tokenizer *t, const an_ids *ids, bool json, anemo_error *err)
 {
     if (!json) {
@@ -124,7 +114,7 @@ static anemo_status print_ids(const an_tokenizer *t, const an_ids *ids, bool jso
         json_array_append_new(numbers, json_integer(ids->ids[i]));
         json_array_append_new(pieces, an_json_text(piece, strlen(piece)));
     }
-    return print_json(json_pack("{s:o, s:o}", "ids", numbers, "pieces", pieces), err);
+    return an_cli_print_json(json_pack("{s:o, s:o}", "ids", numbers, "pieces", pieces), JSON_COMPACT, err);
 }
 
 static anemo_status encode(const an_tokenizer *t, const tokenize_args *args, const char *text, size_t n,
@@ -152,7 +142,7 @@ static anemo_status decode(const an_tokenizer *t, const tokenize_args *args, con
     an_tokenizer_decode(t, ids.ids, ids.n, args->special, false, &out);
     AN_TRY(an_str_check(&out, err));
     if (args->json)
-        AN_TRY(print_json(json_pack("{s:o}", "text", an_json_text(an_str_text(&out), out.len)), err));
+        AN_TRY(an_cli_print_json(json_pack("{s:o}", "text", an_json_text(an_str_text(&out), out.len)), JSON_COMPACT, err));
     else
         fwrite(an_str_text(&out), 1, out.len, stdout); /* exactly the bytes: no line end is added */
 cleanup:

@@ -35,10 +35,13 @@ static const an_option options[] = {
 
 static int check(const an_positional *pos, const char *model)
 {
+    anemo_error err;
     an_str report = {0};
     int n_failed = an_protocol_check((const char *const *)pos->items, model, &report);
-    fputs(an_str_text(&report), stdout);
+    bool whole = an_str_check(&report, &err) == ANEMO_OK;
+    if (whole) fputs(report.data, stdout);
     an_str_free(&report);
+    if (!whole) return an_cli_fail("worker", &err);
     return n_failed == 0 ? 0 : 1;
 }
 

@@ -1,6 +1,8 @@
 /* The entry point: find the verb and run it. */
 #include "cli/commands.h"
 
+#include "base/json.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +32,7 @@ static void print_usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    an_json_watch_memory();
     if (argc < 2) {
         print_usage(stderr);
         return anemo_status_exit_code(ANEMO_ERR_INVAL);

@@ -14,17 +14,17 @@ anemo_status an_mlx_write_json(const char *dir, const char *name, json_t *value,
                                anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    char *path = an_path_join(dir, name), *text = NULL;
+    an_str text = {0};
+    char *path = an_path_join(dir, name);
     /* Nine digits name every f32 exactly. */
-    if (value) text = json_dumps(value, flags | JSON_REAL_PRECISION(9));
-    if (!path || !text) {
+    status = an_json_write(value, flags | JSON_REAL_PRECISION(9), &text, err);
+    if (status != ANEMO_OK || !path) {
         status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", name);
         goto cleanup;
     }
-    AN_TRY(an_file_write(path, text, strlen(text), err));
+    AN_TRY(an_file_write(path, text.data, text.len, err));
 cleanup:
-    free(text);
-    json_decref(value);
+    an_str_free(&text);
     an_free(path);
     return status;
 }

@@ -99,12 +99,16 @@ cleanup:
     return status;
 }
 
-/* Put the finished directory in the target's place; an old one steps aside first and goes last. */
+/* Put the finished directory in the target's place. An old one changes places with it, or steps aside where names cannot
+ * be exchanged, and goes last. */
 static anemo_status publish(const char *tmp, const char *dst, bool exists, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_str old = {0};
     if (exists) {
+        status = an_path_exchange(tmp, dst, err);
+        if (status == ANEMO_OK) return remove_flat_dir(tmp, err);
+        if (status != ANEMO_ERR_UNSUPPORTED) return status;
         an_str_appendf(&old, "%s.old", tmp);
         AN_TRY(an_str_check(&old, err));
         AN_TRY(an_path_rename(dst, old.data, err));

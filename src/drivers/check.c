@@ -97,11 +97,11 @@ static void send_text(check *c, const char *text)
 static void send(check *c, json_t *message)
 {
     if (!json_object_get(message, "id")) json_object_set_new(message, "id", json_integer(++c->id));
-    char *text = json_dumps(message, JSON_COMPACT);
-    send_text(c, text ? text : "{}");
+    an_str text = {0};
+    bool written = an_json_write(message, JSON_COMPACT, &text, NULL) == ANEMO_OK;
+    send_text(c, written ? an_str_text(&text) : "{}");
     send_text(c, "\n");
-    free(text);
-    json_decref(message);
+    an_str_free(&text);
 }
 
 /* The answer to the last request; `token` and `start` are collected in c->events on the way. */

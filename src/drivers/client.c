@@ -262,21 +262,21 @@ cleanup:
 static anemo_status send(an_client *c, json_t *message, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
-    json_decref(message);
-    if (!text) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory for a request", c->name);
-    size_t n = strlen(text) + 1, at = 0;
-    text[n - 1] = '\n';
+    an_str text = {0};
+    size_t at = 0;
+    AN_TRY(an_json_write(message, JSON_COMPACT, &text, err));
+    an_str_append_char(&text, '\n');
+    AN_TRY(an_str_check(&text, err));
     uint64_t since = an_clock_ns();
-    while (at < n) {
-        long put = an_process_write_some(&c->process, text + at, n - at);
+    while (at < text.len) {
+        long put = an_process_write_some(&c->process, text.data + at, text.len - at);
         if (put < 0) {
             status = fail_ended(c, err);
             goto cleanup;
         }
         at += (size_t)put;
         if (put > 0) since = an_clock_ns();
-        if (at == n) break;
+        if (at == text.len) break;
         if (an_clock_ns() - since >= c->timeout_ns) {
             status = fail_silent(c, c->timeout_ns, err);
             goto cleanup;
@@ -286,7 +286,7 @@ static anemo_status send(an_client *c, json_t *message, anemo_error *err)
         if (ready.out) AN_TRY(read_output(c, err));
     }
 cleanup:
-    free(text); /* jansson's, from the C library */
+    an_str_free(&text);
     return status;
 }
 

@@ -68,15 +68,15 @@ void an_lines_free(an_lines *l)
     *l = (an_lines){0};
 }
 
-anemo_status an_message_write(int fd, const json_t *message, anemo_error *err)
+anemo_status an_message_write(int fd, json_t *message, anemo_error *err)
 {
-    size_t n = json_dumpb(message, NULL, 0, JSON_COMPACT);
-    if (n == 0) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a message");
-    char *text = an_malloc(n + 1);
-    if (!text) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a message");
-    n = json_dumpb(message, text, n, JSON_COMPACT);
-    text[n] = '\n';
-    anemo_status status = an_fd_write(fd, text, n + 1, err);
-    an_free(text);
+    anemo_status status = ANEMO_OK;
+    an_str text = {0};
+    AN_TRY(an_json_write(json_incref(message), JSON_COMPACT, &text, err));
+    an_str_append_char(&text, '\n');
+    AN_TRY(an_str_check(&text, err));
+    AN_TRY(an_fd_write(fd, text.data, text.len, err));
+cleanup:
+    an_str_free(&text);
     return status;
 }

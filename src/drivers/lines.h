@@ -36,6 +36,6 @@ bool an_lines_peek(const an_lines *l, size_t *at, const char **line, size_t *n);
 void an_lines_free(an_lines *l);
 
 /* Write `message` as one compact line to fd. */
-ANEMO_MUST_CHECK anemo_status an_message_write(int fd, const json_t *message, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_message_write(int fd, json_t *message, anemo_error *err);
 
 #endif

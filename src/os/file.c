@@ -332,6 +332,17 @@ anemo_status an_path_rename(const char *from, const char *to, anemo_error *err)
     return ANEMO_OK;
 }
 
+anemo_status an_path_exchange(const char *a, const char *b, anemo_error *err)
+{
+#if defined(__linux__) && defined(RENAME_EXCHANGE)
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return ANEMO_OK;
+    if (errno != EINVAL && errno != ENOSYS) return an_fail_errno(err, errno, "exchange", a);
+#else
+    (void)b;
+#endif
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this file system cannot exchange two names", a);
+}
+
 char *an_path_join(const char *dir, const char *name)
 {
     an_str s = {0};

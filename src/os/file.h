@@ -71,6 +71,12 @@ void an_names_free(char **names);
 ANEMO_MUST_CHECK anemo_status an_path_remove(const char *path, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_path_rename(const char *from, const char *to, anemo_error *err);
 
+/*
+ * Let two existing paths of one file system change places in one step (renameat2): whatever happens, each name holds one of
+ * the two. ERR_UNSUPPORTED where the system or the file system cannot.
+ */
+ANEMO_MUST_CHECK anemo_status an_path_exchange(const char *a, const char *b, anemo_error *err);
+
 /* dir + "/" + name, or name alone when it is absolute. NULL when out of memory; an_free. */
 char *an_path_join(const char *dir, const char *name);
 /* Last component, borrowed from path. */

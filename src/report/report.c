@@ -20,14 +20,9 @@ bool an_report_format_from_name(const char *name, an_report_format *out)
 
 static anemo_status write_json(const an_comparison *c, an_str *out, anemo_error *err)
 {
-    json_t *doc = an_report_json(c);
-    char *text = doc ? json_dumps(doc, JSON_INDENT(1) | JSON_REAL_PRECISION(12)) : NULL;
-    json_decref(doc);
-    if (!text) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory while writing the report");
-    an_str_append(out, text);
+    anemo_status status = an_json_write(an_report_json(c), JSON_INDENT(1) | JSON_REAL_PRECISION(12), out, err);
     an_str_append_char(out, '\n');
-    free(text);
-    return ANEMO_OK;
+    return status;
 }
 
 anemo_status an_report_write(const an_comparison *c, an_report_format format, an_report_style style, an_str *out,

@@ -346,18 +346,11 @@ anemo_status an_load_hf(an_tokenizer **out, const json_t *root, const char *name
 
 static anemo_status parse(json_t **out, const char *text, size_t n, const char *name, anemo_error *err)
 {
-    json_error_t je;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
-    if (*out && json_is_object(*out)) return ANEMO_OK;
-    if (*out) {
-        json_decref(*out);
-        *out = NULL;
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: not a tokenizer: the JSON is not an object", name);
-    }
-    if (json_error_code(&je) == json_error_out_of_memory)
-        return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory while reading JSON", name);
-    return an_fail(err, ANEMO_ERR_FORMAT, "%s: not valid JSON at line %d, byte %d: %s", name, je.line,
-                   je.position, je.text);
+    anemo_status status = an_json_parse_flags(out, text, n, JSON_ALLOW_NUL, name, err);
+    if (status != ANEMO_OK || json_is_object(*out)) return status;
+    json_decref(*out);
+    *out = NULL;
+    return an_fail(err, ANEMO_ERR_FORMAT, "%s: not a tokenizer: the JSON is not an object", name);
 }
 
 anemo_status an_load_json(an_tokenizer **out, const char *text, size_t n, const char *name, anemo_error *err)

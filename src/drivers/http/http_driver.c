@@ -197,10 +197,10 @@ static char *completion_body(const driver *d, const json_t *m)
         /* llama-server keeps the last prompt's cache, which would make every repetition's prefill a look-up. */
         json_object_set_new(body, "cache_prompt", json_false());
     }
-    char *libc_text = json_dumps(body, JSON_COMPACT), *text = an_strdup(libc_text);
-    free(libc_text);
-    json_decref(body);
-    return text;
+    an_str text = {0};
+    if (an_json_write(body, JSON_COMPACT, &text, NULL) == ANEMO_OK) return an_str_take(&text);
+    an_str_free(&text);
+    return NULL;
 }
 
 /* One attempt in the present form. *code is the answer's. */

@@ -4,6 +4,7 @@
  * between versions.
  */
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "drivers/worker.h"
 #include "os/file.h"
@@ -365,6 +366,7 @@ static json_t *devices_json(void)
 
 int main(void)
 {
+    an_json_watch_memory();
     static const char *const formats[] = {"gguf", NULL};
     static const char *const kv_types[] = {"f16", "f32", NULL};
     char *library = an_path_of_code((const void *)&llama_version);

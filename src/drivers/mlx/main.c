@@ -3,6 +3,7 @@
  * src/drivers/worker.h; this file translates between its settings and the model's.
  */
 #include "base/alloc.h"
+#include "base/json.h"
 #include "drivers/mlx/mlx_model.h"
 #include "drivers/worker.h"
 #include "engine/sampler.h"
@@ -159,6 +160,7 @@ static json_t *devices(void)
 
 int main(void)
 {
+    an_json_watch_memory();
     static const char *const formats[] = {"mlx", NULL};
     static const char *const kv_types[] = {"f16", "f32", NULL};
     if (strcmp(an_mlx_version(), an_mlx_version_built()) != 0) {

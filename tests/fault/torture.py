@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Every allocation and every system call of scripted commands fails in turn: torture.py memory|io STRIDE.
+
+Each command first runs untouched, which counts its calls; then it runs again for each STRIDE-th call k: with call k failing
+once, and with every call from k on failing. All k up to 300, behind that a sample that changes with the month.
+A run must end by itself with a documented exit code and, when that is not 0, a message; nothing but a whole result lies
+under the final name; at most one temporary is left; a result that is called good is the untouched run's; no block of memory
+stays allocated at exit.
+Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the sanitizers own the allocator). Linux only.
+"""
+import collections
+import datetime
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
+CORPUS = ROOT / "fuzz/corpus"
+TINY = ROOT / "tests/golden/tiny"
+SHIM = BUILD / "tests/fault/libfail_calls.so"
+DENSE, SAMPLED, SHOWN = 300, 40, 20
+IO_KINDS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "short")
+# What a run that was disturbed may end with: README's exit codes without 2 (usage).
+CODES = {0, 1, 3, 4, 5, 6}
+
+# (words, final name or None, process that is disturbed). "{}" is the command's own folder.
+COMMANDS = [
+    (["--version"], None, "main"),
+    (["--help"], None, "main"),
+    (["show", "--help"], None, "main"),
+    (["show", "{}/tiny.gguf"], None, "main"),
+    (["show", "{}/tiny.gguf", "--tensors", "--json"], None, "main"),
+    (["show", "{}/hf"], None, "main"),
+    (["show", "{}/hf", "--json"], None, "main"),
+    (["show", "{}/mlx", "--tensors"], None, "main"),
+    (["show", "{}/absent.gguf"], None, "main"),
+    (["show", "{}/cut.gguf"], None, "main"),
+    (["show", "{}/empty"], None, "main"),
+    (["tokenize", "{}/tiny.gguf", "Hello  world"], None, "main"),
+    (["tokenize", "{}/tiny.gguf", "-f", "{}/text.txt", "--json"], None, "main"),
+    (["tokenize", "{}/spm.json", "Hello world", "--json"], None, "main"),
+    (["tokenize", "{}/gpt2.json", "Hello world"], None, "main"),
+    (["tokenize", "{}/tekken.json", "Hello world", "--special"], None, "main"),
+    (["tokenize", "{}/tokenizer.model", "Hello world", "--bos"], None, "main"),
+    (["tokenize", "{}/bad.json", "Hello"], None, "main"),
+    (["tokenize", "{}/tiny.gguf", "--detokenize", "5,6,7"], None, "main"),
+    (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
+    (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main"),
+    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main"),
+    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
+    (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main"),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
+     "out.json", "main"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
+     "out.md", "worker"),
+    (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+]
+# Those that the system calls fail for: what writes, and one of each way of reading.
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 25, 26, 27)
+# Their output holds times, memory or process ids.
+UNSTEADY = ("run", "compare", "worker")
+
+
+def make_folder(folder):
+    """What the commands read, in a folder of its own."""
+    folder.mkdir()
+    shutil.copy(CORPUS / "gguf/tiny_q4_1", folder / "tiny.gguf")
+    shutil.copy(TINY / "types/type-q8_0.gguf", folder / "types.gguf")
+    (folder / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:700])
+    shutil.copytree(TINY / "arch/llama-bias/hf", folder / "hf")
+    subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)
+    shutil.copytree(folder / "mlx", folder / "mlx2")
+    (folder / "empty").mkdir()
+    for name in ("spm", "gpt2"):
+        shutil.copy(CORPUS / "tokenizer_json" / name, folder / f"{name}.json")
+    shutil.copy(CORPUS / "tekken/v3", folder / "tekken.json")
+    shutil.copy(CORPUS / "sentencepiece/bytes", folder / "tokenizer.model")
+    (folder / "bad.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}}')
+    (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
+    (folder / "ids.json").write_text("[1, 2, 3]")
+
+
+class Command:
+    def __init__(self, index, temp):
+        words, self.out, self.process = COMMANDS[index]
+        self.folder = temp / f"{index}"
+        self.home = temp / "home"
+        make_folder(self.folder)
+        self.words = [w.replace("{}", str(self.folder)) for w in words]
+        self.steady = words[0] not in UNSTEADY
+        self.before = set(os.listdir(self.folder))
+        self.title = " ".join(words)
+
+    def run(self, fault):
+        """Exit code, output, complaint's text, and the counts of the report (None when there is none)."""
+        report = self.folder.parent / "report"
+        report.unlink(missing_ok=True)
+        env = dict(os.environ, HOME=str(self.home), LD_PRELOAD=str(SHIM), ANEMO_FAULT=fault,
+                   ANEMO_FAULT_IN=self.process, ANEMO_FAULT_REPORT=str(report))
+        for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "ANEMO_ENGINES"):
+            env.pop(name, None)
+        done = subprocess.run([BUILD / "anemo", *self.words], env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=60)
+        counts = [int(n) for n in report.read_text().split()] if report.exists() else None
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace"), counts
+
+    def result(self):
+        """The bytes under the final name, by file."""
+        path = self.folder / self.out
+        if path.is_dir():
+            return {f.name: f.read_bytes() for f in sorted(path.iterdir())}
+        return {"": path.read_bytes()} if path.exists() else {}
+
+    def clean(self):
+        """The untouched run: what the others are held against."""
+        self.code, self.stdout, self.stderr, counts = self.run("memory:any:0:once")
+        self.n_call = counts[0] if counts else 0
+        self.made = self.result() if self.out else None
+        assert self.code >= 0, f"{self.title}: signal {-self.code} although nothing failed\n{self.stderr}"
+        assert counts, f"{self.title}: the calls were not counted"
+        assert counts[2] == 0, f"{self.title}: {counts[2]} blocks are never freed"
+        self.reset()
+
+    def count_io(self):
+        counts = self.run("io:EIO:0:once")[3]
+        self.n_call = counts[0]
+        self.reset()
+
+    def reset(self):
+        """Remove what a run made."""
+        for name in set(os.listdir(self.folder)) - self.before:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self.out and self.out in self.before:
+            shutil.rmtree(self.folder / self.out, ignore_errors=True)
+            shutil.copytree(self.folder / "mlx", self.folder / self.out)
+
+    def check(self, fault, codes):
+        """Complaints about one disturbed run."""
+        old = self.result() if self.out else None
+        try:
+            code, stdout, stderr, counts = self.run(fault)
+        except subprocess.TimeoutExpired:
+            return ["still running after 60 s"]
+        bad = []
+        codes[code] += 1
+        if code < 0:
+            bad.append(f"signal {-code}: {stderr[-400:]}")
+        elif code not in CODES | {self.code}:
+            bad.append(f"exit {code}: {stderr[-400:]}")
+        if code != 0 and not stderr.strip() and not stdout.strip():
+            bad.append(f"exit {code} without a word")
+        if code == 0 and self.code == 0 and self.steady and stdout != self.stdout:
+            bad.append(f"exit 0 with other output: {stdout[-200:]!r}")
+        if counts and code == 0 and counts[2] > 0:
+            bad.append(f"{counts[2]} blocks are never freed")
+        if counts and code > 0 and counts[2] > 0:
+            bad.append(f"exit {code}, {counts[2]} blocks are never freed")
+        if self.out:
+            now = self.result()
+            whole = now == self.made if self.steady else bool(now)
+            if code == 0 and not whole:
+                bad.append("exit 0, but the result is not whole")
+            if old and not now:
+                bad.append("the old result is gone")
+            if code != 0 and now and now != old and now != self.made and self.steady:
+                bad.append("a partial result under the final name")
+            extra = set(os.listdir(self.folder)) - self.before - {self.out}
+            if len(extra) > 1 or (extra and code == 0):
+                bad.append(f"left behind: {sorted(extra)}")
+        self.reset()
+        return bad
+
+
+def points(n_call, stride, rng):
+    """Which calls fail: every one up to DENSE and a sample of the others, one in `stride` of both."""
+    dense = list(range(1, min(n_call, DENSE) + 1))
+    rest = range(DENSE + 1, n_call + 1)
+    sampled = rng.sample(rest, min(SAMPLED, len(rest)))
+    return dense[rng.randrange(stride)::stride] + sampled[::stride]
+
+
+def main():
+    group, stride = sys.argv[1], int(sys.argv[2])
+    if os.environ.get("ANEMO_SANITIZE") or not SHIM.exists():
+        print("skipped: needs a build without sanitizers, on Linux")
+        return 77
+    rng = random.Random(datetime.date.today().strftime("%Y-%m"))
+    n_run = n_bad = 0
+    codes = collections.Counter()
+    with tempfile.TemporaryDirectory() as temp:
+        temp = pathlib.Path(temp)
+        (temp / "home").mkdir()
+        indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
+        for index in indices:
+            command = Command(index, temp)
+            command.clean()
+            if group == "io":
+                command.count_io()
+            kinds = ("any",) if group == "memory" else IO_KINDS
+            for kind in kinds:
+                for k in points(command.n_call, stride, rng):
+                    for mode in ("once", "on"):
+                        if (kind, mode) in (("EINTR", "on"), ("short", "on")):
+                            continue  # that would be a system that never gets anywhere
+                        fault = f"{group}:{kind}:{k}:{mode}"
+                        n_run += 1
+                        for text in command.check(fault, codes):
+                            n_bad += 1
+                            if n_bad <= SHOWN:
+                                print(f"{command.title}: ANEMO_FAULT={fault}: {text}")
+    print(f"{len(indices)} commands, {n_run} disturbed runs, exit codes {dict(sorted(codes.items()))}, {n_bad} complaints")
+    return 1 if n_bad or n_run < 100 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
