@@ -9,6 +9,7 @@ stays allocated at exit.
 Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the sanitizers own the allocator). Linux only.
 """
 import collections
+import concurrent.futures
 import datetime
 import os
 import pathlib
@@ -101,7 +102,7 @@ class Command:
 
     def run(self, fault):
         """Exit code, output, complaint's text, and the counts of the report (None when there is none)."""
-        report = self.folder.parent / "report"
+        report = self.folder.with_suffix(".report")
         report.unlink(missing_ok=True)
         env = dict(os.environ, HOME=str(self.home), LD_PRELOAD=str(SHIM), ANEMO_FAULT=fault,
                    ANEMO_FAULT_IN=self.process, ANEMO_FAULT_REPORT=str(report))
@@ -188,37 +189,45 @@ def points(n_call, stride, rng):
     return dense[rng.randrange(stride)::stride] + sampled[::stride]
 
 
+def torture(group, stride, index, temp):
+    """All disturbed runs of one command: their number, exit codes and complaints."""
+    # The sample changes with the month, so that the years see all of it.
+    rng = random.Random(datetime.date.today().strftime("%Y-%m") + str(index))
+    command, n_run, codes, bad = Command(index, temp), 0, collections.Counter(), []
+    command.clean()
+    if group == "io":
+        command.count_io()
+    for kind in ("any",) if group == "memory" else IO_KINDS:
+        for k in points(command.n_call, stride, rng):
+            for mode in ("once", "on"):
+                if (kind, mode) in (("EINTR", "on"), ("short", "on")):
+                    continue  # that would be a system that never gets anywhere
+                fault = f"{group}:{kind}:{k}:{mode}"
+                n_run += 1
+                bad += [f"{command.title}: ANEMO_FAULT={fault}: {text}" for text in command.check(fault, codes)]
+    return n_run, codes, bad
+
+
 def main():
     group, stride = sys.argv[1], int(sys.argv[2])
     if os.environ.get("ANEMO_SANITIZE") or not SHIM.exists():
         print("skipped: needs a build without sanitizers, on Linux")
         return 77
-    rng = random.Random(datetime.date.today().strftime("%Y-%m"))
-    n_run = n_bad = 0
-    codes = collections.Counter()
+    indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp)
         (temp / "home").mkdir()
-        indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
-        for index in indices:
-            command = Command(index, temp)
-            command.clean()
-            if group == "io":
-                command.count_io()
-            kinds = ("any",) if group == "memory" else IO_KINDS
-            for kind in kinds:
-                for k in points(command.n_call, stride, rng):
-                    for mode in ("once", "on"):
-                        if (kind, mode) in (("EINTR", "on"), ("short", "on")):
-                            continue  # that would be a system that never gets anywhere
-                        fault = f"{group}:{kind}:{k}:{mode}"
-                        n_run += 1
-                        for text in command.check(fault, codes):
-                            n_bad += 1
-                            if n_bad <= SHOWN:
-                                print(f"{command.title}: ANEMO_FAULT={fault}: {text}")
-    print(f"{len(indices)} commands, {n_run} disturbed runs, exit codes {dict(sorted(codes.items()))}, {n_bad} complaints")
-    return 1 if n_bad or n_run < 100 else 0
+        # Some runs mostly wait for a worker's end, so there are more threads than processors.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(lambda index: torture(group, stride, index, temp), indices))
+    n_run = sum(d[0] for d in done)
+    codes = sum((d[1] for d in done), collections.Counter())
+    bad = [text for d in done for text in d[2]]
+    for text in bad[:SHOWN]:
+        print(text)
+    print(f"{len(indices)} commands, {n_run} disturbed runs, exit codes {dict(sorted(codes.items()))}, "
+          f"{len(bad)} complaints")
+    return 1 if bad or n_run < 100 else 0
 
 
 if __name__ == "__main__":
