@@ -96,6 +96,15 @@ int64_t an_file_map_resident(const an_file_map *map)
     return resident;
 }
 
+void an_file_release(const void *data, uint64_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)data + (uintptr_t)n) & ~(page - 1);
+    /* Advice alone: a failure changes nothing but the memory in use. posix_madvise ignores this one. */
+    if (data && end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;

@@ -25,6 +25,12 @@ void an_file_unmap(an_file_map *map);
 /* Bytes of the map that are in the page cache now; -1 when unknown. */
 int64_t an_file_map_resident(const an_file_map *map);
 
+/*
+ * These n bytes of a map are not needed for now: the whole pages among them leave the process's memory. They stay
+ * readable and come back from the file.
+ */
+void an_file_release(const void *data, uint64_t n);
+
 /* Read a whole file of at most `limit` bytes. Gives *out (an_free), NUL-terminated beyond *n. */
 ANEMO_MUST_CHECK anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n,
                                            anemo_error *err);
