@@ -1,6 +1,8 @@
-/* GGUF bytes: open, then use everything that the reader hands out. */
+/* GGUF bytes: open, use everything that the reader hands out, then read hyperparameters and vocabulary from it. */
 #include "fuzz/fuzz.h"
+#include "fuzz/use_tokenizer.h"
 
+#include "arch/hparams.h"
 #include "format/gguf.h"
 
 #include <stdio.h>
@@ -34,6 +36,22 @@ static void use_kv(const an_gguf *g, const an_gguf_kv *kv)
     sink += sum;
 }
 
+static void use_model(const an_gguf *g, const uint8_t *data, size_t size)
+{
+    static an_arch_params params;
+    anemo_error err = {0};
+    an_tokenizer *t;
+    if (an_hparams_from_gguf(g, &params, &err) == ANEMO_OK) sink += (unsigned)params.hp.n_layer;
+    else if (!err.message[0]) abort();
+    err.message[0] = '\0';
+    if (an_tokenizer_open_gguf(&t, g, &err) == ANEMO_OK) {
+        use_tokenizer(t, (const char *)data, size < 64 ? size : 64);
+        an_tokenizer_close(t);
+    } else if (!err.message[0]) {
+        abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     anemo_error err = {0};
@@ -47,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             sink += fuzz_touch(t->data, t->bytes);
             if (an_gguf_find_tensor(g, t->name) != t) abort();
         }
+        use_model(g, copy, size);
         an_gguf_close(g);
     } else if (!err.message[0]) {
         abort(); /* a refusal without a reason */

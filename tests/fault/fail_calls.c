@@ -96,7 +96,8 @@ __attribute__((constructor)) static void configure(int argc, char **argv)
     cfg.on = true;
 }
 
-__attribute__((destructor)) static void write_report(void)
+/* What is allocated and called from here on is no longer the program's doing: exit handlers, a coverage report. */
+static void write_report(void)
 {
     if (!cfg.on || !*cfg.report) return;
     cfg.on = false;
@@ -104,6 +105,27 @@ __attribute__((destructor)) static void write_report(void)
     if (!f) return;
     fprintf(f, "%lu %lu %zu\n", atomic_load(&n_call), atomic_load(&n_failed), n_block);
     fclose(f);
+}
+
+static int (*program_main)(int, char **, char **);
+
+static int watched_main(int argc, char **argv, char **env)
+{
+    int code = program_main(argc, argv, env);
+    write_report();
+    return code;
+}
+
+int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void),
+                      void (*fini)(void), void (*rtld_fini)(void), void *stack_end);
+
+/* The C library's start of the program, so that its main() is seen to return. */
+int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void),
+                      void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
+{
+    __typeof__(&__libc_start_main) next = (__typeof__(&__libc_start_main))dlsym(RTLD_NEXT, "__libc_start_main");
+    program_main = entry;
+    return next(watched_main, argc, argv, init, fini, rtld_fini, stack_end);
 }
 
 /* 0 for foreign callers, 1 for the JSON library, 2 for the program. */

@@ -164,7 +164,41 @@ static const struct {
     {C(SIZES ",\"num_local_experts\":8"), "mixture of experts"},
     {C(SIZES ",\"kv_lora_rank\":512"), "MLA"},
     {C(SIZES ",\"eos_token_id\":\"</s>\""), "eos_token_id"},
+    {C("\"num_hidden_layers\":2,\"hidden_size\":72,\"intermediate_size\":96,\"num_attention_"
+       "heads\":4,\"vocab_size\":9"),
+     "multiples of 32"},
+    {C("\"num_hidden_layers\":2,\"hidden_size\":64,\"intermediate_size\":96,\"num_attention_"
+       "heads\":4,\"vocab_size\":0"),
+     "vocabulary of 0"},
+    {C(SIZES ",\"num_local_experts\":\"8\""), "mixture of experts"},
+    {C(SIZES ",\"moe\":{}"), "mixture of experts"},
+    {C(SIZES ",\"rope_parameters\":{\"full_attention\":{},\"sliding_attention\":{}}"), "differ by layer type"},
+    {C(SIZES ",\"rope_parameters\":{\"sliding_attention\":{}}"), "differ by layer type"},
+    {C(SIZES ",\"partial_rotary_factor\":0"), "partial_rotary_factor"},
+    {C(SIZES ",\"partial_rotary_factor\":2"), "partial_rotary_factor"},
+    {C(SIZES ",\"partial_rotary_factor\":0.5"), "only 8 of 16"},
+    {C(SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,"
+             "\"original_max_position_embeddings\":0}"),
+     "original"},
+    {C(SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+             "\"high_freq_factor\":1,\"original_max_position_embeddings\":64}"),
+     "high_freq_factor must be above"},
+    {C(SIZES ",\"head_dim\":2,\"num_key_value_heads\":4,\"num_attention_heads\":16"), "duplicate"},
+    {C(SIZES ",\"sliding_window\":\"x\",\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]"),
+     "sliding_window"},
+    {C(SIZES ",\"layer_types\":[\"sliding_attention\",7]"), "layer_types"},
+    {C(SIZES ",\"layer_types\":[\"linear_attention\",\"full_attention\"]"), "linear_attention"},
+    {C(SIZES ",\"layer_types\":[\"full_attention\"]"), "layer_types"},
+    {C(SIZES ",\"eos_token_id\":[1,\"x\"]"), "eos_token_id"},
+    {C(SIZES ",\"eos_token_id\":-1"), "eos_token_id"},
+    {C(SIZES ",\"eos_token_id\":99999999999"), "eos_token_id"},
     {C(SIZES ",\"quantization\":7"), "quantization"},
+    {C(SIZES ",\"quantization\":{\"mode\":7}"), "must be a string"},
+    {C(SIZES ",\"quantization\":{\"model.layers.0.mlp.up_proj\":{\"mode\":\"nvfp4\"}}"), "nvfp4"},
+    {C(SIZES ",\"quantization\":{\"model.layers.0.mlp.up_proj\":{\"mode\":1}}"), "must be a string"},
+    {C(SIZES ",\"quantization_config\":{\"quant_method\":7}"), "must be a string"},
+    {C(SIZES ",\"quantization_config\":{\"bits\":4,\"mode\":\"mxfp8\"}"), "mxfp8"},
+    {C(SIZES ",\"hidden_act\":7"), "must be a string"},
     {C(SIZES ",\"quantization\":{\"mode\":\"mxfp4\"}"), "mxfp4"},
     {C(SIZES ",\"quantization_config\":{\"quant_method\":\"awq\"}"), "awq"},
     {C(SIZES ",\"tie_word_embeddings\":1"), "must be true or false"},
@@ -200,12 +234,54 @@ static void bad_configs(void **state)
     assert_true(AN_COUNT_OF(configs) >= 20);
 }
 
+/* Every key that is read, with an object where a number, a word or a truth value belongs: the message names it. */
+static void wrong_types(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {
+        "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta",
+        "partial_rotary_factor", "use_sliding_window", "tie_word_embeddings", "mlp_bias", "hidden_act",
+    };
+    static const char *const rope_keys[] = {
+        "rope_theta", "partial_rotary_factor", "rope_type", "type", "factor", "original_max_position_embeddings",
+        "beta_fast", "beta_slow", "truncate", "mscale", "mscale_all_dim", "attention_factor", "llama_4_scaling_beta",
+    };
+    static const char *const llama3_keys[] = {"low_freq_factor", "high_freq_factor"};
+    static const struct {
+        const char *const *keys;
+        size_t n;
+        const char *before, *after;
+    } groups[] = {
+        {keys, AN_COUNT_OF(keys), C(SIZES ",\"%s\":{}") "", ""},
+        {rope_keys, AN_COUNT_OF(rope_keys),
+         "{\"model_type\":\"ministral3\"," SIZES ",\"head_dim\":16,\"rope_parameters\":{%s\"%s\":{}}}",
+         "\"rope_type\":\"yarn\",\"factor\":4,"},
+        {llama3_keys, AN_COUNT_OF(llama3_keys), C(SIZES ",\"rope_scaling\":{%s\"%s\":{}}"),
+         "\"rope_type\":\"llama3\",\"factor\":8,\"original_max_position_embeddings\":64,"},
+    };
+    static an_arch_params p;
+    for (size_t g = 0; g < AN_COUNT_OF(groups); g++)
+        for (size_t i = 0; i < groups[g].n; i++) {
+            anemo_error err = {0};
+            char text[512];
+            const char *key = groups[g].keys[i], *fill = groups[g].after;
+            /* The key itself replaces what would be given twice. */
+            if (!strcmp(key, "rope_type") || !strcmp(key, "factor")) fill = "";
+            if (*groups[g].after) snprintf(text, sizeof text, groups[g].before, fill, key);
+            else snprintf(text, sizeof text, groups[g].before, key);
+            anemo_status status = an_hparams_from_config(text, strlen(text), "config.json", &p, &err);
+            if (status != ANEMO_ERR_FORMAT || !strstr(err.message, key))
+                fail_msg("%s: %s, '%s'", text, anemo_status_name(status), err.message);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_safetensors),
         cmocka_unit_test(deep_nesting_is_no_recursion),
         cmocka_unit_test(bad_configs),
+        cmocka_unit_test(wrong_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,9 +151,92 @@ static void json_is_typed(void **state)
     json_decref(v);
 }
 
+/* Every type where another is expected: the message names what was found. */
+static void json_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *name;
+    } cases[] = {{"{}", "an object"}, {"[]", "an array"},     {"\"x\"", "a string"}, {"1", "an integer"},
+                 {"1.5", "a real number"}, {"true", "a boolean"}, {"false", "a boolean"}};
+    for (size_t i = 0; i < AN_COUNT_OF(cases); i++) {
+        anemo_error err;
+        json_t *obj;
+        int64_t n;
+        double d;
+        bool b;
+        const char *text;
+        char json[64];
+        snprintf(json, sizeof json, "{\"k\": %s, \"none\": null}", cases[i].value);
+        assert_ok(an_json_parse(&obj, json, strlen(json), "x.json", &err), &err);
+        bool integer = i == 3, number = integer || i == 4, boolean = i > 4, string = i == 2;
+        if (integer) assert_ok(an_json_get_i64(obj, "k", 0, 0, 9, &n, "x.json", &err), &err);
+        else assert_fails(an_json_get_i64(obj, "k", 0, 0, 9, &n, "x.json", &err), &err, ANEMO_ERR_FORMAT, cases[i].name);
+        if (number) assert_ok(an_json_get_f64(obj, "k", 0, &d, "x.json", &err), &err);
+        else assert_fails(an_json_get_f64(obj, "k", 0, &d, "x.json", &err), &err, ANEMO_ERR_FORMAT, cases[i].name);
+        if (boolean) assert_ok(an_json_get_bool(obj, "k", false, &b, "x.json", &err), &err);
+        else assert_fails(an_json_get_bool(obj, "k", false, &b, "x.json", &err), &err, ANEMO_ERR_FORMAT, cases[i].name);
+        if (boolean) assert_int_equal(b, i == 5);
+        if (string) assert_ok(an_json_get_str(obj, "k", NULL, &text, "x.json", &err), &err);
+        else assert_fails(an_json_get_str(obj, "k", NULL, &text, "x.json", &err), &err, ANEMO_ERR_FORMAT, cases[i].name);
+        /* null and absent are the default. */
+        assert_ok(an_json_get_i64(obj, "none", 7, 0, 9, &n, "x.json", &err), &err);
+        assert_int_equal(n, 7);
+        assert_ok(an_json_get_f64(obj, "none", 7, &d, "x.json", &err), &err);
+        assert_true(d == 7);
+        assert_ok(an_json_get_bool(obj, "absent", true, &b, "x.json", &err), &err);
+        assert_true(b);
+        assert_ok(an_json_get_str(obj, "none", "def", &text, "x.json", &err), &err);
+        assert_string_equal(text, "def");
+        json_decref(obj);
+    }
+}
+
+/* A member that memory refused is not left out without a word. */
+static int refuse_third(void *ctx, size_t bytes, uint64_t idx)
+{
+    (void)ctx;
+    (void)bytes;
+    return idx == 2;
+}
+
+static void json_memory(void **state)
+{
+    (void)state;
+    anemo_error err;
+    an_str text = {0};
+    an_json_watch_memory();
+    json_t *obj = json_object();
+    an_alloc_set_hook(refuse_third, NULL);
+    for (int i = 0; i < 8; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%d", i);
+        json_object_set_new(obj, key, json_integer(i));
+    }
+    an_alloc_set_hook(NULL, NULL);
+    assert_fails(an_json_write(obj, JSON_COMPACT, &text, &err), &err, ANEMO_ERR_NOMEM, "out of memory");
+    an_str_clear(&text);
+    assert_ok(an_json_write(json_pack("{s:i}", "a", 1), JSON_COMPACT, &text, &err), &err);
+    assert_string_equal(text.data, "{\"a\":1}");
+    assert_fails(an_json_write(NULL, JSON_COMPACT, &text, &err), &err, ANEMO_ERR_NOMEM, "out of memory");
+    an_str_free(&text);
+    /* Refused in the middle of a document: not a syntax error. */
+    static const char doc[] = "{\"a\": [1, 2, 3, \"some text that is longer than a few bytes\"], \"b\": {}}";
+    for (int k = 0; k < 2; k++) {
+        json_t *v = NULL;
+        an_alloc_set_hook(refuse_third, NULL);
+        anemo_status status = an_json_parse(&v, doc, sizeof doc - 1, "x.json", &err);
+        an_alloc_set_hook(NULL, NULL);
+        if (status == ANEMO_OK) json_decref(v);
+        else assert_int_equal(status, ANEMO_ERR_NOMEM);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_types),
+        cmocka_unit_test(json_memory),
         cmocka_unit_test(status_map),
         cmocka_unit_test(arena_takes_what_was_planned),
         cmocka_unit_test(failed_allocation_is_sticky),

@@ -169,6 +169,20 @@ static void folders(void **state)
         {"{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "absent.safetensors"},
         {"{\"weight_map\":{\"z\":\"model-00001-of-00002.safetensors\"}}", "tensor z is not in"},
         {"{\"weight_map\":{}}", "names no files"},
+        {"[]", "expected '{'"},
+        {"{\"metadata\" 7}", "expected ':'"},
+        {"{\"metadata\":x}", "expected a value"},
+        {"{\"metadata\":[[1,2],{\"a\" 1}]}", "expected ':'"},
+        {"{\"metadata\":[1 2]}", "at byte"},
+        {"{\"metadata\":\"a}", "at byte"},
+        {"{\"metadata\":[\"\\u00\"]}", "bad escape"},
+        {"{\"weight_map\":7}", "expected '{'"},
+        {"{\"weight_map\":{\"a\" \"b\"}}", "expected ':'"},
+        {"{\"weight_map\":{},\"weight_map\":{}}", "occurs twice"},
+        {"{\"weight_map\":{\"a\":\".hidden.safetensors\"}}", "plain name"},
+        {"{\"weight_map\":{\"a\":\"\"}}", "plain name"},
+        {"{\"weight_map\":{}} x", "behind the end"},
+        {"{\"weight_map\":{} \"b\":1}", "at byte"},
         {"{\"metadata\":{}}", "weight_map is missing"},
         {"{\"weight_map\":{\"a\":7}}", "expected a string"},
         {"{\"weight_map\":{\"a\":\"b.safetensors\"", "at byte"},
@@ -181,7 +195,7 @@ static void folders(void **state)
             fail_msg("index %zu: %s, '%s'", i, anemo_status_name(status), err.message);
     }
     /* With a good index the stale second part is not looked at. */
-    static const char good[] = "{\"metadata\":{\"total_size\":2},\"weight_map\":{\"a\":"
+    static const char good[] = "{\"metadata\":{\"total_size\":2,\"x\":[true,false,null,-1.5e3,\"\\u00C4\",{}]},\"weight_map\":{\"a\":"
                                "\"model-00001-of-00002.safetensors\"}}\n";
     put(dir, "model.safetensors.index.json", good, sizeof good - 1);
     assert_ok(an_safetensors_open(&st, dir, &err), &err);

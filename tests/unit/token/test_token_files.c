@@ -288,6 +288,108 @@ static void mutated_seeds(void **state)
 
 /* ------------------------------------------------------------------------------------------------- GGUF and paths */
 
+/* Every other key that is read, with a value of another type. */
+static void wrong_gguf_types(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {
+        "tokenizer.ggml.scores", "tokenizer.ggml.token_type", "tokenizer.ggml.pre", "tokenizer.chat_template",
+        "tokenizer.ggml.add_space_prefix", "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
+        "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token",
+        "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+    };
+    static const char *const tokens[] = {"<unk>", "<s>", "a"};
+    static const char *const merges[] = {"a a"};
+    static const float scores[] = {0, 0, 0};
+    for (size_t i = 0; i < AN_COUNT_OF(keys) * 2; i++) {
+        const char *key = keys[i / 2];
+        anemo_error err = {0};
+        gguf_build b;
+        an_gguf *g;
+        an_tokenizer *t;
+        gguf_build_init(&b);
+        gguf_build_str(&b, "general.architecture", "llama");
+        gguf_build_str(&b, "tokenizer.ggml.model", i % 2 ? "gpt2" : "llama");
+        gguf_build_strs(&b, "tokenizer.ggml.tokens", tokens, 3);
+        if (i % 2) gguf_build_strs(&b, "tokenizer.ggml.merges", merges, 1);
+        else if (i / 2 > 0) gguf_build_f32s(&b, "tokenizer.ggml.scores", scores, 3);
+        gguf_build_f32(&b, key, 0.5f);
+        test_buf file = gguf_build_finish(&b);
+        assert_ok(an_gguf_open_bytes(&g, file.data, file.n, "x.gguf", &err), &err);
+        /* A byte-level vocabulary has no scores and no prefix, SentencePiece no pre-tokenizer: nobody looks. */
+        bool unread = i % 2 ? i / 2 == 0 || i / 2 == 4 : i / 2 == 2;
+        if (an_tokenizer_open_gguf(&t, g, &err) == ANEMO_OK) {
+            if (!unread) fail_msg("%s, case %zu: was accepted", key, i);
+            an_tokenizer_close(t);
+        } else {
+            assert_non_null(strstr(err.message, key));
+        }
+        an_gguf_close(g);
+        free(file.data);
+    }
+}
+
+/* A directory's tokenizer file: tekken.json before tokenizer.model before tokenizer.json, with the configs beside it. */
+static void files_of_a_directory(void **state)
+{
+    (void)state;
+    anemo_error err;
+    char dir[] = "/tmp/anemo-token-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    static const char *const pieces[] = {"ab"};
+    an_str spm = {0}, tekken = {0};
+    spm_small(&spm, NULL, 0);
+    tekken_small(&tekken, pieces, 1, "");
+    const struct {
+        const char *name, *text;
+        size_t n; /* 0: the text's own length */
+        anemo_status status; /* of opening the directory once the file is there */
+        int kind;
+        const char *message;
+    } steps[] = {
+        {"tokenizer_config.json", "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\"}", 0,
+         ANEMO_ERR_FORMAT, 0, "no tokenizer"},
+        {"tokenizer.json", "[]", 0, ANEMO_ERR_FORMAT, 0, "not an object"},
+        {"tokenizer.model.v3", spm.data, spm.len, ANEMO_OK, AN_VOCAB_SPM, ""},
+        {"chat_template.jinja", "{{ messages }}", 0, ANEMO_OK, AN_VOCAB_SPM, ""},
+        {"tokenizer_config.json",
+         "{\"chat_template\": [{\"name\": \"a\", \"template\": \"x\"}, {\"name\": \"default\", \"template\": \"y\"}]}", 0,
+         ANEMO_OK, AN_VOCAB_SPM, ""},
+        {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"x\": {\"content\": \"a\"}}}", 0, ANEMO_ERR_FORMAT, 0,
+         "is no id with a content"},
+        {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"9999999\": {\"content\": \"a\"}}}", 0,
+         ANEMO_ERR_FORMAT, 0, "far behind"},
+        {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"300\": {\"content\": \"<x>\", \"special\": true}}}", 0,
+         ANEMO_OK, AN_VOCAB_SPM, ""},
+        {"tekken.json", tekken.data, tekken.len, ANEMO_OK, AN_VOCAB_TEKKEN, ""},
+        {"tokenizer_config.json", "[", 0, ANEMO_ERR_FORMAT, 0, "tokenizer_config.json: not valid JSON"},
+    };
+    for (size_t i = 0; i < AN_COUNT_OF(steps); i++) {
+        an_tokenizer *t = NULL;
+        char *path = an_path_join(dir, steps[i].name);
+        size_t n = steps[i].n ? steps[i].n : strlen(steps[i].text);
+        assert_ok(an_file_write(path, steps[i].text, n, &err), &err);
+        an_free(path);
+        anemo_status status = an_tokenizer_open(&t, dir, &err);
+        if (status != steps[i].status) fail_msg("step %zu: %s, %s", i, anemo_status_name(status), err.message);
+        if (status == ANEMO_OK) assert_int_equal(an_tokenizer_kind(t), steps[i].kind);
+        else assert_non_null(strstr(err.message, steps[i].message));
+        an_tokenizer_close(t);
+    }
+    char **names;
+    size_t n;
+    assert_ok(an_dir_list(dir, &names, &n, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        char *path = an_path_join(dir, names[i]);
+        assert_ok(an_path_remove(path, &err), &err);
+        an_free(path);
+    }
+    an_names_free(names);
+    assert_ok(an_path_remove(dir, &err), &err);
+    an_str_free(&spm);
+    an_str_free(&tekken);
+}
+
 static void broken_gguf(void **state)
 {
     (void)state;
@@ -362,6 +464,8 @@ int main(void)
         cmocka_unit_test(broken_tokenizer_json),
         cmocka_unit_test(mutated_seeds),
         cmocka_unit_test(broken_gguf),
+        cmocka_unit_test(wrong_gguf_types),
+        cmocka_unit_test(files_of_a_directory),
         cmocka_unit_test(wrong_paths),
         cmocka_unit_test(wrong_mistral_regex),
     };
