@@ -1,0 +1,102 @@
+/* Encoders of the two types whose 16 codes mean unevenly spaced values (formats.md 2.5). */
+#include "quant/encode_internal.h"
+
+#include "quant/dequant.h"
+#include "quant/half.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { GROUP = 32, TRIALS = 7 };
+static const float tiny = 1e-15f;
+
+/* Code of the value nearest to v; in the middle between two the larger. */
+static int nearest_code(float v)
+{
+    const int8_t *k = an_iq4_values;
+    if (v <= k[0]) return 0;
+    if (v >= k[15]) return 15;
+    int lo = 0, hi = 15;
+    while (hi - lo > 1) {
+        int mid = (lo + hi) / 2;
+        if (v < k[mid]) hi = mid;
+        else lo = mid;
+    }
+    return v - (float)k[hi - 1] < (float)k[hi] - v ? hi - 1 : hi;
+}
+
+/* Sums of the weighted products for one inverse scale. */
+static void sums(const float *x, float inverse, float *qx, float *q2)
+{
+    *qx = *q2 = 0;
+    for (int j = 0; j < GROUP; j++) {
+        float q = an_iq4_values[nearest_code(inverse * x[j])], w = x[j] * x[j];
+        *qx += w * q * x[j];
+        *q2 += w * q * q;
+    }
+}
+
+/* The scale of one group: the best of sixteen inverse scales. */
+static float fit(const float *x)
+{
+    float amax = 0, max = 0, qx, q2;
+    for (int j = 0; j < GROUP; j++)
+        if (fabsf(x[j]) > amax) {
+            amax = fabsf(x[j]);
+            max = x[j];
+        }
+    if (amax < tiny) return 0;
+    float d = -max / (float)an_iq4_values[0];
+    sums(x, 1 / d, &qx, &q2);
+    d = qx / q2;
+    float best = d * qx;
+    for (int t = -TRIALS; t <= TRIALS; t++) {
+        sums(x, ((float)t + (float)an_iq4_values[0]) / max, &qx, &q2);
+        if (q2 > 0 && qx * qx > best * q2) {
+            d = qx / q2;
+            best = d * qx;
+        }
+    }
+    return d;
+}
+
+/* Sixteen bytes of codes for a group by its scale. */
+static void put_codes(const float *x, float d, uint8_t *out)
+{
+    float inverse = d != 0 ? 1 / d : 0;
+    for (int j = 0; j < GROUP / 2; j++)
+        out[j] = (uint8_t)(nearest_code(inverse * x[j]) | nearest_code(inverse * x[j + GROUP / 2]) << 4);
+}
+
+void an_encode_iq4_nl(const float *x, uint8_t *block)
+{
+    float d = fit(x);
+    uint16_t half = an_f16_from_f32(d);
+    memcpy(block, &half, 2);
+    put_codes(x, d, block + 2);
+}
+
+void an_encode_iq4_xs(const float *x, uint8_t *block)
+{
+    enum { N = AN_SUPER / GROUP };
+    float scale[N], amax = 0, max = 0;
+    for (int b = 0; b < N; b++) {
+        scale[b] = fit(x + GROUP * b);
+        if (fabsf(scale[b]) > amax) {
+            amax = fabsf(scale[b]);
+            max = scale[b];
+        }
+    }
+    float d = -max / 32, inverse = d != 0 ? 1 / d : 0;
+    uint16_t half = an_f16_from_f32(d), high = 0;
+    memset(block + 4, 0, 4);
+    for (int b = 0; b < N; b++) {
+        int l = an_clamp_int(an_nearest(inverse * scale[b]), -32, 31);
+        put_codes(x + GROUP * b, d * (float)l, block + 8 + 16 * b);
+        l += 32;
+        block[4 + b / 2] |= (uint8_t)((l & 15) << (4 * (b % 2)));
+        high |= (uint16_t)((l >> 4) << (2 * b));
+    }
+    memcpy(block, &half, 2);
+    memcpy(block + 2, &high, 2);
+}
