@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/json.h"
+#include "os/map_watch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static void print_usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    an_maps_watch();
     an_json_watch_memory();
     if (argc < 2) {
         print_usage(stderr);

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "os/map_watch.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -69,6 +70,7 @@ anemo_status an_file_map_open(an_file_map *map, const char *path, anemo_error *e
     map->size = (uint64_t)st.st_size;
     map->reserved = base;
     map->reserved_bytes = (size_t)total;
+    an_map_watch_add(base, (size_t)total, path);
 cleanup:
     close(fd);
     return status;
@@ -76,7 +78,10 @@ cleanup:
 
 void an_file_unmap(an_file_map *map)
 {
-    if (map->reserved) munmap(map->reserved, map->reserved_bytes);
+    if (map->reserved) {
+        an_map_watch_remove(map->reserved); /* first: the address may be another file's at once */
+        munmap(map->reserved, map->reserved_bytes);
+    }
     *map = (an_file_map){0};
 }
 
