@@ -312,3 +312,46 @@ cleanup:
     if (status != ANEMO_OK) an_bind_free(m);
     return status;
 }
+
+/* One weight of the model, or a vector as a weight of one row; false when the model lacks it. */
+static bool bound_weight(const binder *b, const an_tensor_rule *rule, const char *place, an_weight *out)
+{
+    if (rule->rows != AN_DIM_NONE) {
+        *out = *(const an_weight *)(const void *)(place + rule->offset);
+    } else {
+        int64_t n = an_dim_of(&b->m->hp, rule->cols);
+        *out = (an_weight){.dtype = AN_DTYPE_F32,
+                           .n_row = 1,
+                           .n_col = n,
+                           .data = *(const float *const *)(const void *)(place + rule->offset),
+                           .row_bytes = (uint64_t)n * sizeof(float)};
+    }
+    return out->data != NULL;
+}
+
+anemo_status an_model_check_values(an_model_file *m, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    binder b = {.m = m, .path = m->path, .err = err};
+    if (m->container == AN_CONTAINER_MLX) AN_TRY(find_prefix(&b));
+    const an_tensor_rule *rules = an_tensor_rules();
+    for (int f = 0; f < AN_FIELD_N; f++) {
+        int n = rules[f].per_layer ? m->hp.n_layer : 1;
+        if (f == AN_FIELD_OUTPUT && m->hp.tied) continue;
+        for (int layer = 0; layer < n; layer++) {
+            char name[AN_TENSOR_NAME_MAX + 8];
+            an_weight w;
+            const void *place = rules[f].per_layer ? (const void *)&m->layers[layer] : (const void *)m;
+            if (!bound_weight(&b, &rules[f], place, &w)) continue;
+            int64_t row = an_weight_find_nonfinite(&w);
+            if (row < 0) continue;
+            field_name(&b, &rules[f], layer, name);
+            return an_fail(err, ANEMO_ERR_FORMAT,
+                           "%s: tensor %s holds a NaN or an infinity in row %" PRId64
+                           "; the file is damaged: fetch or convert it again",
+                           b.path, name, row);
+        }
+    }
+cleanup:
+    return status;
+}

@@ -17,7 +17,7 @@
 enum { TYPES_MAX = 48, CONFIG_BYTES_MAX = 16 << 20 };
 
 typedef struct show_args {
-    bool tensors, json, metadata;
+    bool tensors, json, metadata, check;
 } show_args;
 
 static const an_option options[] = {
@@ -33,6 +33,10 @@ static const an_option options[] = {
      .kind = AN_OPT_FLAG,
      .offset = offsetof(show_args, json),
      .help = "Print JSON (anemo.show/1)"},
+    {.name = "check",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(show_args, check),
+     .help = "Read all weights: exit status 3 when one is NaN or infinite"},
     AN_OPTION_END,
 };
 
@@ -642,6 +646,7 @@ static int run(int argc, char **argv)
     }
     AN_TRY(an_model_resolve(pos.items[0], &path, &err));
     AN_TRY(open_model(&x, path, &err));
+    if (args.check && x.m) AN_TRY(an_model_check_values(x.m, &err));
     sum_types(&x);
     AN_TRY(print_model(&x, &args, &err));
     if (!x.m) {
