@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 anemo_status an_fail_errno(anemo_error *err, int err_no, const char *what, const char *path)
@@ -180,6 +181,20 @@ anemo_status an_file_writer_open(an_file_writer *w, const char *path, anemo_erro
 cleanup:
     if (status != ANEMO_OK) an_file_writer_close(w);
     return status;
+}
+
+anemo_status an_file_writer_reserve(an_file_writer *w, uint64_t bytes, anemo_error *err)
+{
+    struct statvfs fs;
+    if (w->direct || bytes == 0) return ANEMO_OK;
+    if (bytes > INT64_MAX) return an_fail(err, ANEMO_ERR_INVAL, "%s: %" PRIu64 " bytes are too many", w->path, bytes);
+    /* posix_fallocate would write zeros where the system call is missing. */
+    if (fallocate(w->fd, 0, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS) return ANEMO_OK;
+    if (errno != ENOSPC) return an_fail_errno(err, errno, "reserve space for", w->path);
+    uint64_t there = fstatvfs(w->fd, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
+    return an_fail(err, ANEMO_ERR_NOSPACE,
+                   "%s: %.1f MB are needed and %.1f MB are free on this file system; free some or write elsewhere", w->path,
+                   (double)bytes / 1e6, (double)there / 1e6);
 }
 
 anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n, anemo_error *err)

@@ -50,6 +50,11 @@ typedef struct an_file_writer {
 
 ANEMO_MUST_CHECK anemo_status an_file_writer_open(an_file_writer *w, const char *path,
                                                   anemo_error *err);
+/*
+ * The file will have `bytes` bytes: take them now, so that a full disk is known before the work and not in its middle.
+ * ERR_NOSPACE says what is needed and what is there. File systems that cannot reserve are left alone.
+ */
+ANEMO_MUST_CHECK anemo_status an_file_writer_reserve(an_file_writer *w, uint64_t bytes, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n,
                                                  anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_file_writer_commit(an_file_writer *w, anemo_error *err);

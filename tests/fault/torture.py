@@ -53,6 +53,8 @@ COMMANDS = [
     (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
     (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
     (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main"),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main"),
+    (["quantize", "{}/plain.gguf", "Q4_K_M", "--dry-run"], None, "main"),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main"),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
@@ -65,7 +67,7 @@ COMMANDS = [
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 25, 26, 27)
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
@@ -75,6 +77,7 @@ def make_folder(folder):
     folder.mkdir()
     shutil.copy(CORPUS / "gguf/tiny_q4_1", folder / "tiny.gguf")
     shutil.copy(TINY / "types/type-q8_0.gguf", folder / "types.gguf")
+    shutil.copy(TINY / "types/type-f16.gguf", folder / "plain.gguf")
     (folder / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:700])
     shutil.copytree(TINY / "arch/llama-bias/hf", folder / "hf")
     subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)

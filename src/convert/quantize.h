@@ -1,0 +1,53 @@
+/*
+ * Quantizing a GGUF model to a mix. All metadata, the tokenizer included, is carried over as it is; weights that already have
+ * the type that the mix gives them keep their bytes. The output appears whole or not at all.
+ */
+#ifndef AN_CONVERT_QUANTIZE_H
+#define AN_CONVERT_QUANTIZE_H
+
+#include "convert/mix.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { AN_CLASS_NAME_MAX = 32 };
+
+/* The tensors of one kind that got one type. */
+typedef struct an_quantize_class {
+    char kind[AN_CLASS_NAME_MAX]; /* "ffn_down", "token_embd", "norms and vectors" */
+    an_dtype type;
+    size_t n_tensor;
+    uint64_t n_weight, bytes;
+    double sum_sq, sum_sq_error;   /* of the weights, and of what re-rounding changed */
+    double worst;                  /* largest relative RMSE of a tensor */
+    char worst_name[96];
+} an_quantize_class;
+
+typedef struct an_quantize_options {
+    const an_mix *mix;
+    int n_thread;          /* at least 1 */
+    bool keep_output;      /* the output matrix keeps its type */
+    bool allow_requantize; /* a source that is quantized already is taken */
+    bool force;            /* an existing file is replaced */
+    bool dry_run;          /* only the classes' sizes: nothing is read but the header, nothing is written */
+    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* of the source; may be NULL */
+    void *progress_ctx;
+    const volatile int *stop; /* not 0: end with ERR_INTERRUPTED (os/process.h); may be NULL */
+} an_quantize_options;
+
+typedef struct an_quantize_result {
+    an_quantize_class *classes; /* an_quantize_result_free */
+    size_t n_class;
+    uint64_t n_weight, bytes, source_bytes;
+} an_quantize_result;
+
+/*
+ * Quantize `src` (its first shard when split) to the file `dst`. Memory: two slabs of rows of at most 16 MiB, or one row a
+ * thread when rows are longer. ERR_FORMAT: a weight that is infinite or NaN, by tensor and element; ERR_UNSUPPORTED: an
+ * architecture that is not ours, a source that is quantized already; ERR_INVAL: `dst` exists.
+ */
+ANEMO_MUST_CHECK anemo_status an_quantize_gguf(const char *src, const char *dst, const an_quantize_options *options,
+                                               an_quantize_result *result, anemo_error *err);
+void an_quantize_result_free(an_quantize_result *r);
+
+#endif
