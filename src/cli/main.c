@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "os/map_watch.h"
+#include "os/process.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static void print_usage(FILE *to)
 int main(int argc, char **argv)
 {
     an_maps_watch();
+    an_file_limit_is_error();
     an_json_watch_memory();
     if (argc < 2) {
         print_usage(stderr);

@@ -77,6 +77,12 @@ void an_fd_close(int *fd);
 bool an_fd_readable(int fd, uint64_t timeout_ns);
 
 /*
+ * A write beyond the limit on file sizes (ulimit -f) is an error of that write from now on, ERR_NOSPACE, and not the
+ * signal that ends the process with its files half written. For a program's entry point.
+ */
+void an_file_limit_is_error(void);
+
+/*
  * Count SIGINT and SIGTERM from now on instead of dying of them; a third one kills. The counter can be polled and
  * holds the signal's number (0 = none yet).
  */
