@@ -113,7 +113,7 @@ void an_encode_q2_k(const float *x, uint8_t *block)
     }
     float by_scale = max_scale > 0 ? 15.0f / max_scale : 0, by_min = max_min > 0 ? 15.0f / max_min : 0;
     for (int j = 0; j < 16; j++)
-        scales[j] = (uint8_t)(an_nearest(by_scale * scale[j]) | an_nearest(by_min * min[j]) << 4);
+        scales[j] = (uint8_t)((unsigned)an_nearest(by_scale * scale[j]) | (unsigned)an_nearest(by_min * min[j]) << 4);
     put_f16(block + 80, max_scale > 0 ? max_scale / 15.0f : 0);
     put_f16(block + 82, max_min > 0 ? max_min / 15.0f : 0);
     for (int j = 0; j < 16; j++)
