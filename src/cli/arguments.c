@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "os/file.h"
+#include "os/terminal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -102,4 +103,12 @@ anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)
         status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written: %s", strerror(errno));
     an_str_free(&text);
     return status;
+}
+
+void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total)
+{
+    char line[80];
+    snprintf(line, sizeof line, "weights: %3.0f %% of %.1f MB", 100.0 * (double)done / (double)(total ? total : 1),
+             (double)total / 1e6);
+    an_progress_line(ctx, line);
 }

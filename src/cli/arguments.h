@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/options.h"
 #include "drivers/driver.h"
 
 #include <stddef.h>
@@ -29,6 +30,24 @@ ANEMO_MUST_CHECK anemo_status an_cli_engine_for(const char *name, const char *pa
 
 /* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
+
+/* Rows that several verbs' tables share; `at` is the field's offset (an int64_t, for QUIET a bool, for DEVICE a string). */
+#define AN_ROW_THREADS(at)                                                                                             \
+    {.name = "threads", .short_name = "t", .kind = AN_OPT_I64, .offset = (at), .min = 1, .max = 1024, .arg = "N",      \
+     .help = "Threads (default: the usable CPUs)"}
+#define AN_ROW_DEVICE(at)                                                                                              \
+    {.name = "device", .kind = AN_OPT_STR, .offset = (at), .arg = "D", .help = "auto (default), cpu or gpu"}
+#define AN_ROW_GPU_LAYERS(at)                                                                                          \
+    {.name = "n-gpu-layers", .short_name = "ngl", .kind = AN_OPT_I64, .offset = (at), .min = -1, .max = 1 << 20,       \
+     .arg = "N", .help = "Layers on the GPU, -1 = all (default)"}
+#define AN_ROW_TIMEOUT(at)                                                                                             \
+    {.name = "timeout", .kind = AN_OPT_I64, .offset = (at), .min = 1, .max = 1000000, .arg = "S",                      \
+     .help = "Seconds without a sign of life after which the engine counts as hung (default: 600)"}
+#define AN_ROW_QUIET(at)                                                                                               \
+    {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = (at), .help = "Print nothing but errors"}
+
+/* Bytes of weights done and to do, on the progress line `ctx` (os/terminal.h). */
+void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total);
 
 /* The words of --kv, --flash-attn, --compute and --device. */
 extern const char *const an_cli_kv_types[];

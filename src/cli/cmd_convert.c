@@ -1,4 +1,5 @@
 /* anemo convert: a GGUF model as an MLX directory, with the very same weights. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -24,28 +25,16 @@ static const an_option options[] = {
      .kind = AN_OPT_FLAG,
      .offset = offsetof(convert_args, force),
      .help = "Replace DST when it is a model directory"},
-    {.name = "quiet",
-     .short_name = "q",
-     .kind = AN_OPT_FLAG,
-     .offset = offsetof(convert_args, quiet),
-     .help = "Print nothing but errors"},
+    AN_ROW_QUIET(offsetof(convert_args, quiet)),
     AN_OPTION_END,
 };
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total)
-{
-    char line[80];
-    snprintf(line, sizeof line, "weights: %3.0f %% of %.1f MB",
-             100.0 * (double)done / (double)(total ? total : 1), (double)total / 1e6);
-    an_progress_line(ctx, line);
-}
 
 static anemo_status convert(const convert_args *args, const an_positional *pos, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *src = NULL;
     an_convert_result result;
-    an_convert_options opt = {.force = args->force, .progress = show_progress};
+    an_convert_options opt = {.force = args->force, .progress = an_cli_show_weights};
     if (pos->n != 2)
         return an_fail(err, ANEMO_ERR_INVAL,
                        "needs a source and a destination: anemo convert SRC.gguf DST --to mlx");

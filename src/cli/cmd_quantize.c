@@ -1,4 +1,5 @@
 /* anemo quantize: a GGUF model in one of llama.cpp's mixes. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -21,14 +22,7 @@ typedef struct quantize_args {
 #define FIELD(name) offsetof(quantize_args, name)
 
 static const an_option options[] = {
-    {.name = "threads",
-     .short_name = "t",
-     .kind = AN_OPT_I64,
-     .offset = FIELD(threads),
-     .min = 1,
-     .max = 1024,
-     .arg = "N",
-     .help = "Threads (default: all CPUs)"},
+    AN_ROW_THREADS(FIELD(threads)),
     {.name = "keep-output",
      .kind = AN_OPT_FLAG,
      .offset = FIELD(keep_output),
@@ -42,17 +36,9 @@ static const an_option options[] = {
      .offset = FIELD(dry_run),
      .help = "Only say what would be written"},
     {.name = "force", .kind = AN_OPT_FLAG, .offset = FIELD(force), .help = "Replace DST when it is there"},
-    {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = FIELD(quiet), .help = "Print nothing but errors"},
+    AN_ROW_QUIET(FIELD(quiet)),
     AN_OPTION_END,
 };
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total)
-{
-    char line[80];
-    snprintf(line, sizeof line, "weights: %3.0f %% of %.1f MB", 100.0 * (double)done / (double)(total ? total : 1),
-             (double)total / 1e6);
-    an_progress_line(ctx, line);
-}
 
 static double bits(uint64_t bytes, uint64_t n)
 {
@@ -93,12 +79,12 @@ static anemo_status quantize(const quantize_args *args, const an_positional *pos
     char *src = NULL;
     const char *type = pos->n > 0 ? pos->items[pos->n - 1] : "";
     an_quantize_result result = {0};
-    an_quantize_options o = {.n_thread = args->threads ? (int)args->threads : an_cpu_online(),
+    an_quantize_options o = {.n_thread = args->threads ? (int)args->threads : an_cpu_usable(),
                              .keep_output = args->keep_output,
                              .allow_requantize = args->allow_requantize,
                              .force = args->force,
                              .dry_run = args->dry_run,
-                             .progress = show_progress,
+                             .progress = an_cli_show_weights,
                              .stop = an_interrupts_watch()};
     if (pos->n != 3 && !(args->dry_run && pos->n == 2))
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source, a destination and a type: anemo quantize SRC.gguf DST.gguf Q4_K_M");
