@@ -2,7 +2,6 @@
 #include "quant/encode_internal.h"
 
 #include "base/error.h"
-#include "quant/half.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,23 +35,6 @@ static int at_most(int v, int max)
     return v < max ? v : max;
 }
 
-static void put_u16(uint8_t *p, uint16_t v)
-{
-    memcpy(p, &v, 2);
-}
-
-/* The first value of largest magnitude, with its sign. */
-static float largest(const float *x, int n)
-{
-    float amax = 0, max = 0;
-    for (int i = 0; i < n; i++)
-        if (amax < fabsf(x[i])) {
-            amax = fabsf(x[i]);
-            max = x[i];
-        }
-    return max;
-}
-
 static void range(const float *x, int n, float *min, float *max)
 {
     *min = *max = x[0];
@@ -78,12 +60,12 @@ static void encode_symmetric(const float *x, int bits, uint8_t *block)
 {
     uint8_t codes[GROUP];
     int middle = 1 << (bits - 1), max = (1 << bits) - 1;
-    float d = largest(x, GROUP) / (float)-middle, id = d != 0 ? 1.0f / d : 0.0f;
+    float d = an_largest(x, GROUP) / (float)-middle, id = d != 0 ? 1.0f / d : 0.0f;
     for (int j = 0; j < GROUP; j++) {
         float v = x[j] * id + ((float)middle + 0.5f);
         codes[j] = (uint8_t)at_most(bits == 4 ? trunc8_saturated(v) : trunc8(v), max);
     }
-    put_u16(block, an_f16_from_f32(d));
+    an_put_f16(block, d);
     put_codes(codes, bits == 5 ? block + 2 : NULL, block + (bits == 5 ? 6 : 2));
 }
 
@@ -99,24 +81,30 @@ static void encode_min(const float *x, int bits, uint8_t *block)
         float v = (x[j] - min) * id + 0.5f;
         codes[j] = (uint8_t)(bits == 4 ? at_most(trunc8_saturated(v), max_code) : trunc8(v));
     }
-    put_u16(block, an_f16_from_f32(d));
-    put_u16(block + 2, an_f16_from_f32(min));
+    an_put_f16(block, d);
+    an_put_f16(block + 2, min);
     put_codes(codes, bits == 5 ? block + 4 : NULL, block + (bits == 5 ? 8 : 4));
 }
 
 static void encode_q8_0(const float *x, uint8_t *block)
 {
-    float d = fabsf(largest(x, GROUP)) / 127.0f, id = d != 0 ? 1.0f / d : 0.0f;
-    put_u16(block, an_f16_from_f32(d));
+    float d = fabsf(an_largest(x, GROUP)) / 127.0f, id = d != 0 ? 1.0f / d : 0.0f;
+    an_put_f16(block, d);
     for (int j = 0; j < GROUP; j++) block[2 + j] = (uint8_t)trunc8_saturated(roundf(x[j] * id));
+}
+
+static void put_bf16(uint8_t *p, float v)
+{
+    uint16_t half = an_bf16_from_f32(v);
+    memcpy(p, &half, 2);
 }
 
 static void encode_block(an_dtype type, const float *x, uint8_t *out)
 {
     switch (type) {
     case AN_DTYPE_F32: memcpy(out, x, 4); break;
-    case AN_DTYPE_F16: put_u16(out, an_f16_from_f32(*x)); break;
-    case AN_DTYPE_BF16: put_u16(out, an_bf16_from_f32(*x)); break;
+    case AN_DTYPE_F16: an_put_f16(out, *x); break;
+    case AN_DTYPE_BF16: put_bf16(out, *x); break;
     case AN_DTYPE_Q4_0: encode_symmetric(x, 4, out); break;
     case AN_DTYPE_Q4_1: encode_min(x, 4, out); break;
     case AN_DTYPE_Q5_0: encode_symmetric(x, 5, out); break;

@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum { GROUP = 32, TRIALS = 7 };
-static const float tiny = 1e-15f;
 
 /* Code of the value nearest to v; in the middle between two the larger. */
 static int nearest_code(float v)
@@ -39,13 +38,8 @@ static void sums(const float *x, float inverse, float *qx, float *q2)
 /* The scale of one group: the best of sixteen inverse scales. */
 static float fit(const float *x)
 {
-    float amax = 0, max = 0, qx, q2;
-    for (int j = 0; j < GROUP; j++)
-        if (fabsf(x[j]) > amax) {
-            amax = fabsf(x[j]);
-            max = x[j];
-        }
-    if (amax < tiny) return 0;
+    float max = an_largest(x, GROUP), qx, q2;
+    if (fabsf(max) < AN_NEXT_TO_NOTHING) return 0;
     float d = -max / (float)an_iq4_values[0];
     sums(x, 1 / d, &qx, &q2);
     d = qx / q2;
@@ -71,24 +65,17 @@ static void put_codes(const float *x, float d, uint8_t *out)
 void an_encode_iq4_nl(const float *x, uint8_t *block)
 {
     float d = fit(x);
-    uint16_t half = an_f16_from_f32(d);
-    memcpy(block, &half, 2);
+    an_put_f16(block, d);
     put_codes(x, d, block + 2);
 }
 
 void an_encode_iq4_xs(const float *x, uint8_t *block)
 {
     enum { N = AN_SUPER / GROUP };
-    float scale[N], amax = 0, max = 0;
-    for (int b = 0; b < N; b++) {
-        scale[b] = fit(x + GROUP * b);
-        if (fabsf(scale[b]) > amax) {
-            amax = fabsf(scale[b]);
-            max = scale[b];
-        }
-    }
-    float d = -max / 32, inverse = d != 0 ? 1 / d : 0;
-    uint16_t half = an_f16_from_f32(d), high = 0;
+    float scale[N];
+    for (int b = 0; b < N; b++) scale[b] = fit(x + GROUP * b);
+    float d = -an_largest(scale, N) / 32, inverse = d != 0 ? 1 / d : 0;
+    uint16_t high = 0;
     memset(block + 4, 0, 4);
     for (int b = 0; b < N; b++) {
         int l = an_clamp_int(an_nearest(inverse * scale[b]), -32, 31);
@@ -97,6 +84,6 @@ void an_encode_iq4_xs(const float *x, uint8_t *block)
         block[4 + b / 2] |= (uint8_t)((l & 15) << (4 * (b % 2)));
         high |= (uint16_t)((l >> 4) << (2 * b));
     }
-    memcpy(block, &half, 2);
+    an_put_f16(block, d);
     memcpy(block + 2, &high, 2);
 }

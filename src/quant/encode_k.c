@@ -8,13 +8,6 @@
 #include <string.h>
 
 enum { GROUP_MAX = 32 };
-static const float tiny = 1e-15f; /* below it a group counts as zero */
-
-static void put_f16(uint8_t *p, float v)
-{
-    uint16_t h = an_f16_from_f32(v);
-    memcpy(p, &h, 2);
-}
 
 static float get_f16(const uint8_t *p)
 {
@@ -114,8 +107,8 @@ void an_encode_q2_k(const float *x, uint8_t *block)
     float by_scale = max_scale > 0 ? 15.0f / max_scale : 0, by_min = max_min > 0 ? 15.0f / max_min : 0;
     for (int j = 0; j < 16; j++)
         scales[j] = (uint8_t)((unsigned)an_nearest(by_scale * scale[j]) | (unsigned)an_nearest(by_min * min[j]) << 4);
-    put_f16(block + 80, max_scale > 0 ? max_scale / 15.0f : 0);
-    put_f16(block + 82, max_min > 0 ? max_min / 15.0f : 0);
+    an_put_f16(block + 80, max_scale > 0 ? max_scale / 15.0f : 0);
+    an_put_f16(block + 82, max_min > 0 ? max_min / 15.0f : 0);
     for (int j = 0; j < 16; j++)
         recode_min(x + 16 * j, 16, get_f16(block + 80) * (float)(scales[j] & 15),
                    get_f16(block + 82) * (float)(scales[j] >> 4), 3, codes + 16 * j);
@@ -156,8 +149,8 @@ static void encode_45(const search *s, const float *x, uint8_t *block, uint8_t *
             packed[j] |= (uint8_t)(lm >> 4 << 6);
         }
     }
-    put_f16(block, max_scale / 63.0f);
-    put_f16(block + 2, max_min / 63.0f);
+    an_put_f16(block, max_scale / 63.0f);
+    an_put_f16(block + 2, max_min / 63.0f);
     for (int j = 0; j < 8; j++) {
         int sc, m;
         an_k4_scale_min(packed, j, &sc, &m);
@@ -191,25 +184,13 @@ void an_encode_q5_k(const float *x, uint8_t *block)
 
 /* ---- symmetric: Q3_K, Q6_K */
 
-/* The first element of largest magnitude, with its sign; 0 when all are next to nothing. */
-static float largest(const float *x, int n)
-{
-    float amax = 0, max = 0;
-    for (int i = 0; i < n; i++)
-        if (fabsf(x[i]) > amax) {
-            amax = fabsf(x[i]);
-            max = x[i];
-        }
-    return amax < tiny ? 0 : max;
-}
-
 /* Helper C: codes -4..3, stored plus 4, refined element by element. */
 static float fit_refined(const float *x, uint8_t *codes)
 {
     enum { N = 16, NMAX = 4, PASSES = 5 };
     int l[N];
-    float max = largest(x, N), sum_xl = 0, sum_l2 = 0;
-    if (max == 0) {
+    float max = an_largest(x, N), sum_xl = 0, sum_l2 = 0;
+    if (fabsf(max) < AN_NEXT_TO_NOTHING) {
         memset(codes, 0, N);
         return 0;
     }
@@ -253,14 +234,9 @@ static void recode(const float *x, float d, int middle, uint8_t *codes)
 void an_encode_q3_k(const float *x, uint8_t *block)
 {
     uint8_t codes[AN_SUPER], *mask = block, *qs = block + 32, *packed = block + 96;
-    float scale[16], amax = 0, max = 0;
-    for (int j = 0; j < 16; j++) {
-        scale[j] = fit_refined(x + 16 * j, codes + 16 * j);
-        if (fabsf(scale[j]) > amax) {
-            amax = fabsf(scale[j]);
-            max = scale[j];
-        }
-    }
+    float scale[16];
+    for (int j = 0; j < 16; j++) scale[j] = fit_refined(x + 16 * j, codes + 16 * j);
+    float max = an_largest(scale, 16);
     memset(packed, 0, 12);
     float inverse = max != 0 ? -32.0f / max : 0;
     for (int j = 0; max != 0 && j < 16; j++) {
@@ -268,7 +244,7 @@ void an_encode_q3_k(const float *x, uint8_t *block)
         packed[j % 8] |= (uint8_t)((l & 15) << (j < 8 ? 0 : 4));
         packed[8 + j % 4] |= (uint8_t)((l >> 4) << (2 * (j / 4)));
     }
-    put_f16(block + 108, max != 0 ? 1 / inverse : 0);
+    an_put_f16(block + 108, max != 0 ? 1 / inverse : 0);
     for (int j = 0; j < 16; j++)
         recode(x + 16 * j, get_f16(block + 108) * (float)an_q3k_scale(packed, j), 4, codes + 16 * j);
     memset(mask, 0, 32);
@@ -283,8 +259,8 @@ void an_encode_q3_k(const float *x, uint8_t *block)
 static float fit_symmetric(const float *x, uint8_t *codes)
 {
     enum { N = 16, NMAX = 32, TRIALS = 9 };
-    float max = largest(x, N), scale = 0, best = 0;
-    if (max == 0) {
+    float max = an_largest(x, N), scale = 0, best = 0;
+    if (fabsf(max) < AN_NEXT_TO_NOTHING) {
         memset(codes, 0, N);
         return 0;
     }
@@ -311,18 +287,13 @@ static float fit_symmetric(const float *x, uint8_t *codes)
 void an_encode_q6_k(const float *x, uint8_t *block)
 {
     uint8_t codes[AN_SUPER];
-    float scale[16], amax = 0, max = 0;
-    for (int j = 0; j < 16; j++) {
-        scale[j] = fit_symmetric(x + 16 * j, codes + 16 * j);
-        if (fabsf(scale[j]) > amax) {
-            amax = fabsf(scale[j]);
-            max = scale[j];
-        }
-    }
+    float scale[16];
+    for (int j = 0; j < 16; j++) scale[j] = fit_symmetric(x + 16 * j, codes + 16 * j);
+    float max = an_largest(scale, 16);
     memset(block, 0, 210);
-    if (amax < tiny) return;
+    if (fabsf(max) < AN_NEXT_TO_NOTHING) return;
     float inverse = -128.0f / max;
-    put_f16(block + 208, 1 / inverse);
+    an_put_f16(block + 208, 1 / inverse);
     for (int j = 0; j < 16; j++) {
         int l = an_nearest(inverse * scale[j]);
         int8_t s = (int8_t)(l < 127 ? l : 127);
