@@ -21,7 +21,6 @@ typedef struct owned_vector {
 typedef struct binder {
     an_model_file *m;
     const char *path;
-    const an_hf_prefix *prefix; /* of an MLX directory */
     bool head_known, head_tied; /* what the configuration says */
     anemo_error *err;
 } binder;
@@ -43,18 +42,6 @@ void an_bind_free(an_model_file *m)
         an_free(v);
     }
     m->owned = NULL;
-}
-
-/* The name in the container, for lookups and messages. */
-static void field_name(const binder *b, const an_tensor_rule *rule, int layer,
-                       char out[AN_TENSOR_NAME_MAX + 8])
-{
-    if (b->m->container == AN_CONTAINER_GGUF) {
-        an_tensor_name_gguf(rule, layer, out);
-        return;
-    }
-    an_tensor_path_hf(rule, b->prefix, layer, out);
-    strcat(out, rule->bias ? ".bias" : ".weight");
 }
 
 static bool find_st(const binder *b, const char *name, tensor *out)
@@ -208,10 +195,10 @@ static anemo_status bind_matrix(const binder *b, const char *name, const tensor 
 /* The field of one rule at `place` (inside the model or one of its layers). */
 static anemo_status bind_field(const binder *b, const an_tensor_rule *rule, int layer, char *place)
 {
-    char name[AN_TENSOR_NAME_MAX + 8];
+    char name[AN_TENSOR_NAME_MAX];
     tensor t;
     if (b->m->container == AN_CONTAINER_MLX && !rule->hf) return ANEMO_OK;
-    field_name(b, rule, layer, name);
+    an_tensor_name(b->m, rule, layer, name);
     if (!find(b, name, &t)) {
         if (!rule->required) return ANEMO_OK;
         return an_fail(b->err, ANEMO_ERR_FORMAT, "%s: tensor %s is missing", b->path, name);
@@ -226,9 +213,9 @@ static anemo_status bind_field(const binder *b, const an_tensor_rule *rule, int 
 /* GGUF has no required vocabulary size: the embedding's rows are it. */
 static anemo_status find_vocab(const binder *b)
 {
-    char name[AN_TENSOR_NAME_MAX + 8];
+    char name[AN_TENSOR_NAME_MAX];
     tensor t;
-    field_name(b, &an_tensor_rules()[AN_FIELD_TOKEN_EMBD], 0, name);
+    an_tensor_name(b->m, &an_tensor_rules()[AN_FIELD_TOKEN_EMBD], 0, name);
     if (!find(b, name, &t))
         return an_fail(b->err, ANEMO_ERR_FORMAT, "%s: tensor %s is missing", b->path, name);
     if (t.n_dim != 2 || t.shape[0] < 1 || t.shape[0] > AN_VOCAB_MAX)
@@ -239,18 +226,16 @@ static anemo_status find_vocab(const binder *b)
     return ANEMO_OK;
 }
 
-static anemo_status find_prefix(binder *b)
+static anemo_status find_prefix(const binder *b)
 {
     size_t n;
     const an_hf_prefix *all = an_hf_prefixes(&n);
     for (size_t i = 0; i < n; i++) {
-        char path[AN_TENSOR_NAME_MAX + 8];
+        char name[AN_TENSOR_NAME_MAX];
         tensor t;
-        an_tensor_path_hf(&an_tensor_rules()[AN_FIELD_TOKEN_EMBD], &all[i], 0, path);
-        strcat(path, ".weight");
-        if (!find(b, path, &t)) continue;
-        b->prefix = &all[i];
-        return ANEMO_OK;
+        b->m->hf_prefix = &all[i];
+        an_tensor_name(b->m, &an_tensor_rules()[AN_FIELD_TOKEN_EMBD], 0, name);
+        if (find(b, name, &t)) return ANEMO_OK;
     }
     return an_fail(b->err, ANEMO_ERR_FORMAT,
                    "%s: no tensor model.embed_tokens.weight (nor with the prefix language_model.)",
@@ -267,7 +252,7 @@ static anemo_status bind_output(const binder *b)
         return an_fail(b->err, ANEMO_ERR_FORMAT,
                        "%s: tensor %s.weight is missing and config.json says that it is not tied to the "
                        "token embedding",
-                       b->path, b->prefix ? b->prefix->head : "output");
+                       b->path, m->hf_prefix ? m->hf_prefix->head : "output");
     m->output = m->token_embd;
     return ANEMO_OK;
 }
@@ -314,44 +299,37 @@ cleanup:
 }
 
 /* One weight of the model, or a vector as a weight of one row; false when the model lacks it. */
-static bool bound_weight(const binder *b, const an_tensor_rule *rule, const char *place, an_weight *out)
+static bool bound_weight(const an_model_file *m, const an_tensor_rule *rule, int layer, an_weight *out)
 {
+    const char *at = (rule->per_layer ? (const char *)&m->layers[layer] : (const char *)m) + rule->offset;
     if (rule->rows != AN_DIM_NONE) {
-        *out = *(const an_weight *)(const void *)(place + rule->offset);
+        memcpy(out, at, sizeof *out);
     } else {
-        int64_t n = an_dim_of(&b->m->hp, rule->cols);
-        *out = (an_weight){.dtype = AN_DTYPE_F32,
-                           .n_row = 1,
-                           .n_col = n,
-                           .data = *(const float *const *)(const void *)(place + rule->offset),
-                           .row_bytes = (uint64_t)n * sizeof(float)};
+        int64_t n = an_dim_of(&m->hp, rule->cols);
+        *out = (an_weight){.dtype = AN_DTYPE_F32, .n_row = 1, .n_col = n, .row_bytes = (uint64_t)n * sizeof(float)};
+        memcpy(&out->data, at, sizeof out->data);
     }
     return out->data != NULL;
 }
 
-anemo_status an_model_check_values(an_model_file *m, anemo_error *err)
+anemo_status an_model_check_values(const an_model_file *m, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
-    binder b = {.m = m, .path = m->path, .err = err};
-    if (m->container == AN_CONTAINER_MLX) AN_TRY(find_prefix(&b));
     const an_tensor_rule *rules = an_tensor_rules();
     for (int f = 0; f < AN_FIELD_N; f++) {
         int n = rules[f].per_layer ? m->hp.n_layer : 1;
         if (f == AN_FIELD_OUTPUT && m->hp.tied) continue;
         for (int layer = 0; layer < n; layer++) {
-            char name[AN_TENSOR_NAME_MAX + 8];
+            char name[AN_TENSOR_NAME_MAX];
             an_weight w;
-            const void *place = rules[f].per_layer ? (const void *)&m->layers[layer] : (const void *)m;
-            if (!bound_weight(&b, &rules[f], place, &w)) continue;
+            if (!bound_weight(m, &rules[f], layer, &w)) continue;
             int64_t row = an_weight_find_nonfinite(&w);
             if (row < 0) continue;
-            field_name(&b, &rules[f], layer, name);
+            an_tensor_name(m, &rules[f], layer, name);
             return an_fail(err, ANEMO_ERR_FORMAT,
                            "%s: tensor %s holds a NaN or an infinity in row %" PRId64
                            "; the file is damaged: fetch or convert it again",
-                           b.path, name, row);
+                           m->path, name, row);
         }
     }
-cleanup:
-    return status;
+    return ANEMO_OK;
 }

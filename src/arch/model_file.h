@@ -75,6 +75,7 @@ typedef struct an_model_file {
     uint64_t n_param;
     an_gguf *gguf;             /* when container is GGUF */
     an_safetensors *st;        /* when it is MLX */
+    const struct an_hf_prefix *hf_prefix; /* its tensors' names begin like this (tensor_table.h), when it is MLX */
     json_t *config;            /* config.json, when it is MLX */
     int32_t eos_ids[16];       /* end-of-sequence ids that the model's own configuration names */
     int n_eos;
@@ -85,7 +86,7 @@ typedef struct an_model_file {
  * Reads every scale and every plain number of the weights: ERR_FORMAT names the first tensor and row that holds a NaN or
  * an infinity. Not part of opening: it is linear in the model (22 ms for SmolLM2 in memory, whose load takes 3).
  */
-ANEMO_MUST_CHECK anemo_status an_model_check_values(an_model_file *m, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_model_check_values(const an_model_file *m, anemo_error *err);
 
 /*
  * Open `path`: a GGUF file, the first shard of a split, or a directory with config.json.

@@ -2,6 +2,7 @@
 #include "arch/tensor_table.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define IN_MODEL(member) offsetof(an_model_file, member)
 #define IN_LAYER(member) offsetof(an_layer_weights, member)
@@ -78,4 +79,20 @@ void an_tensor_path_hf(const an_tensor_rule *rule, const an_hf_prefix *prefix, i
         snprintf(out, AN_TENSOR_NAME_MAX, "%slayers.%d.%s", prefix->body, layer, rule->hf);
     else
         snprintf(out, AN_TENSOR_NAME_MAX, "%s%s", prefix->body, rule->hf);
+}
+
+void an_tensor_name(const an_model_file *m, const an_tensor_rule *rule, int layer, char out[AN_TENSOR_NAME_MAX])
+{
+    if (m->container == AN_CONTAINER_GGUF) {
+        an_tensor_name_gguf(rule, layer, out);
+        return;
+    }
+    an_tensor_path_hf(rule, m->hf_prefix, layer, out);
+    strncat(out, rule->bias ? ".bias" : ".weight", AN_TENSOR_NAME_MAX - 1 - strlen(out));
+}
+
+bool an_field_is_rotated(an_field field)
+{
+    return field == AN_FIELD_ATTN_Q || field == AN_FIELD_ATTN_K || field == AN_FIELD_ATTN_Q_BIAS ||
+           field == AN_FIELD_ATTN_K_BIAS;
 }

@@ -80,4 +80,12 @@ const an_hf_prefix *an_hf_prefixes(size_t *n);
 void an_tensor_path_hf(const an_tensor_rule *rule, const an_hf_prefix *prefix, int layer,
                        char out[AN_TENSOR_NAME_MAX]);
 
+/*
+ * The name in the model's own container, with ".weight" or ".bias". For a directory the rule must have a HF name.
+ */
+void an_tensor_name(const an_model_file *m, const an_tensor_rule *rule, int layer, char out[AN_TENSOR_NAME_MAX]);
+
+/* Are the rows (of a bias: the elements) ordered within a head for the rotary embedding? q, k and their biases. */
+bool an_field_is_rotated(an_field field);
+
 #endif

@@ -48,11 +48,9 @@ static anemo_status add_weight(an_mlx_plan *plan, const an_tensor_rule *rule, in
         plan->cap = cap;
     }
     an_tensor_path_hf(rule, &an_hf_prefixes(&n_prefix)[0], layer, path);
-    bool rotated = rule->field == AN_FIELD_ATTN_Q || rule->field == AN_FIELD_ATTN_K ||
-                   rule->field == AN_FIELD_ATTN_Q_BIAS || rule->field == AN_FIELD_ATTN_K_BIAS;
     an_mlx_weight *w = &plan->weights[plan->n];
     *w = (an_mlx_weight){.src = t, .bias = rule->bias, .bits = affine_bits(t->dtype)};
-    if (rotated && hp->rope_rows == AN_ROPE_INTERLEAVED) w->head_dim = hp->head_dim;
+    if (an_field_is_rotated(rule->field) && hp->rope_rows == AN_ROPE_INTERLEAVED) w->head_dim = hp->head_dim;
     /* A bias is a column: its elements are the rows that move. */
     w->n_row = t->n_dim == 2 || rule->bias ? t->shape[0] : 1;
     w->n_col = t->n_dim == 2 ? t->shape[1] : rule->bias ? 1 : t->shape[0];

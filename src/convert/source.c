@@ -8,67 +8,28 @@
 
 enum { CONFIG_BYTES_MAX = 16 << 20 };
 
-static bool has_rotated_rows(an_field field)
-{
-    return field == AN_FIELD_ATTN_Q || field == AN_FIELD_ATTN_K || field == AN_FIELD_ATTN_Q_BIAS ||
-           field == AN_FIELD_ATTN_K_BIAS;
-}
-
-/* The name in the source; false when this kind of source has none for the field. */
-static bool source_name(const an_source *s, const an_tensor_rule *rule, int layer,
-                        const an_hf_prefix *prefix, char out[AN_TENSOR_NAME_MAX])
-{
-    if (!prefix) {
-        an_tensor_name_gguf(rule, layer, out);
-        return true;
-    }
-    if (!rule->hf) return false;
-    an_tensor_path_hf(rule, prefix, layer, out);
-    strncat(out, rule->bias ? ".bias" : ".weight", AN_TENSOR_NAME_MAX - 1 - strlen(out));
-    return an_safetensors_find(s->model->st, out) != NULL;
-}
-
-/* Which of the prefixes the directory uses; NULL for GGUF. The model was opened, so one of them fits. */
-static const an_hf_prefix *find_prefix(const an_source *s)
-{
-    size_t n;
-    char name[AN_TENSOR_NAME_MAX];
-    if (s->model->container == AN_CONTAINER_GGUF) return NULL;
-    const an_hf_prefix *all = an_hf_prefixes(&n);
-    for (size_t i = 0; i < n; i++)
-        if (source_name(s, &an_tensor_rules()[AN_FIELD_TOKEN_EMBD], 0, &all[i], name))
-            return &all[i];
-    return &all[0];
-}
-
 /* The model file keeps vectors as f32 copies; here the stored form counts. */
 static bool find_vector(const an_source *s, const char *name, int64_t n, an_weight *w)
 {
-    *w = (an_weight){.n_row = 1, .n_col = n};
     if (s->model->container == AN_CONTAINER_GGUF) {
         const an_gguf_tensor *t = an_gguf_find_tensor(s->model->gguf, name);
-        if (!t) return false;
-        w->dtype = t->dtype;
-        w->data = t->data;
-        w->row_bytes = t->bytes;
-        return true;
+        if (t) *w = (an_weight){t->dtype, 1, n, t->data, t->bytes, {0}};
+        return t != NULL;
     }
     const an_st_tensor *t = an_safetensors_find(s->model->st, name);
-    if (!t) return false;
-    w->dtype = t->dtype;
-    w->data = t->data;
-    w->row_bytes = t->bytes;
-    return true;
+    if (t) *w = (an_weight){t->dtype, 1, n, t->data, t->bytes, {0}};
+    return t != NULL;
 }
 
-static void add(an_source *s, const an_tensor_rule *rule, int layer, const an_hf_prefix *prefix)
+static void add(an_source *s, const an_tensor_rule *rule, int layer)
 {
     const an_model_file *m = s->model;
     an_source_tensor *t = &s->tensors[s->n_tensor];
     const char *place = rule->per_layer ? (const char *)&m->layers[layer] : (const char *)m;
     *t = (an_source_tensor){.field = rule->field, .layer = layer};
     if (rule->field == AN_FIELD_OUTPUT && m->hp.tied) return;
-    if (!source_name(s, rule, layer, prefix, t->name)) return;
+    if (m->container == AN_CONTAINER_MLX && !rule->hf) return;
+    an_tensor_name(m, rule, layer, t->name);
     if (rule->rows != AN_DIM_NONE) {
         memcpy(&t->w, place + rule->offset, sizeof t->w);
         t->n_dim = 2;
@@ -78,7 +39,7 @@ static void add(an_source *s, const an_tensor_rule *rule, int layer, const an_hf
     }
     t->n_row = t->w.n_row;
     t->n_col = t->w.n_col;
-    t->rotated = has_rotated_rows(rule->field);
+    t->rotated = an_field_is_rotated(rule->field);
     t->rows = m->hp.rope_rows;
     bool plain = t->w.dtype != AN_DTYPE_AFFINE && an_dtype_get(t->w.dtype)->block_elems == 1;
     t->float_dtype = plain ? t->w.dtype : AN_DTYPE_F32;
@@ -89,15 +50,14 @@ static void add(an_source *s, const an_tensor_rule *rule, int layer, const an_hf
 static anemo_status list_tensors(an_source *s, anemo_error *err)
 {
     const an_tensor_rule *rules = an_tensor_rules();
-    const an_hf_prefix *prefix = find_prefix(s);
     int n_layer = s->model->hp.n_layer;
     s->tensors = an_calloc((size_t)(n_layer + 1) * AN_FIELD_N, sizeof *s->tensors);
     if (!s->tensors) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
     for (int f = 0; f < AN_FIELD_N; f++)
-        if (!rules[f].per_layer) add(s, &rules[f], 0, prefix);
+        if (!rules[f].per_layer) add(s, &rules[f], 0);
     for (int layer = 0; layer < n_layer; layer++)
         for (int f = 0; f < AN_FIELD_N; f++)
-            if (rules[f].per_layer) add(s, &rules[f], layer, prefix);
+            if (rules[f].per_layer) add(s, &rules[f], layer);
     return ANEMO_OK;
 }
 
