@@ -109,10 +109,19 @@ static bool is_quantizable(const char *name, int n_dim)
            !strstr(name, "ffn_gate_inp.weight") && !an_str_starts_with(name, "rope_");
 }
 
+bool an_mix_layer_of(const char *name, int *layer, const char **part)
+{
+    int tail = 0;
+    if (sscanf(name, "blk.%d.%n", layer, &tail) != 1 || tail == 0) return false;
+    *part = name + tail;
+    return true;
+}
+
 an_dtype an_mix_type(const an_mix *mix, const an_mix_model *m, const char *name, int n_dim, int64_t n_col, an_dtype source,
                      bool keep_output)
 {
-    int which = (int)(mix - mixes), layer = 0, tail = 0;
+    int which = (int)(mix - mixes), layer;
+    const char *part;
     if (!is_quantizable(name, n_dim)) return source;
     bool head = !strcmp(name, m->tied ? "token_embd.weight" : "output.weight");
     if (head && keep_output) return source;
@@ -121,8 +130,7 @@ an_dtype an_mix_type(const an_mix *mix, const an_mix_model *m, const char *name,
     if (head) {
         type = AN_DTYPE_Q6_K;
         if (which == Q8_0 || n_col % an_dtype_get(mix->base)->block_elems != 0) type = AN_DTYPE_Q8_0;
-    } else if (sscanf(name, "blk.%d.%n", &layer, &tail) == 1 && tail > 0) {
-        const char *part = name + tail;
+    } else if (an_mix_layer_of(name, &layer, &part)) {
         if (!strcmp(part, "attn_v.weight")) type = value_type(which, type, m, layer);
         if (!strcmp(part, "ffn_down.weight")) type = down_type(which, type, m, layer);
         if (!strcmp(part, "attn_output.weight")) type = attn_output_type(which, type);

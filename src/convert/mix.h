@@ -28,6 +28,12 @@ typedef struct an_mix_model {
 } an_mix_model;
 
 /*
+ * Does a GGUF tensor's name belong to a layer ("blk.3.ffn_down.weight")? Then its number and what follows the dot, borrowed
+ * from the name.
+ */
+bool an_mix_layer_of(const char *name, int *layer, const char **part);
+
+/*
  * The type of the tensor with this GGUF name and shape. `source` stays for what is never quantized: vectors, norms, anything
  * that is no matrix of weights. `keep_output`: the output matrix stays as well.
  */

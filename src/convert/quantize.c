@@ -58,10 +58,10 @@ static bool is_float(an_dtype type)
 /* "blk.3.ffn_down.weight" is ffn_down. */
 static void kind_of(const an_gguf_tensor *t, char kind[AN_CLASS_NAME_MAX])
 {
-    int layer, tail = 0;
+    int layer;
     const char *name = t->name;
     if (t->n_dim < 2) name = "norms and vectors";
-    else if (sscanf(name, "blk.%d.%n", &layer, &tail) == 1 && tail > 0) name += tail;
+    else (void)an_mix_layer_of(t->name, &layer, &name);
     size_t n = strcspn(name, ".");
     snprintf(kind, AN_CLASS_NAME_MAX, "%.*s", (int)n, name);
 }
@@ -264,6 +264,7 @@ static anemo_status write_weights(run *r, anemo_error *err)
         } else if (j->src->bytes > 0) {
             AN_TRY(encode_tensor(r, j, err));
         }
+        an_file_release(j->src->data, j->src->bytes);
     }
     AN_TRY(an_gguf_writer_commit(r->writer, err));
 cleanup:

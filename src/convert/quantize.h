@@ -42,9 +42,10 @@ typedef struct an_quantize_result {
 } an_quantize_result;
 
 /*
- * Quantize `src` (its first shard when split) to the file `dst`. Memory: two slabs of rows of at most 16 MiB, or one row a
- * thread when rows are longer. ERR_FORMAT: a weight that is infinite or NaN, by tensor and element; ERR_UNSUPPORTED: an
- * architecture that is not ours, a source that is quantized already; ERR_INVAL: `dst` exists.
+ * Quantize `src` (its first shard when split) to the file `dst`. Memory: the mapped pages of one tensor, a slab of encoded
+ * rows of at most 16 MiB (a row a thread when rows are longer) and two rows a thread. ERR_FORMAT: a weight that is infinite
+ * or NaN, by tensor and element; ERR_UNSUPPORTED: an architecture that is not ours, a source that is quantized already;
+ * ERR_INVAL: `dst` exists.
  */
 ANEMO_MUST_CHECK anemo_status an_quantize_gguf(const char *src, const char *dst, const an_quantize_options *options,
                                                an_quantize_result *result, anemo_error *err);

@@ -16,7 +16,7 @@ struct an_gguf_writer {
     uint64_t n_kv;
     uint64_t *bytes; /* [n_tensor] */
     size_t n_tensor, cap;
-    uint64_t data_bytes, offset; /* of all tensors; of the next one, padding included */
+    uint64_t offset; /* of the next tensor to be declared, padding included */
     size_t current;              /* the tensor being put */
     uint64_t current_put;
 };
@@ -89,17 +89,11 @@ void an_gguf_writer_u32(an_gguf_writer *w, const char *key, uint32_t v)
     put_u32(&w->keys, v);
 }
 
-void an_gguf_writer_str(an_gguf_writer *w, const char *key, const char *text)
-{
-    begin_key(w, key, strlen(key), AN_GGUF_STRING);
-    put_string(&w->keys, text, strlen(text));
-}
-
 anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype type, int n_dim, const int64_t *shape,
                                    anemo_error *err)
 {
     const an_dtype_info *info = an_dtype_get(type);
-    uint64_t bytes = (uint64_t)info->block_bytes;
+    uint64_t bytes = (uint64_t)info->block_bytes, end;
     AN_ASSERT(n_dim >= 1 && n_dim <= 4 && info->ggml_id >= 0 && shape[n_dim - 1] % info->block_elems == 0);
     if (w->n_tensor == w->cap) {
         size_t cap = w->cap ? w->cap * 2 : 64;
@@ -108,24 +102,19 @@ anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype
         w->bytes = grown;
         w->cap = cap;
     }
+    bool fits = true;
     put_string(&w->infos, name, strlen(name));
     put_u32(&w->infos, (uint32_t)n_dim);
     for (int i = n_dim - 1; i >= 0; i--) {
         put_u64(&w->infos, (uint64_t)shape[i]);
-        if (!an_mul_u64(bytes, (uint64_t)(i == n_dim - 1 ? shape[i] / info->block_elems : shape[i]), &bytes))
-            return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path, name);
+        fits = fits && an_mul_u64(bytes, (uint64_t)(i == n_dim - 1 ? shape[i] / info->block_elems : shape[i]), &bytes);
     }
     put_u32(&w->infos, (uint32_t)info->ggml_id);
     put_u64(&w->infos, w->offset);
+    if (!fits || !an_add_u64(w->offset, bytes, &end) || !an_align_up_u64(end, ALIGNMENT, &w->offset))
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path, name);
     w->bytes[w->n_tensor++] = bytes;
-    w->data_bytes += bytes;
-    w->offset += bytes + padding(bytes);
     return ANEMO_OK;
-}
-
-uint64_t an_gguf_writer_data_bytes(const an_gguf_writer *w)
-{
-    return w->data_bytes;
 }
 
 static anemo_status put_zeros(an_gguf_writer *w, uint64_t n, anemo_error *err)

@@ -17,12 +17,10 @@ void an_gguf_writer_close(an_gguf_writer *w);
 /* Keys appear in the order of these calls; the caller gives none twice. Out of memory shows at begin. */
 void an_gguf_writer_copy(an_gguf_writer *w, const an_gguf_kv *kv);
 void an_gguf_writer_u32(an_gguf_writer *w, const char *key, uint32_t v);
-void an_gguf_writer_str(an_gguf_writer *w, const char *key, const char *text);
 
 /* Declare a tensor of a type that GGUF has; shape is outermost first, its last side a multiple of the type's block. */
 ANEMO_MUST_CHECK anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype type, int n_dim,
                                                     const int64_t *shape, anemo_error *err);
-uint64_t an_gguf_writer_data_bytes(const an_gguf_writer *w); /* of all tensors declared, without padding */
 
 /* Write the header; the whole file's space is reserved first (ERR_NOSPACE). */
 ANEMO_MUST_CHECK anemo_status an_gguf_writer_begin(an_gguf_writer *w, anemo_error *err);
