@@ -2,6 +2,7 @@
  * What must be the same to the last bit, on every tiny model and every instruction set of this CPU: any number of
  * threads, and the two containers of the same weights. And the cache in f16 within its rounding.
  */
+#include "support/files.h"
 #include "support/test.h"
 
 #include "base/alloc.h"
@@ -110,22 +111,6 @@ static void twins_case(const tiny_case *c, const char *level)
     }
 }
 
-/* Everything in a flat directory, and the directory. */
-static void remove_dir(const char *dir)
-{
-    anemo_error err;
-    char **names;
-    size_t n;
-    assert_ok(an_dir_list(dir, &names, &n, &err), &err);
-    for (size_t i = 0; i < n; i++) {
-        char *path = an_path_join(dir, names[i]);
-        assert_ok(an_path_remove(path, &err), &err);
-        an_free(path);
-    }
-    an_names_free(names);
-    assert_ok(an_path_remove(dir, &err), &err);
-}
-
 /* A file of a type that converts exactly, against what our converter makes of it. */
 static void converted_case(const tiny_case *c, const char *level)
 {
@@ -146,7 +131,7 @@ static void converted_case(const tiny_case *c, const char *level)
             an_free(a);
             an_free(b);
         }
-        remove_dir(twin);
+        remove_flat_dir(twin);
     } else {
         assert_int_equal(status, ANEMO_ERR_UNSUPPORTED);
     }

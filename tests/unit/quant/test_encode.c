@@ -1,4 +1,5 @@
 /* Encoders: the vectors of formats.md 2.6, and libggml's own encoders on many kinds of rows where the engines are. */
+#include "support/fnv.h"
 #include "support/test.h"
 
 #include "base/num.h"
@@ -14,13 +15,6 @@
 #endif
 
 enum { N_COL = 1024, N_ROW = 24 };
-
-static uint32_t fnv(const void *data, size_t n)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < n; i++) h = (h ^ ((const unsigned char *)data)[i]) * 16777619u;
-    return h;
-}
 
 static size_t row_bytes(an_dtype type)
 {

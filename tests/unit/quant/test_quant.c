@@ -1,4 +1,5 @@
 /* quant: decoders against golden vectors of libggml and mlx (tests/golden/quant), table, halves. */
+#include "support/fnv.h"
 #include "support/test.h"
 
 #include "quant/dequant.h"
@@ -9,14 +10,6 @@
 #include <stdlib.h>
 
 enum { N_MAX = 1024, BYTES_MAX = 4 * N_MAX };
-
-static uint32_t fnv(const void *data, size_t n)
-{
-    const uint8_t *p = data;
-    uint32_t h = 0x811C9DC5u;
-    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x01000193u;
-    return h;
-}
 
 /* Packed bytes at the very end of an exact heap block and at an odd address, so that ASan sees any over-read. */
 static uint8_t *from_hex(const char *hex, size_t *n)

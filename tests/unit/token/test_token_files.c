@@ -1,4 +1,5 @@
 /* token: files that are wrong, each with the error it must give. */
+#include "support/files.h"
 #include "support/gguf_build.h"
 #include "support/test.h"
 #include "token_build.h"
@@ -376,16 +377,7 @@ static void files_of_a_directory(void **state)
         else assert_non_null(strstr(err.message, steps[i].message));
         an_tokenizer_close(t);
     }
-    char **names;
-    size_t n;
-    assert_ok(an_dir_list(dir, &names, &n, &err), &err);
-    for (size_t i = 0; i < n; i++) {
-        char *path = an_path_join(dir, names[i]);
-        assert_ok(an_path_remove(path, &err), &err);
-        an_free(path);
-    }
-    an_names_free(names);
-    assert_ok(an_path_remove(dir, &err), &err);
+    remove_flat_dir(dir);
     an_str_free(&spm);
     an_str_free(&tekken);
 }
