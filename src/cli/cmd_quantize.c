@@ -1,6 +1,7 @@
 /* anemo quantize: a GGUF model in one of llama.cpp's mixes. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/print_classes.h"
 
 #include "arch/model_file.h"
 #include "base/alloc.h"
@@ -10,7 +11,6 @@
 #include "os/process.h"
 #include "os/terminal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,29 +39,6 @@ static const an_option options[] = {
     AN_ROW_QUIET(FIELD(quiet)),
     AN_OPTION_END,
 };
-
-static double bits(uint64_t bytes, uint64_t n)
-{
-    return n ? 8.0 * (double)bytes / (double)n : 0;
-}
-
-/* One line a class; the errors are known only when something was written. */
-static void print_result(const an_quantize_result *r, bool dry_run)
-{
-    printf("%-18s %-7s %7s %13s %13s %7s", "tensors", "type", "count", "weights", "bytes", "bits/w");
-    printf(dry_run ? "\n" : "  rel. RMSE  worst\n");
-    for (size_t i = 0; i < r->n_class; i++) {
-        const an_quantize_class *c = &r->classes[i];
-        printf("%-18s %-7s %7zu %13llu %13llu %7.3f", c->kind, an_dtype_get(c->type)->name, c->n_tensor,
-               (unsigned long long)c->n_weight, (unsigned long long)c->bytes, bits(c->bytes, c->n_weight));
-        if (dry_run) putchar('\n');
-        else if (c->sum_sq_error > 0)
-            printf("  %9.6f  %.6f %s\n", sqrt(c->sum_sq_error / c->sum_sq), c->worst, c->worst_name);
-        else printf("  exact\n");
-    }
-    printf("%-18s %-7s %7s %13llu %13llu %7.3f\n", "all", "", "", (unsigned long long)r->n_weight,
-           (unsigned long long)r->bytes, bits(r->bytes, r->n_weight));
-}
 
 static anemo_status unknown_type(const char *name, anemo_error *err)
 {
@@ -94,7 +71,7 @@ static anemo_status quantize(const quantize_args *args, const an_positional *pos
     o.progress_ctx = an_progress_begin(2, args->quiet);
     status = an_quantize_gguf(src, pos->items[1], &o, &result, err);
     an_progress_end(o.progress_ctx);
-    if (status == ANEMO_OK && !args->quiet) print_result(&result, args->dry_run);
+    if (status == ANEMO_OK && !args->quiet) an_cli_print_classes(&result.classes, args->dry_run);
     if (status == ANEMO_OK && fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
 cleanup:
     an_quantize_result_free(&result);

@@ -364,7 +364,7 @@ anemo_status an_mlx_write_weights(const an_mlx_plan *plan, const char *dir,
     }
     AN_TRY(an_st_writer_commit(wr.writer, err));
     AN_TRY(write_index(&wr, plan, dir, err));
-    *result = (an_convert_result){plan->n, n_quantized, wr.total_bytes};
+    *result = (an_convert_result){.n_tensor = plan->n, .n_quantized = n_quantized, .weight_bytes = wr.total_bytes};
 cleanup:
     an_st_writer_close(wr.writer);
     an_free(wr.jobs);

@@ -10,12 +10,11 @@
 #include "quant/encode.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLAB_VALUES = 1 << 22, CLASSES_MAX = 256 };
+enum { SLAB_VALUES = 1 << 22 };
 
 typedef struct job {
     const an_gguf_tensor *src;
@@ -30,8 +29,7 @@ typedef struct run {
     an_pool *pool;
     job *jobs; /* in the order of the file */
     size_t n_job;
-    an_quantize_class *classes;
-    size_t n_class;
+    an_weight_classes classes;
     uint64_t done_bytes, total_bytes;
 } run;
 
@@ -56,38 +54,25 @@ static bool is_float(an_dtype type)
 }
 
 /* "blk.3.ffn_down.weight" is ffn_down. */
-static void kind_of(const an_gguf_tensor *t, char kind[AN_CLASS_NAME_MAX])
+static void kind_of(const an_gguf_tensor *t, char kind[AN_CLASS_KIND_MAX])
 {
     int layer;
     const char *name = t->name;
     if (t->n_dim < 2) name = "norms and vectors";
     else (void)an_mix_layer_of(t->name, &layer, &name);
     size_t n = strcspn(name, ".");
-    snprintf(kind, AN_CLASS_NAME_MAX, "%.*s", (int)n, name);
+    snprintf(kind, AN_CLASS_KIND_MAX, "%.*s", (int)n, name);
 }
 
 static anemo_status put_in_class(run *r, job *j, anemo_error *err)
 {
-    char kind[AN_CLASS_NAME_MAX];
-    size_t i = 0;
-    kind_of(j->src, kind);
-    while (i < r->n_class && (strcmp(r->classes[i].kind, kind) != 0 || r->classes[i].type != j->type)) i++;
-    if (i == CLASSES_MAX)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: more than %d kinds of tensors", an_gguf_path(r->g), CLASSES_MAX);
-    an_quantize_class *c = &r->classes[i];
-    if (i == r->n_class) {
-        *c = (an_quantize_class){.type = j->type};
-        memcpy(c->kind, kind, sizeof kind);
-        r->n_class++;
-    }
+    char kind[AN_CLASS_KIND_MAX];
     const an_dtype_info *info = an_dtype_get(j->type);
     uint64_t n = 1;
+    kind_of(j->src, kind);
     for (int d = 0; d < j->src->n_dim; d++) n *= (uint64_t)j->src->shape[d];
-    c->n_tensor++;
-    c->n_weight += n;
-    c->bytes += n / (uint64_t)info->block_elems * (uint64_t)info->block_bytes;
-    j->class_idx = i;
-    return ANEMO_OK;
+    return an_weight_classes_add(&r->classes, kind, info->name, n,
+                                 n / (uint64_t)info->block_elems * (uint64_t)info->block_bytes, &j->class_idx, err);
 }
 
 /* llama.cpp's quantizer writes what has no layer first, by name, then layer by layer, each by name. */
@@ -108,8 +93,7 @@ static anemo_status plan(run *r, const an_arch_params *params, anemo_error *err)
                             !an_gguf_find_tensor(r->g, "output.weight")};
     r->n_job = an_gguf_n_tensor(r->g);
     r->jobs = an_calloc(r->n_job, sizeof *r->jobs);
-    r->classes = an_calloc(CLASSES_MAX + 1, sizeof *r->classes);
-    if (!r->jobs || !r->classes) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (!r->jobs) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < r->n_job; i++) r->jobs[i].src = an_gguf_tensor_at(r->g, i);
     qsort(r->jobs, r->n_job, sizeof *r->jobs, by_layer);
     for (size_t i = 0; i < r->n_job; i++) {
@@ -238,14 +222,7 @@ static anemo_status encode_tensor(run *r, const job *j, anemo_error *err)
         AN_TRY(an_gguf_writer_put(r->writer, s->out, (uint64_t)s->n_row * s->dst_row_bytes, err));
         AN_TRY(step_on(r, (uint64_t)s->n_row * s->src_row_bytes, err));
     }
-    an_quantize_class *c = &r->classes[j->class_idx];
-    double relative = sum_sq > 0 ? sqrt(sum_sq_error / sum_sq) : 0;
-    c->sum_sq += sum_sq;
-    c->sum_sq_error += sum_sq_error;
-    if (relative > c->worst) {
-        c->worst = relative;
-        snprintf(c->worst_name, sizeof c->worst_name, "%s", j->src->name);
-    }
+    an_weight_classes_error(&r->classes, j->class_idx, j->src->name, sum_sq, sum_sq_error);
 cleanup:
     an_free(s->values);
     an_free(s->out);
@@ -273,12 +250,12 @@ cleanup:
 
 static void summarize(run *r, an_quantize_result *result)
 {
-    *result = (an_quantize_result){.classes = r->classes, .n_class = r->n_class, .source_bytes = r->total_bytes};
-    for (size_t i = 0; i < r->n_class; i++) {
-        result->n_weight += r->classes[i].n_weight;
-        result->bytes += r->classes[i].bytes;
+    *result = (an_quantize_result){.classes = r->classes, .source_bytes = r->total_bytes};
+    for (size_t i = 0; i < r->classes.n; i++) {
+        result->n_weight += r->classes.items[i].n_weight;
+        result->bytes += r->classes.items[i].bytes;
     }
-    r->classes = NULL;
+    r->classes = (an_weight_classes){0};
 }
 
 anemo_status an_quantize_gguf(const char *src, const char *dst, const an_quantize_options *options,
@@ -305,7 +282,7 @@ anemo_status an_quantize_gguf(const char *src, const char *dst, const an_quantiz
 cleanup:
     an_gguf_writer_close(r.writer);
     an_pool_close(r.pool);
-    an_free(r.classes);
+    an_weight_classes_free(&r.classes);
     an_free(r.jobs);
     an_gguf_close(r.g);
     an_free(params);
@@ -314,6 +291,6 @@ cleanup:
 
 void an_quantize_result_free(an_quantize_result *r)
 {
-    an_free(r->classes);
+    an_weight_classes_free(&r->classes);
     *r = (an_quantize_result){0};
 }

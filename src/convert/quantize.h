@@ -6,22 +6,10 @@
 #define AN_CONVERT_QUANTIZE_H
 
 #include "convert/mix.h"
+#include "convert/weight_class.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-enum { AN_CLASS_NAME_MAX = 32 };
-
-/* The tensors of one kind that got one type. */
-typedef struct an_quantize_class {
-    char kind[AN_CLASS_NAME_MAX]; /* "ffn_down", "token_embd", "norms and vectors" */
-    an_dtype type;
-    size_t n_tensor;
-    uint64_t n_weight, bytes;
-    double sum_sq, sum_sq_error;   /* of the weights, and of what re-rounding changed */
-    double worst;                  /* largest relative RMSE of a tensor */
-    char worst_name[96];
-} an_quantize_class;
 
 typedef struct an_quantize_options {
     const an_mix *mix;
@@ -36,8 +24,7 @@ typedef struct an_quantize_options {
 } an_quantize_options;
 
 typedef struct an_quantize_result {
-    an_quantize_class *classes; /* an_quantize_result_free */
-    size_t n_class;
+    an_weight_classes classes; /* an_quantize_result_free */
     uint64_t n_weight, bytes, source_bytes;
 } an_quantize_result;
 

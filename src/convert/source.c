@@ -131,6 +131,40 @@ anemo_status an_source_rows(const an_source *s, const an_source_tensor *t, int64
     return ANEMO_OK;
 }
 
+/* Row `to` of a head in the order `rows` is this row of it in the other order (formats.md 1.5). */
+static int64_t other_order(an_rope_rows rows, int64_t head_dim, int64_t to)
+{
+    int64_t half = head_dim / 2;
+    return rows == AN_ROPE_HALF_SPLIT ? 2 * (to % half) + to / half : (to % 2) * half + to / 2;
+}
+
+int64_t an_source_row_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows, int64_t row)
+{
+    int64_t head_dim = s->params.hp.head_dim;
+    if (!t->rotated || t->rows == rows) return row;
+    return row / head_dim * head_dim + other_order(rows, head_dim, row % head_dim);
+}
+
+anemo_status an_source_rows_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows, int64_t row, int64_t n,
+                               float *out, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    float *stored = NULL;
+    if (!t->rotated || t->rows == rows) return an_source_rows(s, t, row, n, out, err);
+    if (t->n_dim > 1) {
+        for (int64_t i = 0; i < n; i++)
+            AN_TRY(an_source_rows(s, t, an_source_row_in(s, t, rows, row + i), 1, out + i * t->n_col, err));
+        return ANEMO_OK;
+    }
+    stored = an_malloc((size_t)t->n_col * sizeof *stored);
+    if (!stored) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
+    AN_TRY(an_source_rows(s, t, row, n, stored, err));
+    for (int64_t i = 0; i < t->n_col; i++) out[i] = stored[an_source_row_in(s, t, rows, i)];
+cleanup:
+    an_free(stored);
+    return status;
+}
+
 void an_source_release(const an_source *s, const an_source_tensor *t)
 {
     (void)s;

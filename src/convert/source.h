@@ -51,6 +51,16 @@ void an_source_close(an_source *s);
 ANEMO_MUST_CHECK anemo_status an_source_rows(const an_source *s, const an_source_tensor *t,
                                              int64_t row, int64_t n, float *out, anemo_error *err);
 
+/* The row of the source that is row `row` of the tensor in the order `rows`; `row` itself when the tensor is not rotated. */
+int64_t an_source_row_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows, int64_t row);
+
+/*
+ * The same as an_source_rows with the rows in another order (and the elements of a bias, whose one row holds them): what a
+ * target that rotates in this order stores.
+ */
+ANEMO_MUST_CHECK anemo_status an_source_rows_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows,
+                                                int64_t row, int64_t n, float *out, anemo_error *err);
+
 /* The tensor's pages are no longer needed: the memory is given back, and a later read fetches them again. */
 void an_source_release(const an_source *s, const an_source_tensor *t);
 

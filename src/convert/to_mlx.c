@@ -8,6 +8,7 @@
 #include "os/process.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 #define PARTIAL ".partial-"
@@ -136,6 +137,39 @@ cleanup:
     return status;
 }
 
+void an_convert_result_free(an_convert_result *r)
+{
+    for (size_t i = 0; i < r->n_note; i++)
+        an_free(r->notes[i]);
+    an_free(r->notes);
+    an_weight_classes_free(&r->classes);
+    *r = (an_convert_result){0};
+}
+
+anemo_status an_convert_note(an_convert_result *r, anemo_error *err, const char *fmt, ...)
+{
+    anemo_status status = ANEMO_OK;
+    an_str text = {0};
+    char **grown = NULL, *copy = NULL;
+    va_list args;
+    va_start(args, fmt);
+    an_str_vappendf(&text, fmt, args);
+    va_end(args);
+    AN_TRY(an_str_check(&text, err));
+    copy = an_strdup(text.data);
+    grown = copy ? an_realloc(r->notes, (r->n_note + 1) * sizeof *grown) : NULL;
+    if (!grown) {
+        an_free(copy);
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    r->notes = grown;
+    r->notes[r->n_note++] = copy;
+cleanup:
+    an_str_free(&text);
+    return status;
+}
+
 anemo_status an_convert_to_mlx(const char *src, const char *dst_name,
                                const an_convert_options *options, an_convert_result *result,
                                anemo_error *err)
@@ -143,7 +177,7 @@ anemo_status an_convert_to_mlx(const char *src, const char *dst_name,
     anemo_status status = ANEMO_OK;
     an_model_file *m = NULL;
     an_mlx_plan plan = {0};
-    an_convert_result made;
+    an_convert_result made = {0};
     an_str tmp = {0};
     bool exists, begun = false;
     char *dst = an_strdup(dst_name), *parent = NULL;

@@ -66,7 +66,7 @@ static void every_mix(void **state)
             assert_int_equal(a->value_bytes, b->value_bytes);
             assert_memory_equal(a->value, b->value, (size_t)a->value_bytes);
         }
-        for (size_t k = 0; k < r.n_class; k++) assert_true(r.classes[k].worst < 0.2);
+        for (size_t k = 0; k < r.classes.n; k++) assert_true(r.classes.items[k].worst < 0.2);
         an_quantize_result_free(&r);
         an_gguf_close(old);
         an_gguf_close(g);
