@@ -14,6 +14,7 @@ static const an_command *const commands[] = {
     &an_cmd_compare,
     &an_cmd_tokenize,
     &an_cmd_show,
+    &an_cmd_pull,
     &an_cmd_convert,
     &an_cmd_quantize,
     &an_cmd_logits,
