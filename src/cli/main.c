@@ -15,6 +15,8 @@ static const an_command *const commands[] = {
     &an_cmd_tokenize,
     &an_cmd_show,
     &an_cmd_pull,
+    &an_cmd_ls,
+    &an_cmd_rm,
     &an_cmd_convert,
     &an_cmd_quantize,
     &an_cmd_logits,

@@ -128,7 +128,7 @@ anemo_status an_hub_find_cached(const char *reference, char **path, anemo_error 
     if (status == ANEMO_ERR_INVAL || status == ANEMO_ERR_NOMEM) {
         if (err) *err = why;
     } else if (status != ANEMO_OK) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such path, and not in the cache %s; 'anemo pull %s' fetches it", reference,
+        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory, and not in the cache %s; 'anemo pull %s' fetches it", reference,
                          settings.cache, reference);
     }
 cleanup:
@@ -235,7 +235,8 @@ static anemo_status fill_model(const an_hub_cache *c, const char *repo, const ch
         m->ours &= an_hub_is_marked(marks, f->etag);
         snprintf(name, sizeof name, "%s/blobs/%s", c->folder, f->etag);
         an_node node = an_beneath_probe(&c->root, name);
-        if (f->etag[0] && node.read_ns > m->used_ns) m->used_ns = node.read_ns;
+        /* Looking at config.json, as this function does, is no use of the model. */
+        if (f->etag[0] && !an_str_ends_with(f->path, ".json") && node.read_ns > m->used_ns) m->used_ns = node.read_ns;
     }
     add_refs(c, commit, &refs);
     describe(c, &l, m, &contents);
