@@ -271,8 +271,8 @@ static anemo_status add_repo(an_hub_cache *c, const char *folder, const char *re
     snapshot *all = NULL;
     size_t n_all = 0;
     snprintf(c->folder, sizeof c->folder, "%s", folder);
-    char *marks = an_hub_marks(c);
-    if (!marks) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    char *marks = NULL;
+    AN_TRY(an_hub_marks(c, &marks, err));
     /* A repository without snapshots, or one that cannot be read, is left out. */
     status = list_snapshots(c, &all, &n_all, err);
     if (status == ANEMO_ERR_NOMEM) goto cleanup;
