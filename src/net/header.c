@@ -79,7 +79,7 @@ static bool is_next(const char *p, size_t n)
         bool quoted = at < n && p[at] == '"';
         at += quoted;
         return n - at >= 4 && strncasecmp(p + at, "next", 4) == 0 &&
-               (n - at == 4 || (quoted ? p[at + 4] == '"' : !isalnum((unsigned char)p[at + 4])));
+               (n - at == 4 ? !quoted : quoted ? p[at + 4] == '"' : !isalnum((unsigned char)p[at + 4]));
     }
     return false;
 }

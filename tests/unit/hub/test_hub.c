@@ -46,6 +46,11 @@ static void references_of_every_form(void **state)
         {"https://hf.co/org/name/tree/refs%2Fpr%2F3/dir/", "org/name", "refs/pr/3", "", "dir"},
         {ENDPOINT "/org/name/blob/main/m.gguf", "org/name", "main", "", "m.gguf"},
         {"HTTPS://HuggingFace.co/org/name", "org/name", "", "", ""},
+        {"https://huggingface.co/models/org/name", "org/name", "", "", ""},
+        {"https://huggingface.co/org/name/resolve/refs/pr/4/a.gguf", "org/name", "refs/pr/4", "", "a.gguf"},
+        {"https://www.huggingface.co/org/name/raw/main/a", "org/name", "main", "", "a"},
+        {"hf://org/name@refs/convert/parquet/a", "org/name", "refs/convert/parquet", "", "a"},
+        {"hf://org/name/%4a%4B", "org/name", "", "", "JK"},
     };
     for (size_t i = 0; i < AN_COUNT_OF(good); i++) {
         an_ref r;
@@ -106,6 +111,23 @@ static void references_that_are_none(void **state)
         {"ftp://huggingface.co/org/name", ANEMO_ERR_INVAL, "nothing is known of this scheme"},
         {"org/name\n", ANEMO_ERR_INVAL, "control character"},
         {":7b", ANEMO_ERR_INVAL, "no name"},
+        {"org/name:Q4_K_M_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", ANEMO_ERR_INVAL,
+         "too long"},
+        {"org/name@", ANEMO_ERR_INVAL, "no revision"},
+        {"org/name@%", ANEMO_ERR_INVAL, "no revision"},
+        {"org/name@-x", ANEMO_ERR_INVAL, "no revision"},
+        {"org/name@a:b", ANEMO_ERR_INVAL, "no revision"},
+        {"~/models/x", ANEMO_ERR_NOTFOUND, "no such file or directory"},
+        {"org/-", ANEMO_ERR_INVAL, "no name of a repository"},
+        {"hf://org/name@a%gg", ANEMO_ERR_INVAL, "no revision"},
+        {"hf://org/name/a%0", ANEMO_ERR_INVAL, "no path"},
+        {"hf.co/", ANEMO_ERR_INVAL, "no repository is named"},
+        {"hf.co/org/name@v1", ANEMO_ERR_INVAL, "goes with hf://"},
+        {"hf.co/org/name/blob/", ANEMO_ERR_INVAL, "no file or revision"},
+        {"hf.co/org/name/blob/a%zz/x", ANEMO_ERR_INVAL, "no file or revision"},
+        {"hf.co/org/name/blob/main/a%zz", ANEMO_ERR_INVAL, "no file or revision"},
+        {"http:///", ANEMO_ERR_INVAL, "not the hub's"},
+        {"x\x7f", ANEMO_ERR_INVAL, "control character"},
     };
     char *longest = malloc(5001);
     memset(longest, 'a', 5000);
@@ -186,8 +208,17 @@ static void listing_of_the_hub(void **state)
     assert_ok(an_repo_info_parse(&info, answer, strlen(answer), "info", &err), &err);
     assert_string_equal(info.commit, COMMIT);
     assert_string_equal(info.id, "org/name");
-    static const char *const bad[] = {
-        "{}", "[]", "{\"sha\":\"main\"}", "{\"sha\":7}", "{\"sha\":\"../../../../etc\"}", "<html>"};
+    const char *foreign = "{\"id\":\"../x\",\"sha\":\"" COMMIT "\"}";
+    assert_ok(an_repo_info_parse(&info, foreign, strlen(foreign), "info", &err), &err);
+    assert_string_equal(info.id, "");
+    static const char *const bad[] = {"{\"sha\":\"" COMMIT "\",\"id\":7}",
+                                      "{\"sha\":\"xx23456789abcdef0123456789abcdef01234567\"}",
+                                      "{}",
+                                      "[]",
+                                      "{\"sha\":\"main\"}",
+                                      "{\"sha\":7}",
+                                      "{\"sha\":\"../../../../etc\"}",
+                                      "<html>"};
     for (size_t i = 0; i < AN_COUNT_OF(bad); i++)
         assert_int_equal(an_repo_info_parse(&info, bad[i], strlen(bad[i]), "info", &err), ANEMO_ERR_FORMAT);
 
@@ -196,9 +227,16 @@ static void listing_of_the_hub(void **state)
     assert_int_equal(l.n, 1);
     assert_string_equal(l.files[0].etag, COMMIT);
     an_listing_free(&l);
-    static const char *const bad_tree[] = {"{\"format_version\":2,\"files\":{}}",
+    static const char *const bad_tree[] = {"[",
+                                           "{\"format_version\":\"1\",\"files\":{}}",
+                                           "{\"format_version\":1,\"files\":[]}",
+                                           "{\"format_version\":1,\"files\":{\"x\":{\"size\":1,\"blob_id\":7}}}",
+                                           "{\"format_version\":1,\"files\":{\"x\":{\"size\":1,\"lfs_sha256\":7}}}",
+                                           "{\"format_version\":1,\"files\":{\"x\":{\"size\":\"1\"}}}",
+                                           "{\"format_version\":2,\"files\":{}}",
                                            "{\"format_version\":1,\"files\":{\"../x\":{\"size\":1}}}",
-                                           "{\"format_version\":1,\"files\":{\"x\":{}}}", "{\"format_version\":1}",
+                                           "{\"format_version\":1,\"files\":{\"x\":{}}}",
+                                           "{\"format_version\":1}",
                                            "{\"format_version\":1,\"files\":{\"x\":7}}"};
     for (size_t i = 0; i < AN_COUNT_OF(bad_tree); i++) {
         assert_int_equal(an_listing_add_tree_cache(&l, bad_tree[i], strlen(bad_tree[i]), "tree", &err),
@@ -241,6 +279,9 @@ static void hostile_listings(void **state)
         {"[{\"type\":\"file\",\"path\":7,\"size\":1}]", "path"},
         {"[{\"type\":\"file\",\"path\":\"x\",\"size\":1,\"lfs\":7}]", "lfs"},
         {"[{\"type\":\"file\",\"path\":\"x\",\"size\":1,\"lfs\":{\"oid\":3}}]", "oid"},
+        {"[{\"type\":7,\"path\":\"x\",\"size\":1}]", "type"},
+        {"[{\"type\":\"file\",\"path\":\"x\",\"size\":1,\"oid\":7}]", "oid"},
+        {"[{\"type\":\"file\",\"path\":\"x\",\"size\":1,\"lfs\":{\"size\":-1}}]", "size"},
         {"[7]", "not an object"},
         {"{\"error\":\"x\"}", "not a JSON array"},
         {"[" FILE_ENTRY("a"), "listing"},
@@ -278,6 +319,8 @@ static void listings_have_limits(void **state)
     an_str_append_repeat(&text, ' ', AN_LISTING_MAX_BYTES);
     assert_fails(read_page(&l, an_str_text(&text), &err), &err, ANEMO_ERR_FORMAT, "longer than the limit");
     an_str_free(&text);
+    assert_fails(an_listing_add(&l, "huge", UINT64_MAX, "", "listing", &err), &err, ANEMO_ERR_FORMAT,
+                 "impossible size");
     for (int i = 0; i < AN_LISTING_MAX_FILES; i++) {
         char name[32];
         snprintf(name, sizeof name, "f%d", i);
@@ -379,6 +422,13 @@ static void gguf_repositories(void **state)
     w = with_path("m-Q8_0-00002-of-00002.gguf");
     check_choice("m-Q8_0-00001-of-00002.gguf m-Q8_0-00002-of-00002.gguf", &w,
                  "m-Q8_0-00001-of-00002.gguf m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf");
+    check_choice("m-Q8_0-00001-of-00002.gguf m-Q8_0-00002-of-00002.gguf n-Q8_0-00001-of-00002.gguf "
+                 "m-Q8_0-00001-of-00003.gguf m-Q8_0-00002-of-00002.txt",
+                 &w, "m-Q8_0-00001-of-00002.gguf m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf");
+    check_choice("a-00003-of-00002.gguf", &plain, "a-00003-of-00002.gguf", "a-00003-of-00002.gguf");
+    check_choice("a-0000x-of-00002.gguf b.gguf", &plain, "a-0000x-of-00002.gguf", "a-0000x-of-00002.gguf");
+    check_choice("a-00001-to-00002.gguf", &plain, "a-00001-to-00002.gguf", "a-00001-to-00002.gguf");
+    check_choice("sub/b-Q4_K_M.gguf", &plain, "sub/b-Q4_K_M.gguf", "sub/b-Q4_K_M.gguf");
     w = with_path("M-q8_0.gguf");
     check_no_choice(repo, &w, ANEMO_ERR_NOTFOUND, "no file 'M-q8_0.gguf'; there are: m-Q8_0.gguf");
 }
@@ -419,6 +469,22 @@ static void folders_of_weights(void **state)
                     &plain, ANEMO_ERR_INVAL, "choose with --include");
     check_no_choice("README.md x.onnx", &plain, ANEMO_ERR_UNSUPPORTED, "none of its 2 files");
     check_no_choice("", &plain, ANEMO_ERR_NOTFOUND, "none of its 0 files");
+    check_choice("config.json model.fp16.safetensors", &plain, "config.json model.fp16.safetensors", "");
+    check_choice("config.json weights.00.safetensors weights.01.safetensors", &plain,
+                 "config.json weights.00.safetensors weights.01.safetensors", "");
+    check_choice("config.json pytorch_model.bin model.safetensors.index.json tf_model.h5.index.json "
+                 "flax_model.msgpack.index.json",
+                 &plain, "config.json pytorch_model.bin", "");
+    check_no_choice("params.json config.json", &plain, ANEMO_ERR_UNSUPPORTED, "none of its 2 files");
+    check_no_choice("config.json pytorch_model-00001-of-00002.bin", &plain, ANEMO_ERR_FORMAT, "only 1 of its 2 shards");
+    check_no_choice("params.json consolidated-00002-of-00002.safetensors", &plain, ANEMO_ERR_FORMAT,
+                    "missing is number 1");
+    an_str many = {0};
+    for (int i = 0; i < 100; i++)
+        an_str_appendf(&many, "%sfile-of-a-long-name-%d.gguf", i ? " " : "", i);
+    an_wish absent = with_path("other.bin");
+    check_no_choice(an_str_text(&many), &absent, ANEMO_ERR_NOTFOUND, ", ...");
+    an_str_free(&many);
     an_wish w = with_path("sub");
     check_choice("config.json model.safetensors sub/config.json sub/model.safetensors sub/x.py", &w,
                  "sub/config.json sub/model.safetensors", "sub/");
@@ -518,6 +584,8 @@ static void header_values(void **state)
                                              "bytes -4/5",
                                              "0-4/5",
                                              "bytes 0-4",
+                                             "bytes 0-4/x",
+                                             "bytes 0x4/5",
                                              "bytes 99999999999999999999-4/5"};
     for (size_t i = 0; i < AN_COUNT_OF(bad_ranges); i++)
         assert_false(an_content_range_parse(bad_ranges[i], &a, &b, &n));
@@ -533,6 +601,10 @@ static void header_values(void **state)
     assert_int_equal(an_rate_limit_parse("\"api\";r=3;t=55"), -1);
     assert_int_equal(an_rate_limit_parse("\"api\"; r=0; t=1"), 1);
     assert_int_equal(an_rate_limit_parse("r=0"), -1);
+    assert_int_equal(an_rate_limit_parse("x;r=0;t=99999999999;q=1;tt"), -1);
+    assert_int_equal(an_rate_limit_parse("x;r=;t=5"), -1);
+    assert_int_equal(an_retry_after_parse("7x", 0), -1);
+    assert_int_equal(an_retry_after_parse("99999999999", 0), -1);
 
     static const struct {
         const char *value, *next;
@@ -541,6 +613,10 @@ static void header_values(void **state)
                  {"<a>; title=\"rel=next\"; rel=\"last\"", "a"},
                  {"<a>; rel=\"nextish\"", NULL},
                  {"<a; rel=next", NULL},
+                 {"<a>", NULL},
+                 {"<a>; rel=", NULL},
+                 {"<a>; rel=\"next", NULL},
+                 {"<a>; rel=next; x=y", "a"},
                  {"", NULL},
                  {"<a>; REL=\"NEXT\"", "a"}};
     for (size_t i = 0; i < AN_COUNT_OF(links); i++) {
@@ -583,6 +659,10 @@ static void urls(void **state)
             fail_msg("%s: %s", joins[i].reference, joined ? joined : "none");
         an_free(joined);
     }
+    assert_true(an_url_is_https("HTTPS://h"));
+    assert_false(an_url_is_https("http://h"));
+    assert_null(an_url_join("not a url", "/x"));
+    assert_false(an_url_same_origin("", "https://h"));
     an_str s = {0};
     an_url_escape(&s, "a b/%\xc3\xa4~", true);
     assert_string_equal(an_str_text(&s), "a%20b/%25%C3%A4~");
