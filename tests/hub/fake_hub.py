@@ -150,7 +150,7 @@ class Request:
     def __init__(self, host, method, target, headers):
         self.host, self.method, self.target, self.headers = host, method, target, headers
         self.kind, self.repo, self.path, self.count = "other", None, None, 0
-        self.status, self.sent = 0, 0
+        self.status, self.first, self.sent = 0, 0, 0  # first: offset in the file of the first byte sent
         self.time = time.monotonic()
 
     def range(self):
@@ -273,7 +273,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if answer.no_answer:
             self.end(reset=answer.reset_after is not None)
             return
-        request.status = answer.status
+        request.status, request.first = answer.status, answer.start
         headers = dict(answer.headers)
         if answer.chunked:
             headers["Transfer-Encoding"] = "chunked"
