@@ -122,7 +122,7 @@ class Repo:
         self.moved = None
         self.page = PAGE
         self.hook = None
-        self.counts = {}
+        self.counts, self.requests = {}, []
 
     def commit(self, files, ref="main"):
         """A new commit of these files, by path: bytes, a content or a File. Returns its name."""
@@ -336,7 +336,7 @@ class Hub:
     def requests(self, repo, kind=None, method=None):
         """The log's requests of a repository."""
         with self.lock:
-            return [r for r in self.log if r.repo is repo and kind in (None, r.kind) and method in (None, r.method)]
+            return [r for r in repo.requests if kind in (None, r.kind) and method in (None, r.method)]
 
     def sent(self, repo):
         """Bytes of files that were sent."""
@@ -364,6 +364,7 @@ class Hub:
         with self.lock:
             if request.repo:
                 key = (request.kind, request.path)
+                request.repo.requests.append(request)
                 request.count = request.repo.counts[key] = request.repo.counts.get(key, 0) + 1
         if request.repo and request.repo.hook:
             request.repo.hook(request, answer)
