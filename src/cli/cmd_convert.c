@@ -41,7 +41,7 @@ static anemo_status convert(const convert_args *args, const an_positional *pos, 
     if (!args->to) return an_fail(err, ANEMO_ERR_INVAL, "--to is missing; it can be mlx");
     if (strcmp(args->to, "mlx"))
         return an_fail(err, ANEMO_ERR_INVAL, "--to %s: only mlx can be made", args->to);
-    AN_TRY(an_model_resolve(pos->items[0], &src, err));
+    AN_TRY(an_cli_model_path(pos->items[0], &src, err));
     opt.progress_ctx = an_progress_begin(2, args->quiet);
     status = an_convert_to_mlx(src, pos->items[1], &opt, &result, err);
     an_progress_end(opt.progress_ctx);
