@@ -24,6 +24,7 @@ import urllib.parse
 
 LFS_ENDINGS = (".safetensors", ".gguf", ".bin", ".pth", ".model", ".onnx")
 PIECE_BYTES = 256 << 10
+SEND_BUFFER_BYTES = 128 << 10
 PAGE = 1000
 REASONS = {200: "OK", 206: "Partial Content", 301: "Moved Permanently", 302: "Found", 307: "Temporary Redirect",
            308: "Permanent Redirect", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
@@ -235,6 +236,8 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, hub, host):
         self.hub, self.host = hub, host
         super().__init__(("127.0.0.1", 0), Handler)
+        # What is sent and not yet received counts as sent in the log: little of it.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def handle_error(self, request, client_address):
         if not isinstance(sys.exc_info()[1], OSError):
