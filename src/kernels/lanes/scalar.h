@@ -174,8 +174,9 @@ LANE_FN vm vm_and(vm a, vm b) { return a & b; }
 LANE_FN vm vm_andnot(vm a, vm b) { return ~a & b; }
 LANE_FN bool vm_any(vm a)
 {
-    int32_t any = 0;
-    for (int i = 0; i < 16; i++) any |= a[i];
+    uint64_t any = 0, pairs[8];
+    memcpy(pairs, &a, sizeof pairs);
+    for (int i = 0; i < 8; i++) any |= pairs[i];
     return any != 0;
 }
 LANE_FN vf vf_blend(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
