@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "convert/rows.h"
 #include "format/gguf_write.h"
 #include "os/file.h"
 #include "os/thread.h"
@@ -154,19 +155,15 @@ static void encode_share(void *arg, int thread, int n_thread)
     for (long i = begin; i < end && s->part[thread].bad < 0; i++) {
         unsigned char *out = s->out + (uint64_t)i * s->dst_row_bytes;
         const unsigned char *in = (const unsigned char *)s->j->src->data + (uint64_t)(s->row + i) * s->src_row_bytes;
-        an_dequant(s->j->src->dtype, in, row, s->n_col);
-        int64_t bad = an_find_nonfinite(row, s->n_col);
+        an_rows_decode(s->j->src->dtype, in, row, s->n_col);
+        int64_t bad = an_rows_find_nonfinite(row, s->n_col);
         if (bad >= 0) {
             s->part[thread].bad = (s->row + i) * s->n_col + bad;
             return;
         }
-        an_encode_rows(s->j->type, row, 1, s->n_col, out);
-        an_dequant(s->j->type, out, back, s->n_col);
-        for (int64_t k = 0; k < s->n_col; k++) {
-            double x = (double)row[k], diff = x - (double)back[k];
-            s->part[thread].sum_sq += x * x;
-            s->part[thread].sum_sq_error += diff * diff;
-        }
+        an_rows_encode(s->j->type, row, 1, s->n_col, out);
+        an_rows_decode(s->j->type, out, back, s->n_col);
+        an_rows_square_sums(row, back, s->n_col, &s->part[thread].sum_sq, &s->part[thread].sum_sq_error);
     }
 }
 

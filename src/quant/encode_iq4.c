@@ -1,8 +1,5 @@
 /* Encoders of the two types whose 16 codes mean unevenly spaced values (formats.md 2.5). */
-#include "quant/encode_internal.h"
-
-#include "quant/dequant.h"
-#include "quant/half.h"
+#include "quant/encode_pack.h"
 
 #include <math.h>
 #include <string.h>
@@ -57,9 +54,10 @@ static float fit(const float *x)
 /* Sixteen bytes of codes for a group by its scale. */
 static void put_codes(const float *x, float d, uint8_t *out)
 {
+    uint8_t codes[GROUP];
     float inverse = d != 0 ? 1 / d : 0;
-    for (int j = 0; j < GROUP / 2; j++)
-        out[j] = (uint8_t)(nearest_code(inverse * x[j]) | nearest_code(inverse * x[j + GROUP / 2]) << 4);
+    for (int j = 0; j < GROUP; j++) codes[j] = (uint8_t)nearest_code(inverse * x[j]);
+    an_pack_nibbles(codes, out);
 }
 
 void an_encode_iq4_nl(const float *x, uint8_t *block)
@@ -72,18 +70,8 @@ void an_encode_iq4_nl(const float *x, uint8_t *block)
 void an_encode_iq4_xs(const float *x, uint8_t *block)
 {
     enum { N = AN_SUPER / GROUP };
-    float scale[N];
+    float scale[N], d[N];
     for (int b = 0; b < N; b++) scale[b] = fit(x + GROUP * b);
-    float d = -an_largest(scale, N) / 32, inverse = d != 0 ? 1 / d : 0;
-    uint16_t high = 0;
-    memset(block + 4, 0, 4);
-    for (int b = 0; b < N; b++) {
-        int l = an_clamp_int(an_nearest(inverse * scale[b]), -32, 31);
-        put_codes(x + GROUP * b, d * (float)l, block + 8 + 16 * b);
-        l += 32;
-        block[4 + b / 2] |= (uint8_t)((l & 15) << (4 * (b % 2)));
-        high |= (uint16_t)((l >> 4) << (2 * b));
-    }
-    an_put_f16(block, d);
-    memcpy(block + 2, &high, 2);
+    an_pack_iq4_xs_scales(scale, block, d);
+    for (int b = 0; b < N; b++) put_codes(x + GROUP * b, d[b], block + 8 + 16 * b);
 }
