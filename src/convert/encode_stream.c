@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/num.h"
+#include "convert/rows.h"
 #include "format/gguf_write.h"
 #include "quant/encode.h"
 
@@ -30,14 +31,14 @@ typedef struct slab {
 /* One row: the only place where values become a type's bytes. */
 static void encode_row(const an_encode_job *j, int64_t row, const float *values, float *back, unsigned char *out, part *p)
 {
-    const float *importance = j->importance ? j->importance + row / j->importance_rows * j->n_col : NULL;
-    an_encode_row_weighted(j->type, values, j->n_col, importance, out);
-    an_dequant(j->type, out, back, j->n_col);
-    for (int64_t k = 0; k < j->n_col; k++) {
-        double x = (double)values[k], diff = x - (double)back[k];
-        p->sum_sq += x * x;
-        p->sum_sq_error += diff * diff;
+    if (j->importance) {
+        const float *importance = j->importance + row / j->importance_rows * j->n_col;
+        an_encode_row_weighted(j->type, values, j->n_col, importance, out);
+    } else {
+        an_rows_encode(j->type, values, 1, j->n_col, out);
     }
+    an_rows_decode(j->type, out, back, j->n_col);
+    an_rows_square_sums(values, back, j->n_col, &p->sum_sq, &p->sum_sq_error);
 }
 
 static void encode_share(void *arg, int thread, int n_thread)
@@ -51,7 +52,7 @@ static void encode_share(void *arg, int thread, int n_thread)
     for (long i = begin; i < end; i++) {
         p->status = j->rows(j->ctx, s->row + i, 1, values, &p->err);
         if (p->status != ANEMO_OK) return;
-        int64_t bad = an_find_nonfinite(values, j->n_col);
+        int64_t bad = an_rows_find_nonfinite(values, j->n_col);
         if (bad >= 0) {
             p->bad = (s->row + i) * j->n_col + bad;
             return;

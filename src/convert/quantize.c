@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "convert/encode_stream.h"
+#include "convert/rows.h"
 #include "format/gguf_write.h"
 #include "os/file.h"
 #include "os/thread.h"
@@ -138,7 +139,7 @@ static anemo_status rows_of_file(void *ctx, int64_t row, int64_t n, float *out, 
     const an_dtype_info *info = an_dtype_get(t->dtype);
     uint64_t offset = (uint64_t)row * (uint64_t)(n_col / info->block_elems) * (uint64_t)info->block_bytes;
     (void)err;
-    an_dequant(t->dtype, (const unsigned char *)t->data + offset, out, n * n_col);
+    an_rows_decode(t->dtype, (const unsigned char *)t->data + offset, out, n * n_col);
     return ANEMO_OK;
 }
 
