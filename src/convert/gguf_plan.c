@@ -99,24 +99,6 @@ static anemo_status make_rope_freqs(an_gguf_plan *p, anemo_error *err)
     return ANEMO_OK;
 }
 
-/* The form of a matrix when nobody asks for another. */
-static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *err)
-{
-    const an_source_tensor *t = out->t;
-    char why[160] = "";
-    out->type = t->w.dtype;
-    out->how = AN_GGUF_COPY;
-    if (t->w.dtype == AN_DTYPE_AFFINE) {
-        out->how = AN_GGUF_REPACK;
-        if (!an_affine_exact_type(&t->w, p->pool, &out->type, why, sizeof why))
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: tensor %s (%d-bit groups of %d) has no exact form in GGUF: %s; --dtype f16 or bf16 stores its "
-                           "values as floats, --quantize TYPE with --allow-requantize rounds them again",
-                           p->source->path, t->name, t->w.affine.bits, t->w.affine.group, why);
-    }
-    return ANEMO_OK;
-}
-
 /* The type that was asked for; a matrix that holds its values in it already keeps them. */
 static anemo_status as_asked(an_gguf_plan *p, an_gguf_out *out, an_dtype type, anemo_error *err)
 {
@@ -146,6 +128,31 @@ static anemo_status as_asked(an_gguf_plan *p, an_gguf_out *out, an_dtype type, a
     return ANEMO_OK;
 }
 
+/*
+ * The form of a matrix when no type is asked for: what is quantized stays so where a GGUF type has its values; `dtype` says
+ * what becomes of the rest and of plain floats.
+ */
+static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *err)
+{
+    const an_source_tensor *t = out->t;
+    const an_float_choice dtype = p->options->dtype;
+    char why[160] = "";
+    out->type = t->w.dtype;
+    out->how = AN_GGUF_COPY;
+    if (t->w.dtype == AN_DTYPE_AFFINE) {
+        out->how = AN_GGUF_REPACK;
+        if (an_affine_exact_type(&t->w, p->pool, &out->type, why, sizeof why)) return ANEMO_OK;
+    } else if (!is_float(t->w.dtype)) {
+        return ANEMO_OK;
+    }
+    if (dtype != AN_FLOAT_AS_STORED) return as_asked(p, out, chosen_float(dtype), err);
+    if (t->w.dtype != AN_DTYPE_AFFINE) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                   "%s: tensor %s (%d-bit groups of %d) has no exact form in GGUF: %s; --dtype f16 or bf16 stores the values of "
+                   "such tensors as floats, --quantize TYPE with --allow-requantize rounds them again",
+                   p->source->path, t->name, t->w.affine.bits, t->w.affine.group, why);
+}
+
 static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, const an_mix_model *m, anemo_error *err)
 {
     const an_source_tensor *t = out->t;
@@ -161,10 +168,6 @@ static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, const an_mix_model
     if (status != ANEMO_OK) return status;
     if (!found && p->mix) {
         type = an_mix_type(p->mix, m, out->name, 2, t->n_col, t->w.dtype, false);
-        found = true;
-    }
-    if (!found && o->dtype != AN_FLOAT_AS_STORED) {
-        type = chosen_float(o->dtype);
         found = true;
     }
     return found ? as_asked(p, out, type, err) : as_stored(p, out, err);

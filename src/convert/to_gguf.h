@@ -8,10 +8,10 @@
 #include "convert/convert.h"
 
 /*
- * Convert the model `src` to the file `dst`, which must not exist unless `force`. Vectors become F32. Matrices: with
- * `quantize` a mix ("Q4_K_M"), else with `dtype` that type, else as stored: plain floats and GGUF blocks keep their bytes,
- * MLX groups become the block type that gives the same values (4-bit Q4_0 or Q4_1, 5-bit Q5_0 or Q5_1, 2- and 3-bit Q4_1,
- * 8-bit with the offset of signed codes Q8_0, groups made from Q4_K and Q5_K those). Memory: two slabs of 8 MiB (or a
+ * Convert the model `src` to the file `dst`, which must not exist unless `force`. Vectors become F32. With `quantize` matrices
+ * get the types of that mix ("Q4_K_M"). Without it GGUF blocks keep their bytes, and MLX groups become the block type that
+ * gives the same values (4-bit Q4_0 or Q4_1, 5-bit Q5_0 or Q5_1, 2- and 3-bit Q4_1, 8-bit with the offset of signed codes
+ * Q8_0, groups made from Q4_K and Q5_K those); plain floats and groups that have no such type get `dtype`. Memory: two slabs of 8 MiB (or a
  * row), two rows a thread, the mapped pages of one tensor, the vocabulary.
  *
  * ERR_UNSUPPORTED, before anything is written: a matrix that has no exact form while neither `quantize` nor `dtype` says
