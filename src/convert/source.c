@@ -155,9 +155,9 @@ static anemo_status list_folder(an_source *s, folder *f, anemo_error *err)
             }
         }
     }
-    f->safetensors = an_weight_set_present(&AN_SET_SAFETENSORS, f->names, f->n);
-    f->torch = an_weight_set_present(&AN_SET_TORCH, f->names, f->n);
-    f->native_safetensors = an_weight_set_present(&AN_SET_NATIVE_SAFETENSORS, f->names, f->n);
+    f->safetensors = an_weight_set_present(&an_weight_set_safetensors, f->names, f->n);
+    f->torch = an_weight_set_present(&an_weight_set_torch, f->names, f->n);
+    f->native_safetensors = an_weight_set_present(&an_weight_set_native_safetensors, f->names, f->n);
 cleanup:
     return status;
 }
@@ -264,7 +264,7 @@ cleanup:
 static anemo_status open_hf_files(an_source *s, const folder *f, const int64_t block[2], anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    AN_TRY(open_files(s, f, f->safetensors ? &AN_SET_SAFETENSORS : &AN_SET_TORCH, err));
+    AN_TRY(open_files(s, f, f->safetensors ? &an_weight_set_safetensors : &an_weight_set_torch, err));
     const an_hf_prefix *prefix = find_prefix(s);
     if (!prefix) {
         status = an_fail(err, ANEMO_ERR_FORMAT,
@@ -281,8 +281,8 @@ static anemo_status open_model(an_source *s, const folder *f, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_weight_list list = {0};
-    AN_TRY(list_weights(s, f, &AN_SET_SAFETENSORS, &list, err));
-    note_strangers(s, f, &AN_SET_SAFETENSORS, &list);
+    AN_TRY(list_weights(s, f, &an_weight_set_safetensors, &list, err));
+    note_strangers(s, f, &an_weight_set_safetensors, &list);
     AN_TRY(an_model_file_open(&s->model, s->path, err));
     json_decref(s->config);
     s->config = json_incref(s->model->config);
@@ -334,7 +334,7 @@ static anemo_status open_native(an_source *s, const folder *f, anemo_error *err)
     s->params.hp.rope_rows = AN_ROPE_INTERLEAVED;
     if (f->native_safetensors && f->native_torch)
         an_source_note(s, "the folder holds consolidated.*.pth too: the safetensors are taken");
-    AN_TRY(open_files(s, f, f->native_safetensors ? &AN_SET_NATIVE_SAFETENSORS : NULL, err));
+    AN_TRY(open_files(s, f, f->native_safetensors ? &an_weight_set_native_safetensors : NULL, err));
     AN_TRY(an_source_bind(s, NULL, NO_BLOCK, err));
 cleanup:
     json_decref(params);

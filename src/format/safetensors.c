@@ -396,7 +396,7 @@ static anemo_status check_pair(void *ctx, const char *tensor, const char *file, 
     const an_st_tensor *t = an_safetensors_find(c->st, tensor);
     if (!t || strcmp(an_safetensors_file_name(c->st, (size_t)t->file), file))
         return an_fail(err, ANEMO_ERR_FORMAT, "%s/%s: tensor %.100s is not in %.100s", c->dir,
-                       AN_SET_SAFETENSORS.index, tensor, file);
+                       an_weight_set_safetensors.index, tensor, file);
     return ANEMO_OK;
 }
 
@@ -425,7 +425,7 @@ anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_e
         AN_TRY(add_file(st, an_strdup(an_path_base(path)), an_strdup(path), NULL, 0, err));
         AN_TRY(build_index(st, err));
     } else {
-        AN_TRY(an_weight_list_open(&names, path, &AN_SET_SAFETENSORS, err));
+        AN_TRY(an_weight_list_open(&names, path, &an_weight_set_safetensors, err));
         if (names.n > FILES_MAX) {
             status = an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d files of weights", path,
                              FILES_MAX);
@@ -436,7 +436,7 @@ anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_e
                             0, err));
         AN_TRY(build_index(st, err));
         index_check check = {st, path};
-        AN_TRY(an_weight_list_pairs(&names, path, &AN_SET_SAFETENSORS, check_pair, &check, err));
+        AN_TRY(an_weight_list_pairs(&names, path, &an_weight_set_safetensors, check_pair, &check, err));
     }
     *out = st;
 cleanup:

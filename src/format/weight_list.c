@@ -13,11 +13,11 @@
 
 #define INDEX_BYTES_MAX (UINT64_C(32) << 20)
 
-const an_weight_set AN_SET_SAFETENSORS = {"model.safetensors.index.json", {"model", "weight"}, ".safetensors", true,
+const an_weight_set an_weight_set_safetensors = {"model.safetensors.index.json", {"model", "weight"}, ".safetensors", true,
                                           "model*.safetensors"};
-const an_weight_set AN_SET_TORCH = {"pytorch_model.bin.index.json", {"pytorch_model", NULL}, ".bin", false,
+const an_weight_set an_weight_set_torch = {"pytorch_model.bin.index.json", {"pytorch_model", NULL}, ".bin", false,
                                     "pytorch_model*.bin"};
-const an_weight_set AN_SET_NATIVE_SAFETENSORS = {"consolidated.safetensors.index.json", {"consolidated", NULL},
+const an_weight_set an_weight_set_native_safetensors = {"consolidated.safetensors.index.json", {"consolidated", NULL},
                                                  ".safetensors", false, "consolidated*.safetensors"};
 
 void an_weight_list_free(an_weight_list *list)
@@ -211,7 +211,7 @@ static anemo_status list_by_name(const char *dir, const an_weight_set *set, an_w
         }
     }
     if (list->n == 0) {
-        status = npz && set == &AN_SET_SAFETENSORS
+        status = npz && set == &an_weight_set_safetensors
                      ? an_fail(err, ANEMO_ERR_UNSUPPORTED,
                                "%s: holds weights.npz of an early MLX; convert the model again with mlx-lm", dir)
                      : an_fail(err, ANEMO_ERR_NOTFOUND, "%s: holds no %s", dir, set->shown);

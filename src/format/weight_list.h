@@ -19,9 +19,9 @@ typedef struct an_weight_set {
     const char *shown;    /* for messages: "model*.safetensors" */
 } an_weight_set;
 
-extern const an_weight_set AN_SET_SAFETENSORS;        /* model*.safetensors, weight*.safetensors */
-extern const an_weight_set AN_SET_TORCH;              /* pytorch_model*.bin */
-extern const an_weight_set AN_SET_NATIVE_SAFETENSORS; /* consolidated*.safetensors */
+extern const an_weight_set an_weight_set_safetensors;        /* model*.safetensors, weight*.safetensors */
+extern const an_weight_set an_weight_set_torch;              /* pytorch_model*.bin */
+extern const an_weight_set an_weight_set_native_safetensors; /* consolidated*.safetensors */
 
 /* Plain file names in a folder, sorted and without repetition, and the index that named them. */
 typedef struct an_weight_list {
