@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "quant/half.h"
 #include "quant/mlx_affine.h"
+#include "quant/mlx_pack.h"
 
 #include <string.h>
 
@@ -38,37 +39,6 @@ static inline int32_t order_key(int32_t bits)
 static inline float from_key(int32_t key)
 {
     return an_f32_from_bits((uint32_t)order_key(key));
-}
-
-/* Eight codes, a byte each, side by side in `bits` bits each. */
-static inline uint64_t squeeze(uint64_t x, int bits)
-{
-    x = (x & 0x00FF00FF00FF00FF) | (x & 0xFF00FF00FF00FF00) >> (8 - bits);
-    x = (x & 0x0000FFFF0000FFFF) | (x & 0xFFFF0000FFFF0000) >> (16 - 2 * bits);
-    return (x & 0x00000000FFFFFFFF) | (x & 0xFFFFFFFF00000000) >> (32 - 4 * bits);
-}
-
-static inline void pack_group(const uint8_t *codes, int n, int bits, uint8_t *out)
-{
-    uint64_t words[GROUP_MAX / 8];
-    uint32_t narrow[GROUP_MAX / 8];
-    if (bits == 8) {
-        memcpy(out, codes, (size_t)n);
-        return;
-    }
-    memcpy(words, codes, (size_t)n);
-    for (int i = 0; i < n / 8; i++) words[i] = squeeze(words[i], bits);
-    if (bits == 4) {
-        for (int i = 0; i < n / 8; i++) narrow[i] = (uint32_t)words[i];
-        memcpy(out, narrow, (size_t)n / 2);
-        return;
-    }
-    for (int i = 0; i < n / 8; i++, out += bits) switch (bits) {
-        case 2: memcpy(out, &words[i], 2); break;
-        case 3: memcpy(out, &words[i], 3); break;
-        case 5: memcpy(out, &words[i], 5); break;
-        default: memcpy(out, &words[i], 6); break;
-        }
 }
 
 /* The number as it is stored, and what it is read as. */
@@ -131,7 +101,7 @@ static inline bool encode_groups(an_mlx_row *row, int bits, const int n)
                 sq[j] += v[i + j] * v[i + j];
                 sq_error[j] += diff * diff;
             }
-        pack_group(q, n, bits, codes);
+        an_mlx_pack(q, n, bits, codes);
         float sum = 0, sum_error = 0;
         for (int j = 0; j < LANES; j++) {
             sum += sq[j];
