@@ -91,7 +91,7 @@ static const an_mlx_type *type_for(const asked *a, const an_convert_options *o, 
 static void decide_plain(an_dir_weight *w, an_dtype dtype)
 {
     w->dtype = dtype;
-    w->how = w->src->w.dtype == dtype ? AN_DIR_COPY : AN_DIR_FLOAT;
+    w->how = w->src->w.data && w->src->w.dtype == dtype ? AN_DIR_COPY : AN_DIR_FLOAT;
 }
 
 /* What a Hugging Face directory, or an MLX one without quantization, holds. */
@@ -179,8 +179,9 @@ static anemo_status count(an_dir_plan *plan, an_dir_weight *w, an_convert_result
     plan->bytes += bytes;
     plan->n_param += n;
     plan->n_quantized += an_dir_is_grouped(w);
-    bool widened = w->how == AN_DIR_FLOAT && w->dtype == AN_DTYPE_F32 && is_plain(w->src->w.dtype);
-    if (w->how == AN_DIR_ENCODE || (w->how == AN_DIR_FLOAT && !widened)) plan->all_exact = false;
+    bool same = w->how == AN_DIR_FLOAT && is_plain(w->src->w.dtype) && !w->src->fp8 &&
+                (w->dtype == AN_DTYPE_F32 || w->dtype == w->src->w.dtype);
+    if (w->how == AN_DIR_ENCODE || (w->how == AN_DIR_FLOAT && !same)) plan->all_exact = false;
     return an_weight_classes_add(&result->classes, kind, type, n, bytes, &w->class_idx, err);
 }
 

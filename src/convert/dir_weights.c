@@ -207,7 +207,7 @@ static anemo_status encode_row(const writing *wr, worker *k, int64_t row, unsign
     const an_source_tensor *t = wr->w->src;
     an_mlx_row r = {wr->w->dtype, k->typed, t->n_col, out[0], out[1], out[2], 0, 0};
     int64_t from = an_source_row_in(wr->plan->source, t, AN_ROPE_HALF_SPLIT, row);
-    if (t->w.dtype == wr->w->dtype) r.x = stored_row(wr->w, from);
+    if (t->w.data && t->w.dtype == wr->w->dtype) r.x = stored_row(wr->w, from);
     else AN_TRY(round_row(wr, k, row, k->typed, err));
     if (!an_mlx_encode(&wr->w->form, wr->isa, &r)) {
         int64_t bad = an_plain_find_nonfinite(r.from, r.x, r.n);
@@ -388,7 +388,7 @@ cleanup:
 static anemo_status write_shard(writing *wr, size_t shard, const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    static const char *const kinds[] = {"GGUF", "MLX", "Hugging Face"};
+    static const char *const kinds[] = {"GGUF", "MLX", "Hugging Face", "Mistral"};
     const an_dir_plan *plan = wr->plan;
     char name[48];
     shard_name(wr, shard, name);
@@ -397,8 +397,7 @@ static anemo_status write_shard(writing *wr, size_t shard, const char *dir, anem
     AN_TRY(an_st_writer_open(&wr->writer, path, err));
     for (size_t i = 0; i < plan->n; i++)
         if (wr->shard[i] == shard) AN_TRY(declare(wr, &plan->weights[i], err));
-    const char *kind = (size_t)plan->source->kind < AN_COUNT_OF(kinds) ? kinds[plan->source->kind] : "Mistral";
-    AN_TRY(an_st_writer_note(wr->writer, "anemo.source", kind, err));
+    AN_TRY(an_st_writer_note(wr->writer, "anemo.source", kinds[plan->source->kind], err));
     AN_TRY(an_st_writer_note(wr->writer, "anemo.weights", plan->all_exact ? "exactly the source's" : "rounded", err));
     AN_TRY(an_st_writer_begin(wr->writer, plan->mlx ? "mlx" : "pt", err));
     for (size_t i = 0; i < plan->n; i++)

@@ -228,15 +228,10 @@ static json_t *eos_value(const an_source *src)
     return list;
 }
 
-/* bos and padding by the GGUF file; a source without config.json that is none has Mistral's own. */
 static void set_token_id(json_t *obj, const an_source *src, const char *name, const char *key)
 {
     int64_t id = -1;
     char gguf_key[64];
-    if (src->kind != AN_SOURCE_GGUF) {
-        if (!strcmp(name, "bos")) set_int(obj, key, 1);
-        return;
-    }
     snprintf(gguf_key, sizeof gguf_key, "tokenizer.ggml.%s_token_id", name);
     if (an_gguf_get_i64(src->model->gguf, gguf_key, false, 0, INT32_MAX, &id, NULL) == ANEMO_OK && id >= 0)
         set_int(obj, key, id);
@@ -279,7 +274,7 @@ static const char *dtype_name(an_dtype type)
     return type == AN_DTYPE_BF16 ? "bfloat16" : type == AN_DTYPE_F32 ? "float32" : "float16";
 }
 
-/* config.json of a source that has none. */
+/* config.json of a GGUF file. */
 static anemo_status make_config(json_t *config, const an_source *src, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;

@@ -63,6 +63,7 @@ anemo_status an_convert_to_dir(const char *src, const char *dst, bool mlx, const
     if (!options->dry_run) AN_TRY(an_outdir_open(&out, dst, options->force, err));
     AN_TRY(an_source_open(&s, src, err));
     AN_TRY(an_dir_plan_make(&plan, s, mlx, options, &made, err));
+    if (s->notes[0]) AN_TRY(an_convert_note(&made, err, "%s", s->notes));
     AN_TRY(add_notes(&plan, options, &made, err));
     AN_TRY(add_metadata_note(s, &made, err));
     if (!options->dry_run) {
