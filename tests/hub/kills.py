@@ -26,8 +26,9 @@ def overlap(old, new):
             else:
                 out.append([first, end])
         return out
-    again = sum(b - a for a, b in new) - sum(b - a for a, b in merged(new))
-    return again + sum(max(0, min(b, d) - max(a, c)) for a, b in merged(old) for c, d in merged(new))
+    old_merged, new_merged = merged(old), merged(new)
+    again = sum(b - a for a, b in new) - sum(b - a for a, b in new_merged)
+    return again + sum(max(0, min(b, d) - max(a, c)) for a, b in old_merged for c, d in new_merged)
 
 
 def intervals(place, repo, begin):
