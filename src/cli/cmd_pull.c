@@ -159,7 +159,10 @@ static int run(int argc, char **argv)
     if (an_options_parse(&an_cmd_pull, argc, argv, &args, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("pull", &err);
     anemo_status status = help ? ANEMO_OK : pull(&args, &pos, &err);
     an_options_free(&an_cmd_pull, &args, &pos);
-    return status == ANEMO_OK ? 0 : an_cli_fail("pull", &err);
+    if (status == ANEMO_OK) return 0;
+    int code = an_cli_fail("pull", &err);
+    /* 128 + SIGTERM, as docs/exit-codes.md has it. */
+    return status == ANEMO_ERR_INTERRUPTED && *an_interrupts_watch() ? 128 + *an_interrupts_watch() : code;
 }
 
 const an_command an_cmd_pull = {

@@ -348,10 +348,12 @@ cleanup:
 static anemo_status failed(job *j, const an_call *call, const anemo_error *why, anemo_error *err)
 {
     uint64_t ms;
+    j->last = *why;
+    /* Connections that break together are one failure. */
+    if (an_clock_ns() < j->begin_ns && !call) return ANEMO_OK;
     if (j->credit >= CREDIT_BYTES) j->failures = 0;
     j->credit = 0;
     j->failures++;
-    j->last = *why;
     if (j->failures > AN_HUB_RETRIES) {
         j->h->down = true;
         return an_fail(err, ANEMO_ERR_NET, "%s: '%s': gave up after %d attempts: %s; the same command goes on from here", j->h->repo,
@@ -563,6 +565,29 @@ static anemo_status fetch_once(job *j, bool *changed, bool *wrong, anemo_error *
 cleanup:
     job_close(j);
     return status;
+}
+
+uint64_t an_hub_partial_bytes(const an_hub_cache *cache, const char *etag, uint64_t bytes)
+{
+    char name[NAME_MAX_BYTES], *state = NULL;
+    uint64_t sum = 0, done, n_part = bytes / PART_BYTES + (bytes % PART_BYTES != 0);
+    size_t n = 0;
+    snprintf(name, sizeof name, "%s/blobs/%s.anemo.incomplete", cache->folder, etag);
+    an_node node = an_beneath_probe(&cache->root, name);
+    if (node.kind == AN_NODE_ABSENT) {
+        snprintf(name, sizeof name, "%s/blobs/%s.incomplete", cache->folder, etag);
+        node = an_beneath_probe(&cache->root, name);
+        return node.kind == AN_NODE_FILE && node.bytes <= bytes ? node.bytes : 0;
+    }
+    if (n_part <= 1) return node.bytes <= bytes ? node.bytes : 0;
+    snprintf(name, sizeof name, "%s/blobs/%s.anemo.incomplete.parts", cache->folder, etag);
+    if (an_beneath_read(&cache->root, name, sizeof(state_head) + n_part * sizeof done, &state, &n, NULL) != ANEMO_OK) return 0;
+    for (size_t at = sizeof(state_head); at + sizeof done <= n; at += sizeof done) {
+        memcpy(&done, state + at, sizeof done);
+        sum += done <= PART_BYTES ? done : 0;
+    }
+    an_free(state);
+    return sum <= bytes ? sum : 0;
 }
 
 anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char *url, const char *file, const an_hub_meta *meta,

@@ -189,7 +189,7 @@ static anemo_status add_set(an_choice *c, const an_listing *l, size_t index, ane
         snprintf(c->main, sizeof c->main, "%s", path);
         return add_index(c, index, err);
     }
-    int found = 0;
+    int found = 0, missing = 0;
     for (size_t i = 0; i < l->n; i++) {
         const char *other = l->files[i].path;
         if (!an_shard_parse(other, &stem, &number, &count) || stem != n_stem || count != n ||
@@ -199,8 +199,15 @@ static anemo_status add_set(an_choice *c, const an_listing *l, size_t index, ane
         if (number == 1) snprintf(c->main, sizeof c->main, "%s", other);
         AN_TRY(add_index(c, i, err));
     }
+    for (int want = 1; found < n && !missing && want <= n; want++) {
+        bool there = false;
+        for (size_t i = 0; i < c->n && !there; i++)
+            there = an_shard_parse(l->files[c->index[i]].path, &stem, &number, &count) && stem == n_stem && number == want;
+        if (!there) missing = want;
+    }
     if (found != n)
-        status = an_fail(err, ANEMO_ERR_FORMAT, "'%s': only %d of its %d shards are there", path, found, n);
+        status = an_fail(err, ANEMO_ERR_FORMAT, "'%s': only %d of its %d shards are there; the first that is missing is number %d", path,
+                         found, n, missing);
 cleanup:
     return status;
 }

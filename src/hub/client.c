@@ -180,7 +180,9 @@ static anemo_status attempt(an_hub *h, const an_call_request *r, an_call **call,
         /* Nobody waits half a minute to hear that there is no network. */
         if (no_connection && !h->reached)
             return an_fail_prefix(err, status, "the hub cannot be reached (is there a network? HF_ENDPOINT names a mirror)");
-        if (failures > AN_HUB_RETRIES) return status == ANEMO_OK ? ANEMO_OK : an_fail_prefix(err, status, "gave up after %d attempts", failures);
+        /* Nor a minute where packets are lost without a word. */
+        int most = h->reached ? AN_HUB_RETRIES : 2;
+        if (failures > most) return status == ANEMO_OK ? ANEMO_OK : an_fail_prefix(err, status, "gave up after %d attempts", failures);
         AN_TRY(an_hub_delay(h, failures, status == ANEMO_OK ? *call : NULL, &ms, err));
         an_call_end(*call);
         *call = NULL;

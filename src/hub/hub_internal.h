@@ -71,6 +71,9 @@ char *an_hub_resolve_url(const an_hub *h, const char *commit, const char *path);
 ANEMO_MUST_CHECK anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char *url, const char *file,
                                                 const an_hub_meta *meta, bool *changed, anemo_error *err);
 
+/* How much of a blob of that size an earlier pull left, or an older Python client. */
+uint64_t an_hub_partial_bytes(const an_hub_cache *cache, const char *etag, uint64_t bytes);
+
 /* A model of Ollama's local store by name and tag. Gives *path: an_free. ERR_NOTFOUND. */
 ANEMO_MUST_CHECK anemo_status an_ollama_find(const char *name, const char *tag, char **path, anemo_error *err);
 

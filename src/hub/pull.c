@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGES_MAX = 2000, CHANGES_MAX = 4 };
+/* The hub puts 1000 files on a page. */
+enum { PAGES_MAX = 200, CHANGES_MAX = 4 };
 
 typedef struct pull {
     an_hub h;
@@ -67,7 +68,10 @@ static anemo_status fetch_tree(pull *p, anemo_error *err)
             goto cleanup;
         }
         AN_TRY(an_hub_get_json(&p->h, url, &call, err));
+        size_t before = p->listing.n;
         AN_TRY(an_listing_add_page(&p->listing, an_str_text(an_call_body(call)), an_call_body(call)->len, name, err));
+        /* Without this a server could go on for ever, or for as long as the limits allow. */
+        if (page > 0 && p->listing.n > before) AN_TRY(an_listing_check(&p->listing, name, err));
         char *next = an_call_header(call, "Link", link, 16384) ? an_link_next_parse(link) : NULL;
         an_call_end(call);
         call = NULL;
@@ -191,15 +195,9 @@ static anemo_status check_space(pull *p, anemo_error *err)
 {
     uint64_t need = 0, have = an_beneath_free_bytes(&p->cache.root);
     for (size_t i = 0; i < p->choice.n; i++) {
-        char name[512];
         const an_hub_file *f = &p->listing.files[p->choice.index[i]];
         if (p->present[i] || an_hub_cache_has_blob(&p->cache, f->etag, f->bytes)) continue;
-        uint64_t there = 0;
-        for (int k = 0; f->etag[0] && k < 2; k++) {
-            snprintf(name, sizeof name, "%s/blobs/%s%s", p->cache.folder, f->etag, k ? ".incomplete" : ".anemo.incomplete");
-            an_node node = an_beneath_probe(&p->cache.root, name);
-            if (node.kind == AN_NODE_FILE) there += node.disk_bytes;
-        }
+        uint64_t there = f->etag[0] ? an_hub_partial_bytes(&p->cache, f->etag, f->bytes) : 0;
         need += f->bytes > there ? f->bytes - there : 0;
     }
     if (need == 0 || have == UINT64_MAX || need + need / 20 <= have) return ANEMO_OK;

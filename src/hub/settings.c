@@ -125,7 +125,12 @@ anemo_status an_hub_settings_read(an_hub_settings *out, const char *token_file, 
     if (!endpoint) endpoint = "https://huggingface.co";
     size_t n = strlen(endpoint);
     while (n > 0 && endpoint[n - 1] == '/') n--;
-    if ((strncasecmp(endpoint, "http://", 7) && strncasecmp(endpoint, "https://", 8)) || strpbrk(endpoint, "?#@ ")) {
+    if (strchr(endpoint, '@')) {
+        /* Not shown: what stands before the @ may be a password. */
+        status = an_fail(err, ANEMO_ERR_INVAL, "HF_ENDPOINT holds a user name; it is the http:// or https:// URL of a host alone");
+        goto cleanup;
+    }
+    if ((strncasecmp(endpoint, "http://", 7) && strncasecmp(endpoint, "https://", 8)) || strpbrk(endpoint, "?# ")) {
         status = an_fail(err, ANEMO_ERR_INVAL, "HF_ENDPOINT='%.200s' is not an http:// or https:// URL of a host", endpoint);
         goto cleanup;
     }

@@ -218,8 +218,7 @@ anemo_status an_call_result(const an_call *c, bool *no_connection, anemo_error *
     if (no_connection)
         *no_connection = c->status == ANEMO_OK &&
                          (c->rc == CURLE_COULDNT_CONNECT || c->rc == CURLE_COULDNT_RESOLVE_HOST ||
-                          c->rc == CURLE_COULDNT_RESOLVE_PROXY ||
-                          (c->rc == CURLE_OPERATION_TIMEDOUT && an_call_code(c) == 0));
+                          c->rc == CURLE_COULDNT_RESOLVE_PROXY);
     char *shown = an_url_for_message(c->url);
     anemo_status status = c->status;
     if (status != ANEMO_OK) {
