@@ -3,6 +3,7 @@
 Ctrl-C at each N-th part of it). After each end: no wrong blob, at most one unfinished file; each resumption fetches at most
 8 MiB again; at last the bytes are right. Environment: ANEMO_BUILD."""
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -73,6 +74,7 @@ def kill_case(place, content, n, rng, worst):
             pass
         done, number = done + pulls.n_end, number + 1
         worst.append(pulls.worst)
+        shutil.rmtree(place.folder(pulls.repo))
 
 
 def kill(n):
