@@ -65,11 +65,26 @@ COMMANDS = [
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+    (["ls"], None, "main"),
+    (["ls", "--json"], None, "main"),
+    (["pull", "org/some:Q4_1", "--json"], None, "main"),
+    (["show", "org/some"], None, "main"),
+    (["rm", "org/some", "--all", "--dry-run"], None, "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29)
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 33)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
+
+
+def make_cache(repo, gguf):
+    """A model in the hub's cache."""
+    commit, etag = "0123456789abcdef" * 2 + "01234567", "ab" * 32
+    for name in ("blobs", "refs", f"snapshots/{commit}"):
+        (repo / name).mkdir(parents=True)
+    shutil.copy(gguf, repo / "blobs" / etag)
+    (repo / "refs/main").write_text(commit)
+    (repo / f"snapshots/{commit}/tiny-Q4_1.gguf").symlink_to(f"../../blobs/{etag}")
 
 
 def make_folder(folder):
@@ -88,6 +103,7 @@ def make_folder(folder):
     shutil.copy(CORPUS / "tekken/v3", folder / "tekken.json")
     shutil.copy(CORPUS / "sentencepiece/bytes", folder / "tokenizer.model")
     (folder / "bad.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}}')
+    make_cache(folder / "hf_home/hub/models--org--some", folder / "tiny.gguf")
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
 
@@ -109,6 +125,7 @@ class Command:
         report.unlink(missing_ok=True)
         env = dict(os.environ, HOME=str(self.home), LD_PRELOAD=str(SHIM), ANEMO_FAULT=fault,
                    ANEMO_FAULT_IN=self.process, ANEMO_FAULT_REPORT=str(report))
+        env |= {"HF_HOME": str(self.folder / "hf_home"), "HF_HUB_OFFLINE": "1"}
         for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "ANEMO_ENGINES"):
             env.pop(name, None)
         done = subprocess.run([BUILD / "anemo", *self.words], env=env, stdin=subprocess.DEVNULL, capture_output=True,
