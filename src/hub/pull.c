@@ -352,6 +352,7 @@ static anemo_status fill_result(const pull *p, an_hub_pulled *out, anemo_error *
     out->reference = an_str_take(&s);
     if (p->cache.root.fd >= 0) {
         an_str_appendf(&s, "snapshots/%s%s%.*s", p->commit, n_main ? "/" : "", (int)n_main, main);
+        AN_TRY(an_str_check(&s, err));
         out->path = an_hub_cache_path(&p->cache, an_str_text(&s));
         an_str_free(&s);
     }
