@@ -11,6 +11,7 @@ Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the sanitizers own the alloca
 import collections
 import concurrent.futures
 import datetime
+import hashlib
 import os
 import pathlib
 import random
@@ -20,6 +21,10 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/hub"))
+from fake_hub import Hub  # noqa: E402 (it lies there)
+
+HUB = Hub()
 BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
 CORPUS = ROOT / "fuzz/corpus"
 TINY = ROOT / "tests/golden/tiny"
@@ -70,9 +75,13 @@ COMMANDS = [
     (["pull", "org/some:Q4_1", "--json"], None, "main"),
     (["show", "org/some"], None, "main"),
     (["rm", "org/some", "--all", "--dry-run"], None, "main"),
+    (["pull", "tiny/model", "-q"], None, "main"),
+    (["pull", "tiny/hf"], None, "main"),
+    (["pull", "tiny/absent"], None, "main"),
+    (["rm", "tiny/hf", "--yes", "-q"], None, "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 34, 35)
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 33, 34, 37, 38, 40)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
@@ -108,12 +117,46 @@ def make_folder(folder):
     (folder / "ids.json").write_text("[1, 2, 3]")
 
 
+def hub_environment(folder):
+    """A cache of its own below the folder, and the hub of the tests without long waits."""
+    return {"HF_HOME": str(folder / "hf_online"), "XDG_DATA_HOME": str(folder / "data"), "HF_ENDPOINT": HUB.url,
+            "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0", "ANEMO_HUB_RETRY_MS": "0"}
+
+
+def fill_hub():
+    """The repositories that the commands pull."""
+    HUB.repo("tiny/model", {"model-Q4_1.gguf": (CORPUS / "gguf/tiny_q4_1").read_bytes(), "README.md": b"#"})
+    HUB.repo("tiny/hf", {f.name: f.read_bytes() for f in sorted((TINY / "arch/llama-bias/hf").iterdir())})
+
+
+def bad_cache(folder, repo, pulled):
+    """Complaints about the cache: blobs under names that are not theirs, and after a good pull a snapshot that lacks its files."""
+    bad, home = [], folder / "hf_online/hub" / ("models--" + repo.replace("/", "--"))
+    for blob in home.glob("blobs/*"):
+        data = blob.read_bytes()
+        names = {hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
+        if "incomplete" not in blob.name and blob.name not in names:
+            bad.append(f"a wrong blob: {blob.name}")
+    files = {f.name for f in home.glob("snapshots/*/*") if f.exists()}
+    wanted = {name for name in HUB.repos[repo].commits[HUB.repos[repo].head] if name.endswith((".gguf", ".safetensors"))}
+    if pulled and not wanted <= files:
+        bad.append(f"exit 0, but the snapshot has only {sorted(files)}")
+    return bad
+
+
 class Command:
     def __init__(self, index, temp):
         words, self.out, self.process = COMMANDS[index]
         self.folder = temp / f"{index}"
         self.home = temp / "home"
         make_folder(self.folder)
+        self.online = words[0] in ("pull", "rm") and words[1].startswith("tiny/")
+        self.kept = None
+        if words[0] == "rm" and self.online:
+            subprocess.run([BUILD / "anemo", "pull", "-q", words[1]], check=True, stdout=subprocess.DEVNULL,
+                           env=dict(os.environ, **hub_environment(self.folder)))
+            self.kept = self.folder.with_suffix(".kept")
+            shutil.copytree(self.folder, self.kept, symlinks=True)
         self.words = [w.replace("{}", str(self.folder)) for w in words]
         self.steady = words[0] not in UNSTEADY
         self.before = set(os.listdir(self.folder))
@@ -128,6 +171,8 @@ class Command:
         env |= {"HF_HOME": str(self.folder / "hf_home"), "HF_HUB_OFFLINE": "1"}
         for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "ANEMO_ENGINES"):
             env.pop(name, None)
+        if self.online:
+            env.update(hub_environment(self.folder))
         done = subprocess.run([BUILD / "anemo", *self.words], env=env, stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=60)
         counts = [int(n) for n in report.read_text().split()] if report.exists() else None
@@ -160,6 +205,9 @@ class Command:
         for name in set(os.listdir(self.folder)) - self.before:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in ("hf_online", "data") if self.kept else ():
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            shutil.copytree(self.kept / name, self.folder / name, symlinks=True)
         if self.out and self.out in self.before:
             shutil.rmtree(self.folder / self.out, ignore_errors=True)
             shutil.copytree(self.folder / "mlx", self.folder / self.out)
@@ -185,6 +233,8 @@ class Command:
             bad.append(f"{counts[2]} blocks are never freed")
         if counts and code > 0 and counts[2] > 0:
             bad.append(f"exit {code}, {counts[2]} blocks are never freed")
+        if self.online and self.words[1] in HUB.repos:
+            bad += bad_cache(self.folder, self.words[1], code == 0 and self.words[0] == "pull")
         if self.out:
             now = self.result()
             whole = now == self.made if self.steady else bool(now)
@@ -233,6 +283,7 @@ def main():
     if os.environ.get("ANEMO_SANITIZE") or not SHIM.exists():
         print("skipped: needs a build without sanitizers, on Linux")
         return 77
+    fill_hub()
     indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp)
