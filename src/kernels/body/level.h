@@ -11,6 +11,8 @@
 #include "kernels/body/quantize.h"
 #include "kernels/body/unpack.h"
 
+#define UNLESS_EMULATED(f) (AN_LANES_EMULATED ? NULL : (f))
+
 const an_kernels AN_LEVEL_TABLE = {
     .name = AN_LEVEL_NAME,
     .needs = AN_LEVEL_NEEDS,
@@ -62,13 +64,13 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_DTYPE_F32] = encode_f32,
             [AN_DTYPE_F16] = encode_f16,
             [AN_DTYPE_BF16] = encode_bf16,
-            [AN_DTYPE_Q4_0] = encode_q4_0,
-            [AN_DTYPE_Q4_1] = encode_q4_1,
-            [AN_DTYPE_Q5_0] = encode_q5_0,
-            [AN_DTYPE_Q5_1] = encode_q5_1,
+            [AN_DTYPE_Q4_0] = UNLESS_EMULATED(encode_q4_0),
+            [AN_DTYPE_Q4_1] = UNLESS_EMULATED(encode_q4_1),
+            [AN_DTYPE_Q5_0] = UNLESS_EMULATED(encode_q5_0),
+            [AN_DTYPE_Q5_1] = UNLESS_EMULATED(encode_q5_1),
             [AN_DTYPE_Q8_0] = encode_q8_0,
             [AN_DTYPE_Q2_K] = encode_q2_k,
-            [AN_DTYPE_Q3_K] = encode_q3_k,
+            [AN_DTYPE_Q3_K] = UNLESS_EMULATED(encode_q3_k),
             [AN_DTYPE_Q4_K] = encode_q4_k,
             [AN_DTYPE_Q5_K] = encode_q5_k,
             [AN_DTYPE_Q6_K] = encode_q6_k,
