@@ -22,27 +22,27 @@ static int nearest_code(float v)
 }
 
 /* Sums of the weighted products for one inverse scale. */
-static void sums(const float *x, float inverse, float *qx, float *q2)
+static void sums(const float *x, const float *w, float inverse, float *qx, float *q2)
 {
     *qx = *q2 = 0;
     for (int j = 0; j < GROUP; j++) {
-        float q = an_iq4_values[nearest_code(inverse * x[j])], w = x[j] * x[j];
-        *qx += w * q * x[j];
-        *q2 += w * q * q;
+        float q = an_iq4_values[nearest_code(inverse * x[j])];
+        *qx += w[j] * q * x[j];
+        *q2 += w[j] * q * q;
     }
 }
 
-/* The scale of one group: the best of sixteen inverse scales. */
-static float fit(const float *x)
+/* The best of sixteen inverse scales. */
+float an_fit_iq4(const float *x, const float *w)
 {
     float max = an_largest(x, GROUP), qx, q2;
     if (fabsf(max) < AN_NEXT_TO_NOTHING) return 0;
     float d = -max / (float)an_iq4_values[0];
-    sums(x, 1 / d, &qx, &q2);
-    d = qx / q2;
+    sums(x, w, 1 / d, &qx, &q2);
+    d = q2 > 0 ? qx / q2 : 0;
     float best = d * qx;
     for (int t = -TRIALS; t <= TRIALS; t++) {
-        sums(x, ((float)t + (float)an_iq4_values[0]) / max, &qx, &q2);
+        sums(x, w, ((float)t + (float)an_iq4_values[0]) / max, &qx, &q2);
         if (q2 > 0 && qx * qx > best * q2) {
             d = qx / q2;
             best = d * qx;
@@ -51,8 +51,7 @@ static float fit(const float *x)
     return d;
 }
 
-/* Sixteen bytes of codes for a group by its scale. */
-static void put_codes(const float *x, float d, uint8_t *out)
+void an_put_iq4_codes(const float *x, float d, uint8_t *out)
 {
     uint8_t codes[GROUP];
     float inverse = d != 0 ? 1 / d : 0;
@@ -60,18 +59,26 @@ static void put_codes(const float *x, float d, uint8_t *out)
     an_pack_nibbles(codes, out);
 }
 
+/* By their own squares. */
+static float fit_plain(const float *x)
+{
+    float w[GROUP];
+    for (int j = 0; j < GROUP; j++) w[j] = x[j] * x[j];
+    return an_fit_iq4(x, w);
+}
+
 void an_encode_iq4_nl(const float *x, uint8_t *block)
 {
-    float d = fit(x);
+    float d = fit_plain(x);
     an_put_f16(block, d);
-    put_codes(x, d, block + 2);
+    an_put_iq4_codes(x, d, block + 2);
 }
 
 void an_encode_iq4_xs(const float *x, uint8_t *block)
 {
     enum { N = AN_SUPER / GROUP };
     float scale[N], d[N];
-    for (int b = 0; b < N; b++) scale[b] = fit(x + GROUP * b);
+    for (int b = 0; b < N; b++) scale[b] = fit_plain(x + GROUP * b);
     an_pack_iq4_xs_scales(scale, block, d);
-    for (int b = 0; b < N; b++) put_codes(x + GROUP * b, d[b], block + 8 + 16 * b);
+    for (int b = 0; b < N; b++) an_put_iq4_codes(x + GROUP * b, d[b], block + 8 + 16 * b);
 }

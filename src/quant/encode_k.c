@@ -8,14 +8,7 @@ enum { GROUP_MAX = 32 };
 
 /* ---- scale and minimum: Q2_K, Q4_K, Q5_K */
 
-typedef struct search {
-    int n, max_code;  /* elements, largest code */
-    float start, step; /* of the trial inverse scales, added to max_code */
-    int n_step;
-    bool absolute; /* error by magnitude instead of by square */
-} search;
-
-static float error_of(const search *s, const float *x, const float *w, const uint8_t *codes, float scale, float min)
+static float error_of(const an_min_search *s, const float *x, const float *w, const uint8_t *codes, float scale, float min)
 {
     float sum = 0;
     for (int i = 0; i < s->n; i++) {
@@ -25,11 +18,8 @@ static float error_of(const search *s, const float *x, const float *w, const uin
     return sum;
 }
 
-/*
- * Helper A: codes and scale for x, *minus_min >= 0 is what is subtracted. As in the reference, the trials that follow a better
- * one start from its minimum, not from the group's.
- */
-static float fit_min(const search *s, const float *x, const float *w, uint8_t *codes, float *minus_min)
+/* As in the reference, the trials that follow a better one start from its minimum, not from the group's. */
+float an_fit_min(const an_min_search *s, const float *x, const float *w, uint8_t *codes, float *minus_min)
 {
     uint8_t trial[GROUP_MAX];
     float min = x[0], max = x[0], sum_w = w[0], sum_x = sum_w * x[0];
@@ -78,8 +68,7 @@ static float fit_min(const search *s, const float *x, const float *w, uint8_t *c
     return scale;
 }
 
-/* Codes again, by the scale and minimum as they were stored. A scale of zero leaves what the search found. */
-static void recode_min(const float *x, int n, float d, float minus_min, int max_code, uint8_t *codes)
+void an_recode_min(const float *x, int n, float d, float minus_min, int max_code, uint8_t *codes)
 {
     if (d == 0) return;
     for (int i = 0; i < n; i++) codes[i] = (uint8_t)an_clamp_int(an_nearest((x[i] + minus_min) / d), 0, max_code);
@@ -87,20 +76,20 @@ static void recode_min(const float *x, int n, float d, float minus_min, int max_
 
 void an_encode_q2_k(const float *x, uint8_t *block)
 {
-    static const search s = {16, 3, -0.5f, 0.1f, 15, true};
+    static const an_min_search s = {16, 3, -0.5f, 0.1f, 15, true};
     uint8_t codes[AN_SUPER];
     float weights[16], scale[16], min[16], d[16], m[16];
     for (int j = 0; j < 16; j++) {
         for (int l = 0; l < 16; l++) weights[l] = fabsf(x[16 * j + l]);
-        scale[j] = fit_min(&s, x + 16 * j, weights, codes + 16 * j, &min[j]);
+        scale[j] = an_fit_min(&s, x + 16 * j, weights, codes + 16 * j, &min[j]);
     }
     an_pack_q2_k_scales(scale, min, block, d, m);
-    for (int j = 0; j < 16; j++) recode_min(x + 16 * j, 16, d[j], m[j], 3, codes + 16 * j);
+    for (int j = 0; j < 16; j++) an_recode_min(x + 16 * j, 16, d[j], m[j], 3, codes + 16 * j);
     an_pack_q2_k_codes(codes, block);
 }
 
 /* What Q4_K and Q5_K share: codes of eight groups of 32, d, dmin and the packed scales. */
-static void encode_45(const search *s, const float *x, uint8_t *block, uint8_t *codes)
+static void encode_45(const an_min_search *s, const float *x, uint8_t *block, uint8_t *codes)
 {
     float weights[32], scale[8], min[8], d[8], m[8];
     for (int j = 0; j < 8; j++) {
@@ -109,15 +98,15 @@ static void encode_45(const search *s, const float *x, uint8_t *block, uint8_t *
         for (int l = 0; l < 32; l++) sum_x2 += g[l] * g[l];
         float mean = sqrtf(sum_x2 / 32);
         for (int l = 0; l < 32; l++) weights[l] = mean + fabsf(g[l]);
-        scale[j] = fit_min(s, g, weights, codes + 32 * j, &min[j]);
+        scale[j] = an_fit_min(s, g, weights, codes + 32 * j, &min[j]);
     }
     an_pack_k4_scales(scale, min, block, d, m);
-    for (int j = 0; j < 8; j++) recode_min(x + 32 * j, 32, d[j], m[j], s->max_code, codes + 32 * j);
+    for (int j = 0; j < 8; j++) an_recode_min(x + 32 * j, 32, d[j], m[j], s->max_code, codes + 32 * j);
 }
 
 void an_encode_q4_k(const float *x, uint8_t *block)
 {
-    static const search s = {32, 15, -1.0f, 0.1f, 20, false};
+    static const an_min_search s = {32, 15, -1.0f, 0.1f, 20, false};
     uint8_t codes[AN_SUPER];
     encode_45(&s, x, block, codes);
     an_pack_q4_k_codes(codes, block);
@@ -125,7 +114,7 @@ void an_encode_q4_k(const float *x, uint8_t *block)
 
 void an_encode_q5_k(const float *x, uint8_t *block)
 {
-    static const search s = {32, 31, -0.5f, 0.1f, 15, false};
+    static const an_min_search s = {32, 31, -0.5f, 0.1f, 15, false};
     uint8_t codes[AN_SUPER];
     encode_45(&s, x, block, codes);
     an_pack_q5_k_codes(codes, block);
@@ -173,8 +162,7 @@ static float fit_refined(const float *x, uint8_t *codes)
     return sum_l2 > 0 ? sum_xl / sum_l2 : 0;
 }
 
-/* Codes of one group by the stored scale, plus `middle`; a scale of zero leaves what the search found. */
-static void recode(const float *x, float d, int middle, uint8_t *codes)
+void an_recode_symmetric(const float *x, float d, int middle, uint8_t *codes)
 {
     if (d == 0) return;
     for (int i = 0; i < 16; i++) codes[i] = (uint8_t)(an_clamp_int(an_nearest(x[i] / d), -middle, middle - 1) + middle);
@@ -186,33 +174,31 @@ void an_encode_q3_k(const float *x, uint8_t *block)
     float scale[16], d[16];
     for (int j = 0; j < 16; j++) scale[j] = fit_refined(x + 16 * j, codes + 16 * j);
     an_pack_q3_k_scales(scale, block, d);
-    for (int j = 0; j < 16; j++) recode(x + 16 * j, d[j], 4, codes + 16 * j);
+    for (int j = 0; j < 16; j++) an_recode_symmetric(x + 16 * j, d[j], 4, codes + 16 * j);
     an_pack_q3_k_codes(codes, block);
 }
 
-/* Helper B: codes -32..31, stored plus 32; the best of 19 inverse scales. */
-static float fit_symmetric(const float *x, uint8_t *codes)
+float an_fit_symmetric(const float *x, const float *w, int n, int n_max, uint8_t *codes)
 {
-    enum { N = 16, NMAX = 32, TRIALS = 9 };
-    float max = an_largest(x, N), scale = 0, best = 0;
+    enum { TRIALS = 9 };
+    float max = an_largest(x, n), scale = 0, best = 0;
     if (fabsf(max) < AN_NEXT_TO_NOTHING) {
-        memset(codes, 0, N);
+        memset(codes, 0, (size_t)n);
         return 0;
     }
     for (int k = 0; k <= 2 * TRIALS; k++) {
         /* The plain one first, then -9 to 9 without it. */
         int t = k == 0 ? 0 : k <= TRIALS ? k - TRIALS - 1 : k - TRIALS;
-        float inverse = -((float)NMAX + 0.1f * (float)t) / max, sum_xl = 0, sum_l2 = 0;
-        uint8_t trial[N];
-        for (int i = 0; i < N; i++) {
-            int l = an_clamp_int(an_nearest(inverse * x[i]), -NMAX, NMAX - 1);
-            float w = x[i] * x[i];
-            trial[i] = (uint8_t)(l + NMAX);
-            sum_xl += w * x[i] * (float)l;
-            sum_l2 += w * (float)l * (float)l;
+        float inverse = -((float)n_max + 0.1f * (float)t) / max, sum_xl = 0, sum_l2 = 0;
+        uint8_t trial[GROUP_MAX];
+        for (int i = 0; i < n; i++) {
+            int l = an_clamp_int(an_nearest(inverse * x[i]), -n_max, n_max - 1);
+            trial[i] = (uint8_t)(l + n_max);
+            sum_xl += w[i] * x[i] * (float)l;
+            sum_l2 += w[i] * (float)l * (float)l;
         }
         if (k > 0 && !(sum_l2 > 0 && sum_xl * sum_xl > best * sum_l2)) continue;
-        memcpy(codes, trial, N);
+        memcpy(codes, trial, (size_t)n);
         scale = sum_l2 != 0 ? sum_xl / sum_l2 : 0;
         best = scale * sum_xl;
     }
@@ -222,9 +208,12 @@ static float fit_symmetric(const float *x, uint8_t *codes)
 void an_encode_q6_k(const float *x, uint8_t *block)
 {
     uint8_t codes[AN_SUPER];
-    float scale[16], d[16];
-    for (int j = 0; j < 16; j++) scale[j] = fit_symmetric(x + 16 * j, codes + 16 * j);
+    float weights[16], scale[16], d[16];
+    for (int j = 0; j < 16; j++) {
+        for (int l = 0; l < 16; l++) weights[l] = x[16 * j + l] * x[16 * j + l];
+        scale[j] = an_fit_symmetric(x + 16 * j, weights, 16, 32, codes + 16 * j);
+    }
     if (!an_pack_q6_k_scales(scale, block, d)) return;
-    for (int j = 0; j < 16; j++) recode(x + 16 * j, d[j], 32, codes + 16 * j);
+    for (int j = 0; j < 16; j++) an_recode_symmetric(x + 16 * j, d[j], 32, codes + 16 * j);
     an_pack_q6_k_codes(codes, block);
 }

@@ -56,30 +56,36 @@ static inline void an_pack_q2_k_codes(const uint8_t codes[AN_SUPER], uint8_t *bl
         }
 }
 
+/* Scales and minima of eight groups, six bits each, in twelve bytes; what a larger code has too much falls on its neighbours. */
+static inline void an_pack_k4_scale_codes(const uint8_t scale[8], const uint8_t min[8], uint8_t *packed)
+{
+    for (int j = 0; j < 4; j++) {
+        packed[j] = scale[j];
+        packed[j + 4] = min[j];
+    }
+    for (int j = 4; j < 8; j++) {
+        packed[j + 4] = (uint8_t)((scale[j] & 15) | (min[j] & 15) << 4);
+        packed[j - 4] |= (uint8_t)(scale[j] >> 4 << 6);
+        packed[j] |= (uint8_t)(min[j] >> 4 << 6);
+    }
+}
+
 /* What Q4_K and Q5_K share: d, dmin and the packed scales and minima of eight groups. */
 static inline void an_pack_k4_scales(const float scale[8], const float min[8], uint8_t *block, float d[8], float m[8])
 {
     float max_scale = 0, max_min = 0;
-    uint8_t *packed = block + 4;
+    uint8_t *packed = block + 4, scale_codes[8], min_codes[8];
     for (int j = 0; j < 8; j++) {
         if (scale[j] > max_scale) max_scale = scale[j];
         if (min[j] > max_min) max_min = min[j];
     }
     float by_scale = max_scale > 0 ? 63.0f / max_scale : 0, by_min = max_min > 0 ? 63.0f / max_min : 0;
-    memset(packed, 0, 12);
     for (int j = 0; j < 8; j++) {
         int ls = (uint8_t)an_nearest(by_scale * scale[j]), lm = (uint8_t)an_nearest(by_min * min[j]);
-        if (ls > 63) ls = 63;
-        if (lm > 63) lm = 63;
-        if (j < 4) {
-            packed[j] = (uint8_t)ls;
-            packed[j + 4] = (uint8_t)lm;
-        } else {
-            packed[j + 4] = (uint8_t)((ls & 15) | (lm & 15) << 4);
-            packed[j - 4] |= (uint8_t)(ls >> 4 << 6);
-            packed[j] |= (uint8_t)(lm >> 4 << 6);
-        }
+        scale_codes[j] = (uint8_t)(ls > 63 ? 63 : ls);
+        min_codes[j] = (uint8_t)(lm > 63 ? 63 : lm);
     }
+    an_pack_k4_scale_codes(scale_codes, min_codes, packed);
     an_put_f16(block, max_scale / 63.0f);
     an_put_f16(block + 2, max_min / 63.0f);
     float unit = an_get_f16(block), min_unit = an_get_f16(block + 2);
@@ -110,16 +116,23 @@ static inline void an_pack_q5_k_codes(const uint8_t codes[AN_SUPER], uint8_t *bl
     }
 }
 
+/* Scales of sixteen groups, six bits each, in twelve bytes. */
+static inline void an_pack_q3_k_scale_codes(const uint8_t codes[16], uint8_t *packed)
+{
+    memset(packed, 0, 12);
+    for (int j = 0; j < 16; j++) {
+        packed[j % 8] |= (uint8_t)((codes[j] & 15) << (j < 8 ? 0 : 4));
+        packed[8 + j % 4] |= (uint8_t)((codes[j] >> 4) << (2 * (j / 4)));
+    }
+}
+
 static inline void an_pack_q3_k_scales(const float scale[16], uint8_t *block, float d[16])
 {
-    uint8_t *packed = block + 96;
+    uint8_t *packed = block + 96, codes[16] = {0};
     float max = an_largest(scale, 16), inverse = max != 0 ? -32.0f / max : 0;
-    memset(packed, 0, 12);
-    for (int j = 0; max != 0 && j < 16; j++) {
-        int l = an_clamp_int(an_nearest(inverse * scale[j]), -32, 31) + 32;
-        packed[j % 8] |= (uint8_t)((l & 15) << (j < 8 ? 0 : 4));
-        packed[8 + j % 4] |= (uint8_t)((l >> 4) << (2 * (j / 4)));
-    }
+    for (int j = 0; max != 0 && j < 16; j++)
+        codes[j] = (uint8_t)(an_clamp_int(an_nearest(inverse * scale[j]), -32, 31) + 32);
+    an_pack_q3_k_scale_codes(codes, packed);
     an_put_f16(block + 108, max != 0 ? 1 / inverse : 0);
     float unit = an_get_f16(block + 108);
     for (int j = 0; j < 16; j++) d[j] = unit * (float)an_q3k_scale(packed, j);
