@@ -372,7 +372,7 @@ LANE_FN vf fit_iq4(const vf *x)
     vm nothing = vf_lt(vf_abs(max), vf_set1(AN_NEXT_TO_NOTHING));
     vf d = vf_div(max, vf_set1(-FIRST));
     iq4_sums(x, vf_div(vf_set1(1), d), &qx, &q2);
-    d = vf_div(qx, q2);
+    d = vf_blend(vf_lt(zero, q2), vf_div(qx, q2), zero);
     vf best = vf_mul(d, qx);
     for (int t = -TRIALS; t <= TRIALS; t++) {
         iq4_sums(x, vf_div(vf_set1((float)(t + FIRST)), max), &qx, &q2);
