@@ -215,7 +215,8 @@ static void put_imatrix_keys(run *r)
     if (an_imatrix_n_chunk(m) > 0) an_gguf_writer_u32(r->writer, imatrix_chunks, (uint32_t)an_imatrix_n_chunk(m));
 }
 
-static anemo_status write_header(run *r, anemo_error *err)
+/* Everything in front of the weights is declared to the writer. */
+static anemo_status declare(run *r, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     enum { QUANTIZATION_VERSION = 2 };
@@ -228,7 +229,7 @@ static anemo_status write_header(run *r, anemo_error *err)
         const an_gguf_tensor *t = r->jobs[i].src;
         AN_TRY(an_gguf_writer_tensor(r->writer, t->name, r->jobs[i].type, t->n_dim, t->shape, err));
     }
-    AN_TRY(an_gguf_writer_begin(r->writer, err));
+    r->file_bytes = an_gguf_writer_bytes(r->writer);
 cleanup:
     return status;
 }
@@ -288,8 +289,11 @@ cleanup:
 
 static void summarize(run *r, an_quantize_result *result)
 {
-    *result = (an_quantize_result){.classes = r->classes, .source_bytes = r->total_bytes,
-                                  .n_weighed = r->n_weighed, .n_unweighed = r->n_unweighed};
+    *result = (an_quantize_result){.classes = r->classes,
+                                   .source_bytes = r->total_bytes,
+                                   .file_bytes = r->file_bytes,
+                                   .n_weighed = r->n_weighed,
+                                   .n_unweighed = r->n_unweighed};
     if (r->unweighed) snprintf(result->unweighed, sizeof result->unweighed, "%s", r->unweighed);
     for (size_t i = 0; i < r->classes.n; i++) {
         result->n_weight += r->classes.items[i].n_weight;
@@ -309,10 +313,14 @@ anemo_status an_quantize_gguf(const char *src, const char *dst, const an_quantiz
     }
     AN_TRY(an_gguf_open(&r.g, src, err));
     AN_TRY(plan(&r, err));
-    if (!options->dry_run) {
+    if (options->dry_run) {
+        AN_TRY(an_gguf_writer_open_dry(&r.writer, src, err));
+        AN_TRY(declare(&r, err));
+    } else {
         AN_TRY(an_pool_open(&r.pool, options->n_thread, err));
         AN_TRY(an_gguf_writer_open(&r.writer, dst, err));
-        AN_TRY(write_header(&r, err));
+        AN_TRY(declare(&r, err));
+        AN_TRY(an_gguf_writer_begin(r.writer, err));
         AN_TRY(write_weights(&r, err));
     }
     summarize(&r, result);
