@@ -11,6 +11,7 @@ Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the sanitizers own the alloca
 import collections
 import concurrent.futures
 import datetime
+import json
 import os
 import pathlib
 import random
@@ -64,10 +65,12 @@ COMMANDS = [
      "out.json", "main"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main"),
+    (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main"),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29)
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 31, 32)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
@@ -90,6 +93,9 @@ def make_folder(folder):
     (folder / "bad.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}}')
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
+    (folder / "shape.json").write_text(json.dumps({
+        "model_type": "mistral", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 600,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
 
 
 class Command:
