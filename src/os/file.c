@@ -384,7 +384,12 @@ anemo_status an_path_rename(const char *from, const char *to, anemo_error *err)
 anemo_status an_path_exchange(const char *a, const char *b, anemo_error *err)
 {
 #if defined(__linux__) && defined(RENAME_EXCHANGE)
-    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return ANEMO_OK;
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) {
+        /* What gave way may be removed next; that must not reach the disk before the exchange does. */
+        sync_dir_of(a);
+        sync_dir_of(b);
+        return ANEMO_OK;
+    }
     if (errno != EINVAL && errno != ENOSYS) return an_fail_errno(err, errno, "exchange", a);
 #else
     (void)b;
