@@ -174,6 +174,7 @@ static anemo_status write_weights(const an_synth_model *m, const an_synth_plan *
     AN_TRY(an_st_writer_open(&w, path, err));
     AN_TRY(declare_all(&na, w, m, plan, err));
     an_name_index_sort(na.index, na.n);
+    AN_TRY(an_st_writer_note(w, "anemo.source", "random weights", err));
     AN_TRY(an_st_writer_begin(w, "mlx", err));
     for (size_t i = 0; i < na.n; i++) {
         const char *name = an_st_writer_order(w, i);
