@@ -12,6 +12,7 @@ import collections
 import concurrent.futures
 import datetime
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -69,6 +70,8 @@ COMMANDS = [
      "out.json", "main"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main"),
+    (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main"),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
     (["ls"], None, "main"),
     (["ls", "--json"], None, "main"),
@@ -81,7 +84,7 @@ COMMANDS = [
     (["rm", "tiny/hf", "--yes", "-q"], None, "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 33, 34, 37, 38, 40)
+IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 31, 32, 35, 36, 39, 40, 42)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
@@ -115,6 +118,9 @@ def make_folder(folder):
     make_cache(folder / "hf_home/hub/models--org--some", folder / "tiny.gguf")
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
+    (folder / "shape.json").write_text(json.dumps({
+        "model_type": "mistral", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 600,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
 
 
 def hub_environment(folder):
