@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
 CORPUS = ROOT / "fuzz/corpus"
 TINY = ROOT / "tests/golden/tiny"
+MODELS = ROOT / "tests/golden/convert/models"
 SHIM = BUILD / "tests/fault/libfail_calls.so"
 DENSE, SAMPLED, SHOWN = 300, 40, 20
 IO_KINDS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "short")
@@ -65,6 +66,9 @@ COMMANDS = [
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+    (["show", "{}/native"], None, "main"),
+    (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main"),
+    (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main"),
 ]
 # Those that the system calls fail for: what writes, and one of each way of reading.
 IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29)
@@ -83,6 +87,8 @@ def make_folder(folder):
     subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)
     shutil.copytree(folder / "mlx", folder / "mlx2")
     (folder / "empty").mkdir()
+    shutil.copytree(MODELS / "native-parallel", folder / "native")
+    shutil.copytree(MODELS / "bin-legacy", folder / "legacy")
     for name in ("spm", "gpt2"):
         shutil.copy(CORPUS / "tokenizer_json" / name, folder / f"{name}.json")
     shutil.copy(CORPUS / "tekken/v3", folder / "tekken.json")
