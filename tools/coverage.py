@@ -19,7 +19,7 @@ PARSERS = [
     "src/arch/hparams.c", "src/arch/hparams_config.c", "src/arch/hparams_gguf.c",
     "src/base/json.c", "src/base/utf8.c",
     "src/format/gguf.c", "src/format/gguf_get.c", "src/format/json_scan.c", "src/format/name_index.c",
-    "src/format/safetensors.c", "src/format/safetensors_index.c",
+    "src/format/safetensors.c", "src/format/weight_list.c",
     "src/net/sse.c",
     "src/token/load_gguf.c", "src/token/load_hf.c", "src/token/load_spm.c", "src/token/load_tekken.c", "src/token/open.c",
     "src/token/vocab.c",

@@ -107,7 +107,7 @@ static anemo_status convert(const convert_args *args, const an_positional *pos, 
     if (!args->to) return an_fail(err, ANEMO_ERR_INVAL, "--to is missing; it can be mlx or gguf");
     if (strcmp(args->to, "mlx") && strcmp(args->to, "gguf"))
         return an_fail(err, ANEMO_ERR_INVAL, "--to %s: only mlx and gguf can be made", args->to);
-    AN_TRY(an_model_resolve(pos->items[0], &src, err));
+    AN_TRY(an_cli_model_path(pos->items[0], &src, err));
     if (!strcmp(args->to, "gguf")) {
         status = to_gguf(args, src, pos->items[1], err);
         goto cleanup;

@@ -67,7 +67,7 @@ static anemo_status quantize(const quantize_args *args, const an_positional *pos
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source, a destination and a type: anemo quantize SRC.gguf DST.gguf Q4_K_M");
     o.mix = an_mix_find(type);
     if (!o.mix) return unknown_type(type, err);
-    AN_TRY(an_model_resolve(pos->items[0], &src, err));
+    AN_TRY(an_cli_model_path(pos->items[0], &src, err));
     o.progress_ctx = an_progress_begin(2, args->quiet);
     status = an_quantize_gguf(src, pos->items[1], &o, &result, err);
     an_progress_end(o.progress_ctx);

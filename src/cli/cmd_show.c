@@ -1,5 +1,6 @@
 /* anemo show: what a model is, from its container up; also for models that the native engine
  * refuses. */
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include "arch/model_file.h"
@@ -644,7 +645,7 @@ static int run(int argc, char **argv)
         status = an_fail(&err, ANEMO_ERR_INVAL, "needs one model: anemo show MODEL");
         goto cleanup;
     }
-    AN_TRY(an_model_resolve(pos.items[0], &path, &err));
+    AN_TRY(an_cli_model_path(pos.items[0], &path, &err));
     AN_TRY(open_model(&x, path, &err));
     if (args.check && x.m) AN_TRY(an_model_check_values(x.m, &err));
     sum_types(&x);

@@ -1,20 +1,19 @@
-/* GGUF to GGUF: every tensor in slabs of rows over the threads of a pool. */
+/* GGUF to GGUF: the plan of types, the header, every tensor through the encoding stream. */
 #include "convert/quantize.h"
 
 #include "base/alloc.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "convert/encode_stream.h"
+#include "convert/rows.h"
 #include "format/gguf_write.h"
 #include "os/file.h"
 #include "os/thread.h"
 #include "quant/encode.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { SLAB_VALUES = 1 << 22 };
 
 typedef struct job {
     const an_gguf_tensor *src;
@@ -30,21 +29,8 @@ typedef struct run {
     job *jobs; /* in the order of the file */
     size_t n_job;
     an_weight_classes classes;
-    uint64_t done_bytes, total_bytes;
+    uint64_t total_bytes;
 } run;
-
-/* One slab of one tensor, and what the threads found in it. */
-typedef struct slab {
-    const job *j;
-    int64_t row, n_row, n_col;
-    uint64_t src_row_bytes, dst_row_bytes;
-    unsigned char *out;
-    float *values; /* per thread: a row as read, then as it will be decoded */
-    struct {
-        double sum_sq, sum_sq_error;
-        int64_t bad; /* element of the tensor that is not finite; -1 */
-    } part[];
-} slab;
 
 /* ---- the plan */
 
@@ -145,103 +131,49 @@ cleanup:
 
 /* ---- the weights */
 
-static void encode_share(void *arg, int thread, int n_thread)
+/* A tensor's rows as they lie in the file. */
+static anemo_status rows_of_file(void *ctx, int64_t row, int64_t n, float *out, anemo_error *err)
 {
-    slab *s = arg;
-    long begin, end;
-    float *row = s->values + 2 * s->n_col * thread, *back = row + s->n_col;
-    an_pool_share((long)s->n_row, 1, thread, n_thread, &begin, &end);
-    for (long i = begin; i < end && s->part[thread].bad < 0; i++) {
-        unsigned char *out = s->out + (uint64_t)i * s->dst_row_bytes;
-        const unsigned char *in = (const unsigned char *)s->j->src->data + (uint64_t)(s->row + i) * s->src_row_bytes;
-        an_dequant(s->j->src->dtype, in, row, s->n_col);
-        int64_t bad = an_find_nonfinite(row, s->n_col);
-        if (bad >= 0) {
-            s->part[thread].bad = (s->row + i) * s->n_col + bad;
-            return;
-        }
-        an_encode_rows(s->j->type, row, 1, s->n_col, out);
-        an_dequant(s->j->type, out, back, s->n_col);
-        for (int64_t k = 0; k < s->n_col; k++) {
-            double x = (double)row[k], diff = x - (double)back[k];
-            s->part[thread].sum_sq += x * x;
-            s->part[thread].sum_sq_error += diff * diff;
-        }
-    }
-}
-
-/* Add up what the threads found; the sums' order depends on the threads, so they are for reading, not for comparing. */
-static anemo_status collect(const run *r, slab *s, int n_thread, double *sum_sq, double *sum_sq_error, anemo_error *err)
-{
-    for (int t = 0; t < n_thread; t++) {
-        if (s->part[t].bad >= 0)
-            return an_fail(err, ANEMO_ERR_FORMAT,
-                           "%s: tensor %s: element %" PRId64 " is infinite or NaN, so the model is damaged; nothing was written",
-                           an_gguf_path(r->g), s->j->src->name, s->part[t].bad);
-        *sum_sq += s->part[t].sum_sq;
-        *sum_sq_error += s->part[t].sum_sq_error;
-        s->part[t].sum_sq = s->part[t].sum_sq_error = 0;
-    }
+    const an_gguf_tensor *t = ctx;
+    int64_t n_col = t->shape[t->n_dim - 1];
+    const an_dtype_info *info = an_dtype_get(t->dtype);
+    uint64_t offset = (uint64_t)row * (uint64_t)(n_col / info->block_elems) * (uint64_t)info->block_bytes;
+    (void)err;
+    an_rows_decode(t->dtype, (const unsigned char *)t->data + offset, out, n * n_col);
     return ANEMO_OK;
 }
 
-static anemo_status step_on(run *r, uint64_t bytes, anemo_error *err)
+static anemo_status write_tensor(run *r, an_encode_stream *stream, const job *j, anemo_error *err)
 {
-    r->done_bytes += bytes;
-    if (r->o->progress) r->o->progress(r->o->progress_ctx, r->done_bytes, r->total_bytes);
-    if (r->o->stop && *r->o->stop) return an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted; nothing was written");
-    return ANEMO_OK;
-}
-
-static anemo_status encode_tensor(run *r, const job *j, anemo_error *err)
-{
-    anemo_status status = ANEMO_OK;
-    const an_dtype_info *from = an_dtype_get(j->src->dtype), *to = an_dtype_get(j->type);
-    int n_thread = an_pool_n_thread(r->pool);
-    int64_t n_col = j->src->shape[j->src->n_dim - 1], n_row = 1;
-    for (int d = 0; d < j->src->n_dim - 1; d++) n_row *= j->src->shape[d];
-    int64_t rows_max = an_max_i64(SLAB_VALUES / (n_col ? n_col : 1), n_thread);
-    double sum_sq = 0, sum_sq_error = 0;
-    slab *s = an_calloc(1, sizeof *s + (size_t)n_thread * sizeof s->part[0]);
-    if (!s) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    s->j = j;
-    s->n_col = n_col;
-    s->src_row_bytes = (uint64_t)(n_col / from->block_elems) * (uint64_t)from->block_bytes;
-    s->dst_row_bytes = (uint64_t)(n_col / to->block_elems) * (uint64_t)to->block_bytes;
-    s->out = an_malloc((size_t)an_min_i64(rows_max, n_row) * (size_t)s->dst_row_bytes);
-    s->values = an_malloc((size_t)n_thread * 2 * (size_t)n_col * sizeof *s->values);
-    if (!s->out || !s->values) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory for tensor %s", an_gguf_path(r->g), j->src->name);
-        goto cleanup;
-    }
-    for (int t = 0; t < n_thread; t++) s->part[t].bad = -1;
-    for (s->row = 0; s->row < n_row; s->row += s->n_row) {
-        s->n_row = an_min_i64(rows_max, n_row - s->row);
-        an_pool_run(r->pool, encode_share, s);
-        AN_TRY(collect(r, s, n_thread, &sum_sq, &sum_sq_error, err));
-        AN_TRY(an_gguf_writer_put(r->writer, s->out, (uint64_t)s->n_row * s->dst_row_bytes, err));
-        AN_TRY(step_on(r, (uint64_t)s->n_row * s->src_row_bytes, err));
-    }
-    an_weight_classes_error(&r->classes, j->class_idx, j->src->name, sum_sq, sum_sq_error);
-cleanup:
-    an_free(s->values);
-    an_free(s->out);
-    an_free(s);
-    return status;
+    const an_gguf_tensor *t = j->src;
+    if (j->type == t->dtype && !is_float(j->type)) return an_encode_stream_copy(stream, t->data, t->bytes, err);
+    an_encode_job e = {.path = an_gguf_path(r->g),
+                       .name = t->name,
+                       .n_row = 1,
+                       .n_col = t->shape[t->n_dim - 1],
+                       .type = j->type,
+                       .rows = rows_of_file,
+                       .ctx = (void *)(uintptr_t)t,
+                       .class_idx = j->class_idx,
+                       .source_bytes = t->bytes};
+    for (int d = 0; d < t->n_dim - 1; d++) e.n_row *= t->shape[d];
+    return an_encode_stream_matrix(stream, &e, err);
 }
 
 static anemo_status write_weights(run *r, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
+    an_encode_stream stream = {.pool = r->pool,
+                               .put = an_encode_put_gguf,
+                               .put_ctx = r->writer,
+                               .classes = &r->classes,
+                               .progress = r->o->progress,
+                               .progress_ctx = r->o->progress_ctx,
+                               .stop = r->o->stop,
+                               .total_bytes = r->total_bytes};
     for (size_t i = 0; i < r->n_job; i++) {
-        const job *j = &r->jobs[i];
-        if (j->type == j->src->dtype && !is_float(j->type)) {
-            AN_TRY(an_gguf_writer_put(r->writer, j->src->data, j->src->bytes, err));
-            AN_TRY(step_on(r, j->src->bytes, err));
-        } else if (j->src->bytes > 0) {
-            AN_TRY(encode_tensor(r, j, err));
-        }
-        an_file_release(j->src->data, j->src->bytes);
+        AN_TRY(write_tensor(r, &stream, &r->jobs[i], err));
+        an_file_release(r->jobs[i].src->data, r->jobs[i].src->bytes);
     }
     AN_TRY(an_gguf_writer_commit(r->writer, err));
 cleanup:

@@ -211,6 +211,20 @@ anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n, a
     return ANEMO_OK;
 }
 
+anemo_status an_file_writer_put_at(const an_file_writer *w, uint64_t at, const void *data, size_t n, anemo_error *err)
+{
+    const char *p = data;
+    while (n > 0) {
+        ssize_t put = pwrite(w->fd, p, n < (1u << 30) ? n : (1u << 30), (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return an_fail_errno(err, errno, "write", w->path);
+        p += put;
+        at += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return ANEMO_OK;
+}
+
 static void sync_dir_of(const char *path)
 {
     char *dir = an_path_dir(path);
@@ -273,6 +287,12 @@ int64_t an_path_size(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+}
+
+uint64_t an_path_free_bytes(const char *path)
+{
+    struct statvfs fs;
+    return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
 }
 
 anemo_status an_dir_make(const char *path, anemo_error *err)
@@ -364,7 +384,12 @@ anemo_status an_path_rename(const char *from, const char *to, anemo_error *err)
 anemo_status an_path_exchange(const char *a, const char *b, anemo_error *err)
 {
 #if defined(__linux__) && defined(RENAME_EXCHANGE)
-    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return ANEMO_OK;
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) {
+        /* What gave way may be removed next; that must not reach the disk before the exchange does. */
+        sync_dir_of(a);
+        sync_dir_of(b);
+        return ANEMO_OK;
+    }
     if (errno != EINVAL && errno != ENOSYS) return an_fail_errno(err, errno, "exchange", a);
 #else
     (void)b;
