@@ -87,12 +87,12 @@ static anemo_status write_tokenizer(const an_synth_model *m, const an_synth_opti
 {
     anemo_status status = ANEMO_OK;
     an_str header = {0};
-    an_model_file file = {.hp = m->params.hp};
+    an_gguf *g = NULL;
     AN_TRY(an_synth_header(m, o, &header, err));
-    AN_TRY(an_gguf_open_bytes(&file.gguf, header.data, header.len, dir, err));
-    AN_TRY(an_mlx_write_tokenizer(&file, dir, err));
+    AN_TRY(an_gguf_open_bytes(&g, header.data, header.len, dir, err));
+    AN_TRY(an_mlx_write_tokenizer(g, m->params.hp.n_ctx_train, dir, err));
 cleanup:
-    an_gguf_close(file.gguf);
+    an_gguf_close(g);
     an_str_free(&header);
     return status;
 }
