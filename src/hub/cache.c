@@ -78,7 +78,7 @@ anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char 
     anemo_status status = ANEMO_ERR_NOTFOUND;
     if (an_revision_valid(revision))
         status = an_beneath_read(&c->root, name_of(c, name, "refs", revision, ""), REF_MAX_BYTES, &text, &n, err);
-    if (status == ANEMO_ERR_NOMEM) return status;
+    if (status == ANEMO_ERR_NOMEM || status == ANEMO_ERR_IO || status == ANEMO_ERR_NOSPACE) return status;
     if (status != ANEMO_OK)
         return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) text[--n] = '\0';
@@ -257,38 +257,52 @@ char *an_hub_cache_path(const an_hub_cache *c, const char *name)
 /* ------------------------------------------------------------------------------------------------- marks */
 
 /* $XDG_DATA_HOME/anemo opened, and the name of the marks below it. Several caches are told apart by their path. */
-static bool open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES])
+static anemo_status open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES], anemo_error *err)
 {
+    anemo_status status = ANEMO_OK;
     uint64_t hash = 14695981039346656037u;
     char *data = an_dir_data(), *real = an_path_real(c->root.path);
-    for (const char *p = real ? real : ""; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
-    snprintf(name, NAME_MAX_BYTES, "pulled/%016" PRIx64 "/%s", hash, c->folder);
-    bool good = data && real && an_beneath_open(b, data, make, NULL) == ANEMO_OK;
+    if (data && real) {
+        for (const char *p = real; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+        snprintf(name, NAME_MAX_BYTES, "pulled/%016" PRIx64 "/%s", hash, c->folder);
+        status = an_beneath_open(b, data, make, err);
+    } else if (!data && !an_env("XDG_DATA_HOME") && !an_env("HOME")) {
+        status = an_fail(err, ANEMO_ERR_NOTFOUND, "neither XDG_DATA_HOME nor HOME is set");
+    } else {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
     an_free(data);
     an_free(real);
-    return good;
+    return status;
 }
 
 void an_hub_mark_blob(const an_hub_cache *c, const char *etag)
 {
     char name[NAME_MAX_BYTES], line[300];
     an_beneath data;
-    if (!open_marks(c, true, &data, name)) return;
+    if (open_marks(c, true, &data, name, NULL) != ANEMO_OK) return;
     int n = snprintf(line, sizeof line, "%s\n", etag);
     /* Without the mark `anemo rm` asks for --all; the download is whole all the same. */
     (void)!an_beneath_append(&data, name, line, (size_t)n, NULL);
     an_beneath_close(&data);
 }
 
-char *an_hub_marks(const an_hub_cache *c)
+anemo_status an_hub_marks(const an_hub_cache *c, char **out, anemo_error *err)
 {
     char name[NAME_MAX_BYTES], *text = NULL;
     size_t n;
     an_beneath data;
-    if (!open_marks(c, false, &data, name)) return an_strdup("");
-    anemo_status status = an_beneath_read(&data, name, MARKS_MAX_BYTES, &text, &n, NULL);
-    an_beneath_close(&data);
-    return status == ANEMO_OK || status == ANEMO_ERR_NOMEM ? text : an_strdup("");
+    anemo_status status = open_marks(c, false, &data, name, err);
+    if (status == ANEMO_OK) {
+        status = an_beneath_read(&data, name, MARKS_MAX_BYTES, &text, &n, err);
+        an_beneath_close(&data);
+    }
+    if (status == ANEMO_ERR_NOTFOUND) {
+        text = an_strdup("");
+        status = text ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    if (status == ANEMO_OK) *out = text;
+    return status;
 }
 
 bool an_hub_is_marked(const char *marks, const char *etag)
@@ -303,7 +317,7 @@ void an_hub_forget_marks(const an_hub_cache *c)
 {
     char name[NAME_MAX_BYTES];
     an_beneath data;
-    if (!open_marks(c, false, &data, name)) return;
+    if (open_marks(c, false, &data, name, NULL) != ANEMO_OK) return;
     (void)!an_beneath_remove(&data, name, NULL);
     an_beneath_close(&data);
 }

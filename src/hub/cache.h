@@ -24,7 +24,7 @@ void an_hub_cache_close(an_hub_cache *c);
 /* "models--org--name" to "org/name"; false when it is the folder of no model. */
 bool an_hub_folder_repo(const char *folder, char repo[128]);
 
-/* The commit of a branch or tag, from refs/; a commit stands for itself. ERR_NOTFOUND. */
+/* The commit of a branch or tag, from refs/; a commit stands for itself. ERR_NOTFOUND; ERR_IO when it cannot be read. */
 ANEMO_MUST_CHECK anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char commit[41], anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_hub_cache_set_ref(const an_hub_cache *c, const char *revision, const char *commit,
                                                    anemo_error *err);
@@ -61,8 +61,8 @@ char *an_hub_cache_path(const an_hub_cache *c, const char *name);
  * $XDG_DATA_HOME/anemo/pulled, with a line for each blob.
  */
 void an_hub_mark_blob(const an_hub_cache *c, const char *etag);
-/* The lines: etags separated by line ends, "" for none. an_free. NULL when out of memory. */
-char *an_hub_marks(const an_hub_cache *c);
+/* Gives *out, the lines: etags separated by line ends, "" for none. an_free. ERR_NOMEM, ERR_IO. */
+ANEMO_MUST_CHECK anemo_status an_hub_marks(const an_hub_cache *c, char **out, anemo_error *err);
 bool an_hub_is_marked(const char *marks, const char *etag);
 void an_hub_forget_marks(const an_hub_cache *c);
 
