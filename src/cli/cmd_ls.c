@@ -177,8 +177,9 @@ static anemo_status list(const ls_args *args, const an_positional *pos, anemo_er
 {
     anemo_status status = ANEMO_OK;
     everything e = {0};
+    anemo_error unread;
     if (pos->n != 0) return an_fail(err, ANEMO_ERR_INVAL, "takes no arguments; 'anemo show MODEL' describes one model");
-    AN_TRY(an_hub_inventory(&e.hub, &e.n_hub, &e.incomplete_bytes, err));
+    AN_TRY(an_hub_inventory(&e.hub, &e.n_hub, &e.incomplete_bytes, &unread, err));
     AN_TRY(list_made(&e, err));
     if (args->json) {
         AN_TRY(print_json(&e, err));
@@ -191,6 +192,7 @@ static anemo_status list(const ls_args *args, const an_positional *pos, anemo_er
         print_table(&e);
     }
     if (fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+    else if (unread.status != ANEMO_OK) status = an_fail(err, unread.status, "not all could be read: %.900s", unread.message);
 cleanup:
     free_everything(&e);
     return status;

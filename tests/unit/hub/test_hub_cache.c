@@ -341,7 +341,7 @@ static void models_are_found_listed_and_removed(void **state)
     size_t n;
     uint64_t incomplete;
     put("inventory/models--o--n/blobs/x.anemo.incomplete", "part");
-    assert_ok(an_hub_inventory(&models, &n, &incomplete, &err), &err);
+    assert_ok(an_hub_inventory(&models, &n, &incomplete, NULL, &err), &err);
     assert_int_equal(n, 1);
     assert_string_equal(models[0].repo, "o/n");
     assert_string_equal(models[0].format, "gguf");
