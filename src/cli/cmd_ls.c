@@ -191,8 +191,10 @@ static anemo_status list(const ls_args *args, const an_positional *pos, anemo_er
     } else {
         print_table(&e);
     }
-    if (fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
-    else if (unread.status != ANEMO_OK) status = an_fail(err, unread.status, "not all could be read: %.900s", unread.message);
+    if (fflush(stdout) != 0)
+        status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+    else if (unread.status != ANEMO_OK)
+        status = an_fail(err, unread.status, "not all could be read: %.900s", unread.message);
 cleanup:
     free_everything(&e);
     return status;

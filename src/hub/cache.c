@@ -86,9 +86,9 @@ anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char 
     if (an_revision_valid(revision))
         status = an_beneath_read(&c->root, name_of(c, name, "refs", revision, ""), REF_MAX_BYTES, &text, &n, err);
     if (status == ANEMO_ERR_NOMEM || status == ANEMO_ERR_IO || status == ANEMO_ERR_NOSPACE) return status;
-    if (status != ANEMO_OK)
-        return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) text[--n] = '\0';
+    if (status != ANEMO_OK) return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
+        text[--n] = '\0';
     bool good = an_commit_valid(text);
     if (good) memcpy(commit, text, 41);
     an_free(text);

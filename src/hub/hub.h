@@ -76,11 +76,12 @@ typedef struct an_hub_model {
 } an_hub_model;
 
 /*
- * What the cache holds, by repository; incomplete_bytes (or NULL) of unfinished downloads. An absent cache is empty. What cannot be
- * read does not keep the others from being listed: *unread (or NULL) tells of the first such thing, its status is OK without one.
+ * What the cache holds, by repository; incomplete_bytes (or NULL) of unfinished downloads. An absent cache is empty.
+ * What cannot be read does not keep the others from being listed: *unread (or NULL) tells of the first such thing, its
+ * status is OK without one.
  */
-ANEMO_MUST_CHECK anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplete_bytes, anemo_error *unread,
-                                               anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplete_bytes,
+                                               anemo_error *unread, anemo_error *err);
 void an_hub_inventory_free(an_hub_model *models, size_t n);
 
 typedef struct an_hub_removal {

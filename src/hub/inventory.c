@@ -144,7 +144,8 @@ cleanup:
 
 /* ------------------------------------------------------------------------------------------------- the list */
 
-/* Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is none. */
+/* Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is
+ * none. */
 static void keep_unread(anemo_error *unread, const anemo_error *why)
 {
     if (unread->status == ANEMO_OK && (why->status == ANEMO_ERR_IO || why->status == ANEMO_ERR_NOSPACE)) *unread = *why;
@@ -173,16 +174,19 @@ static void add_refs(const an_hub_cache *c, const char *commit, an_str *out, ane
     an_names_free(names);
 }
 
-/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without memory. */
-static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag, bool *no_memory,
-                         anemo_error *unread)
+/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without
+ * memory. */
+static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag,
+                         bool *no_memory, anemo_error *unread)
 {
     anemo_error why = {0};
     char name[2048], *text = NULL;
     size_t n;
     json_t *doc = NULL;
-    if (etag[0]) snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
-    else snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
+    if (etag[0])
+        snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
+    else
+        snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
     anemo_status status = an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, &why);
     if (status == ANEMO_OK) status = an_json_parse(&doc, text, n, name, &why);
     if (status != ANEMO_OK) {
@@ -233,14 +237,16 @@ static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m
     }
     if (m->format[0]) return;
     json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag, &out->failed, unread) : NULL;
-    if (doc) describe_config(doc, m, out);
-    else snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
+    if (doc)
+        describe_config(doc, m, out);
+    else
+        snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
     json_decref(doc);
 }
 
 /* One snapshot into m. */
-static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks, an_hub_model *m,
-                               anemo_error *unread, anemo_error *err)
+static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks,
+                               an_hub_model *m, anemo_error *unread, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_listing l = {0};

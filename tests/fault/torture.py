@@ -89,8 +89,6 @@ COMMANDS = [
     (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
     (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
 ]
-# Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 33, 34, 35, 37, 38, 40)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
