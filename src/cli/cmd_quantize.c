@@ -208,7 +208,7 @@ static anemo_status quantize(const quantize_args *args, const an_positional *pos
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source, a destination and a type: anemo quantize SRC.gguf DST.gguf Q4_K_M");
     const an_mix *mix = an_mix_find(type);
     if (!mix && (!an_mlx_type_find(type, &mlx_type) || mlx_type.none)) return unknown_type(type, err);
-    AN_TRY(an_model_resolve(pos->items[0], &src, err));
+    AN_TRY(an_cli_model_path(pos->items[0], &src, err));
     if (mix && an_path_probe(src) != AN_PATH_DIR) AN_TRY(quantize_gguf(args, src, pos->items[1], mix, err));
     else AN_TRY(quantize_by_conversion(args, src, pos->items[1], type, mix != NULL, err));
 cleanup:
