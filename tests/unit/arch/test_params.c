@@ -119,6 +119,20 @@ static void test_defaults(void **state)
     json_decref(config);
 }
 
+/* What says nothing changes nothing: nulls, a vision encoder inside "multimodal", FP8 and LoRA sections. */
+static void test_neutral(void **state)
+{
+    (void)state;
+    assert_config("{" WHOLE ",\"vision_encoder\":null,\"yarn\":null,\"sliding_window\":[null,null],\"quantization\":{},\"lora\":{},"
+                  "\"multimodal\":{\"max_images\":4},\"llama_4_scaling\":null}",
+                  "{\"architectures\":[\"MistralForCausalLM\"],\"model_type\":\"mistral\"," TEXT IDS
+                  "\"sliding_window\":null,\"rope_theta\":1000000.0,\"tie_word_embeddings\":false}");
+    assert_config("{" WHOLE ",\"multimodal\":{\"vision_encoder\":{}}}",
+                  "{\"architectures\":[\"Mistral3ForConditionalGeneration\"],\"model_type\":\"mistral3\"," IDS
+                  "\"tie_word_embeddings\":false,\"text_config\":{\"model_type\":\"mistral\"," TEXT
+                  "\"sliding_window\":null,\"rope_theta\":1000000.0,\"tie_word_embeddings\":false}}");
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -144,6 +158,27 @@ static void test_refusals(void **state)
         {"{" WHOLE ",\"llama_4_scaling\":{}}", ANEMO_ERR_UNSUPPORTED, "without \"yarn\""},
         {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8},\"llama_4_scaling\":"
          "{\"original_max_position_embeddings\":9}}", ANEMO_ERR_UNSUPPORTED, "different original lengths"},
+        {"{" WHOLE ",\"model_type\":1}", ANEMO_ERR_FORMAT, "model_type"},
+        {"{" WHOLE ",\"activation\":1}", ANEMO_ERR_FORMAT, "activation"},
+        {"{" WHOLE ",\"n_kv_heads\":\"x\"}", ANEMO_ERR_FORMAT, "n_kv_heads"},
+        {"{" WHOLE ",\"head_dim\":0}", ANEMO_ERR_FORMAT, "head_dim"},
+        {"{" WHOLE ",\"norm_eps\":\"x\"}", ANEMO_ERR_FORMAT, "norm_eps"},
+        {"{" WHOLE ",\"max_seq_len\":\"x\"}", ANEMO_ERR_FORMAT, "max_seq_len"},
+        {"{" WHOLE ",\"max_position_embeddings\":-1}", ANEMO_ERR_FORMAT, "max_position_embeddings"},
+        {"{" WHOLE ",\"rope_theta\":\"x\"}", ANEMO_ERR_FORMAT, "rope_theta"},
+        {"{" WHOLE ",\"tied_embeddings\":1}", ANEMO_ERR_FORMAT, "tied_embeddings"},
+        {"{" WHOLE ",\"vocab_size\":-1}", ANEMO_ERR_FORMAT, "vocab_size"},
+        {"{" WHOLE ",\"hidden_dim\":1.5}", ANEMO_ERR_FORMAT, "hidden_dim"},
+        {"{" WHOLE ",\"n_heads\":[]}", ANEMO_ERR_FORMAT, "n_heads"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8,\"factor\":\"x\"}}", ANEMO_ERR_FORMAT, "factor"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8,\"beta\":\"x\"}}", ANEMO_ERR_FORMAT, "beta"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8,\"alpha\":[]}}", ANEMO_ERR_FORMAT, "alpha"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8,\"apply_scale\":1}}", ANEMO_ERR_FORMAT, "apply_scale"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8,\"original_max_position_embeddings\":-1}}", ANEMO_ERR_FORMAT, "original_max_position_embeddings"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8},\"llama_4_scaling\":{\"beta\":\"x\"}}", ANEMO_ERR_FORMAT, "beta"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8},\"llama_4_scaling\":{\"original_max_position_embeddings\":-1}}", ANEMO_ERR_FORMAT, "original_max_position_embeddings"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2,\"original_max_position_embeddings\":8},\"llama_4_scaling\":1}", ANEMO_ERR_FORMAT, "must be objects"},
+        {"{" WHOLE ",\"yarn\":{\"factor\":2}}", ANEMO_ERR_FORMAT, "\"yarn\" needs"},
         {"{" WHOLE ",\"n_layers\":0}", ANEMO_ERR_FORMAT, "n_layers"},
         {"{" WHOLE ",\"n_layers\":100000}", ANEMO_ERR_FORMAT, "number of layers is 100000"},
         {"{" WHOLE ",\"dim\":\"64\"}", ANEMO_ERR_FORMAT, "dim"},
@@ -171,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mapping),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_neutral),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
