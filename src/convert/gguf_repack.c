@@ -48,6 +48,16 @@ static void scan_f16(scan *s, int64_t first, int64_t end)
     if (!finite) atomic_store(&s->nonfinite, true);
 }
 
+/* A group whose codes are all 0 has the value of its bias, whatever its scale: what MLX makes of zeros, with a scale of 1e-7. */
+static bool no_codes(const an_weight *w, int64_t g)
+{
+    int64_t n_group = w->n_col / w->affine.group, bytes = (int64_t)w->affine.group * w->affine.bits / 8;
+    const uint8_t *codes = (const uint8_t *)w->data + (uint64_t)(g / n_group) * w->row_bytes + (uint64_t)(g % n_group * bytes);
+    for (int64_t i = 0; i < bytes; i++)
+        if (codes[i]) return false;
+    return true;
+}
+
 static void scan_floats(scan *s, int64_t first, int64_t end)
 {
     const an_affine *a = &s->w->affine;
@@ -56,7 +66,7 @@ static void scan_floats(scan *s, int64_t first, int64_t end)
     for (int64_t g = first; g < end; g++) {
         float d = an_float_load(a->scale_dtype, a->scales, g), m = an_float_load(a->scale_dtype, a->biases, g);
         finite &= isfinite(d) && isfinite(m);
-        n_wide += !is_f16(d) + !is_f16(m);
+        n_wide += (!is_f16(d) && !no_codes(s->w, g)) + !is_f16(m);
         symmetric &= an_f32_bits(m) == an_f32_bits(-(float)(1 << s->shift) * d);
     }
     if (n_wide) atomic_fetch_add(&s->n_wide, n_wide);
@@ -125,17 +135,20 @@ static uint16_t load_half(an_dtype type, const void *p, int64_t i)
     return an_f16_from_f32(an_float_load(type, p, i));
 }
 
-/* 16 bytes of neighbouring nibbles to ggml's order: byte j holds elements j and j + 16. */
+/*
+ * 16 bytes of neighbouring nibbles to ggml's order: byte j holds elements j and j + 16. Eight bytes at a time in a word, so
+ * that any compiler makes a handful of instructions of it.
+ */
 static void spread_nibbles(const uint8_t *in, uint8_t *out)
 {
-    uint8_t even[8], odd[8];
+    const uint64_t low = 0x0F0F0F0F0F0F0F0Fu;
+    uint64_t a = an_load_u64(in), b = an_load_u64(in + 8), even = (a & low) | (b & low) << 4, odd = (a >> 4 & low) | (b & ~low);
+    uint8_t x[8], y[8];
+    memcpy(x, &even, 8);
+    memcpy(y, &odd, 8);
     for (int k = 0; k < 8; k++) {
-        even[k] = (uint8_t)((in[k] & 15) | in[k + 8] << 4);
-        odd[k] = (uint8_t)(in[k] >> 4 | (in[k + 8] & 0xF0));
-    }
-    for (int k = 0; k < 8; k++) {
-        out[2 * k] = even[k];
-        out[2 * k + 1] = odd[k];
+        out[2 * k] = x[k];
+        out[2 * k + 1] = y[k];
     }
 }
 
@@ -162,7 +175,7 @@ void an_affine_repack_row(const an_weight *w, int64_t row, an_dtype type, unsign
 {
     const an_affine *a = &w->affine;
     const uint8_t *codes = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
-    const int size = an_dtype_get(type)->block_bytes, share = a->group / BLOCK;
+    const int size = an_dtype_get(type)->block_bytes, halvings = a->group == BLOCK ? 0 : a->group == 2 * BLOCK ? 1 : 2;
     const bool offset = type == AN_DTYPE_Q4_1 || type == AN_DTYPE_Q5_1;
     const int64_t n_group = w->n_col / a->group, n_block = w->n_col / BLOCK;
     if (type == AN_DTYPE_Q4_K || type == AN_DTYPE_Q5_K) {
@@ -170,7 +183,7 @@ void an_affine_repack_row(const an_weight *w, int64_t row, an_dtype type, unsign
         return;
     }
     for (int64_t b = 0; b < n_block; b++, out += size) {
-        int64_t g = row * n_group + b / share;
+        int64_t g = row * n_group + (b >> halvings);
         uint16_t d = load_half(a->scale_dtype, a->scales, g);
         memcpy(out, &d, 2);
         if (offset) {
