@@ -137,7 +137,7 @@ static anemo_status pull(const pull_args *args, const an_positional *pos, anemo_
     if (pos->n != 1) return an_fail(err, ANEMO_ERR_INVAL, "needs one model: anemo pull org/name[:QUANT]");
     /* The name of a model that was made here is no name on the hub. */
     bool here = !strchr(pos->items[0], '/') && an_model_resolve(pos->items[0], &local, NULL) == ANEMO_OK;
-    v.line = an_progress_begin(2, v.quiet || an_env("HF_HUB_DISABLE_PROGRESS_BARS") != NULL);
+    v.line = an_progress_begin(2, v.quiet);
     status = an_hub_pull(here ? local : pos->items[0], &o, &result, err);
     an_progress_end(v.line);
     if (status != ANEMO_OK) goto cleanup;

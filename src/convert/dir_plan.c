@@ -205,6 +205,7 @@ static void summarize(an_dir_plan *plan, const asked *a)
         }
     }
     if (plan->n_quantized > 0 && a->any && !a->type.none) plan->common = a->type.form;
+    if (plan->n_quantized > 0 && a->any && a->type.high_bits) plan->common.bits = 4; /* as mlx-lm does; all are listed anyway */
     const size_t *of = plan->n_quantized > 0 ? scales : plain;
     plan->dtype = AN_DTYPE_F16;
     if (of[AN_DTYPE_BF16] > of[AN_DTYPE_F16]) plan->dtype = AN_DTYPE_BF16;

@@ -33,7 +33,7 @@ static void encode_row(const an_encode_job *j, int64_t row, const float *values,
 {
     if (j->importance) {
         const float *importance = j->importance + row / j->importance_rows * j->n_col;
-        an_encode_row_weighted(j->type, values, j->n_col, importance, out);
+        an_rows_encode_weighted(j->type, values, j->n_col, importance, out);
     } else {
         an_rows_encode(j->type, values, 1, j->n_col, out);
     }

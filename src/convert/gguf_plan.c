@@ -161,7 +161,7 @@ static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *er
                    p->source->path, t->name, t->w.affine.bits, t->w.affine.group, why);
 }
 
-static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, const an_mix_model *m, anemo_error *err)
+static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, an_mix_plan *m, anemo_error *err)
 {
     const an_source_tensor *t = out->t;
     const an_convert_options *o = p->options;
@@ -176,13 +176,14 @@ static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, const an_mix_model
     anemo_status status = override_of(o, out->name, &found, &type, err);
     if (status != ANEMO_OK) return status;
     if (!found && p->mix) {
-        type = an_mix_type(p->mix, m, out->name, 2, t->n_col, t->w.dtype, false);
+        status = an_mix_type(m, out->name, 2, t->n_col, t->w.dtype, &type, err);
+        if (status != ANEMO_OK) return status;
         found = true;
     }
     return found ? as_asked(p, out, type, err) : as_stored(p, out, err);
 }
 
-static anemo_status add_source_tensor(an_gguf_plan *p, const an_source_tensor *t, const an_mix_model *m, anemo_error *err)
+static anemo_status add_source_tensor(an_gguf_plan *p, const an_source_tensor *t, an_mix_plan *m, anemo_error *err)
 {
     an_gguf_out *out;
     anemo_status status = add_out(p, &out, err);
@@ -264,7 +265,7 @@ anemo_status an_gguf_plan_make(an_gguf_plan *out, const an_source *s, const an_c
     anemo_status status = ANEMO_OK;
     an_gguf_plan p = {.source = s, .options = options, .pool = pool};
     const an_hparams *hp = &s->params.hp;
-    const an_mix_model m = {hp->n_layer, hp->n_head, hp->n_head_kv, hp->tied};
+    an_mix_plan m = {.n_layer = hp->n_layer, .n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .tied = hp->tied};
     if (options->quantize) {
         p.mix = an_mix_find(options->quantize);
         if (!p.mix) {
@@ -273,6 +274,7 @@ anemo_status an_gguf_plan_make(an_gguf_plan *out, const an_source *s, const an_c
             goto cleanup;
         }
     }
+    m.mix = p.mix;
     for (size_t i = 0; i < s->n_tensor; i++) AN_TRY(add_source_tensor(&p, &s->tensors[i], &m, err));
     if (hp->rope_scaling == AN_ROPE_LLAMA3) AN_TRY(make_rope_freqs(&p, err));
     AN_TRY(add_extras(&p, err));

@@ -165,7 +165,9 @@ static anemo_status add_rope(json_t *config, const an_source *src, anemo_error *
     return ANEMO_OK;
 }
 
-/* sliding_window and the kind of each layer. One window length is all that a configuration can say.
+/*
+ * sliding_window and, when only some layers have it, the kind of each: mlx-lm cannot open a list without a full layer. One
+ * window length is all that a configuration can say.
  */
 static anemo_status add_windows(json_t *config, const an_source *src, anemo_error *err)
 {
@@ -180,7 +182,9 @@ static anemo_status add_windows(json_t *config, const an_source *src, anemo_erro
         if (w) window = w;
     }
     json_object_set_new(config, "sliding_window", window ? json_integer(window) : json_null());
-    if (!window) return ANEMO_OK;
+    bool all = true;
+    for (int i = 0; i < src->params.hp.n_layer; i++) all = all && src->params.window[i];
+    if (!window || all) return ANEMO_OK;
     json_t *types = json_array();
     for (int i = 0; i < src->params.hp.n_layer; i++)
         json_array_append_new(
@@ -282,7 +286,7 @@ static anemo_status make_config(json_t *config, const an_source *src, anemo_erro
     AN_TRY(check_expressible(src, err));
     AN_TRY(add_windows(config, src, err));
     AN_TRY(add_rope(config, src, err));
-    bool windows = json_is_array(json_object_get(config, "layer_types"));
+    bool windows = json_is_integer(json_object_get(config, "sliding_window"));
     const char *type = "llama", *class = "LlamaForCausalLM";
     if (windows) {
         type = "mistral";
@@ -343,6 +347,43 @@ static anemo_status take_config(json_t *config, const an_source *src, anemo_erro
     return ANEMO_OK;
 }
 
+/*
+ * What mlx-lm looks for in the older places only: rope_theta and rope_scaling at the top, YaRN's factor as a ratio of two
+ * scales, windows as kinds of layers. transformers reads the newer ones first.
+ */
+static anemo_status add_older_words(json_t *config, const an_source *src, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    json_t *made = json_object(), *scaling = json_object_get(config, "rope_scaling");
+    json_t *parameters = json_object_get(config, "rope_parameters");
+    const char *type = json_string_value(json_object_get(parameters, "rope_type"));
+    set_real(config, "rope_theta", src->params.hp.rope_theta);
+    if (!json_is_object(scaling) && type && strcmp(type, "default")) {
+        scaling = json_deep_copy(parameters);
+        json_object_del(scaling, "rope_theta");
+        json_object_set_new(config, "rope_scaling", scaling);
+    }
+    if (src->params.hp.rope_scaling == AN_ROPE_YARN && json_is_object(scaling)) {
+        AN_TRY(add_rope(made, src, err));
+        json_object_update_missing(scaling, json_object_get(made, "rope_scaling"));
+        if (json_object_get(scaling, "attention_factor")) {
+            const json_t *yarn = json_object_get(made, "rope_scaling");
+            json_object_set(scaling, "mscale", json_object_get(yarn, "mscale"));
+            json_object_set(scaling, "mscale_all_dim", json_object_get(yarn, "mscale_all_dim"));
+        }
+    }
+    if (!json_object_get(config, "layer_types")) {
+        json_t *window = json_incref(json_object_get(config, "sliding_window"));
+        status = add_windows(config, src, err);
+        if (window) json_object_set(config, "sliding_window", window);
+        json_decref(window);
+        AN_TRY(status);
+    }
+cleanup:
+    json_decref(made);
+    return status;
+}
+
 anemo_status an_dir_write_config(const an_dir_plan *plan, const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -350,6 +391,7 @@ anemo_status an_dir_write_config(const an_dir_plan *plan, const char *dir, anemo
     json_t *config = json_object(), *generation = json_object();
     if (src->config) AN_TRY(take_config(config, src, err));
     else AN_TRY(make_config(config, src, err));
+    if (src->config && plan->mlx) AN_TRY(add_older_words(config, src, err));
     if (json_object_get(config, "dtype")) json_object_set_new(config, "dtype", json_string(dtype_name(plan->dtype)));
     if (!json_object_get(config, "dtype") || json_object_get(config, "torch_dtype"))
         json_object_set_new(config, "torch_dtype", json_string(dtype_name(plan->dtype)));

@@ -27,6 +27,11 @@ void an_rows_encode(an_dtype type, const float *x, int64_t n_row, int64_t n_col,
     an_kernels_encode_rows(kernels(), type, x, n_row, n_col, out);
 }
 
+void an_rows_encode_weighted(an_dtype type, const float *x, int64_t n_col, const float *importance, void *out)
+{
+    an_kernels_encode_row_weighted(kernels(), type, x, n_col, importance, out);
+}
+
 void an_rows_decode(an_dtype type, const void *src, float *dst, int64_t n)
 {
     an_kernels_decode(kernels(), type, src, dst, n);

@@ -7,8 +7,9 @@
 
 #include "quant/dtype.h"
 
-/* an_encode_rows, an_dequant, an_weight_row_f32 and an_find_nonfinite. */
+/* an_encode_rows, an_encode_row_weighted (one row), an_dequant, an_weight_row_f32 and an_find_nonfinite. */
 void an_rows_encode(an_dtype type, const float *x, int64_t n_row, int64_t n_col, void *out);
+void an_rows_encode_weighted(an_dtype type, const float *x, int64_t n_col, const float *importance, void *out);
 void an_rows_decode(an_dtype type, const void *src, float *dst, int64_t n);
 void an_rows_of_weight(const an_weight *w, int64_t row, float *out);
 int64_t an_rows_find_nonfinite(const float *x, int64_t n);

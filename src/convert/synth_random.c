@@ -152,7 +152,7 @@ void an_synth_form_init(an_synth_form *f, an_dtype dtype, int bits, int group, i
     case AN_DTYPE_AFFINE:
         f->bits = bits;
         f->scale_dtype = AN_DTYPE_BF16;
-        rms = ((1 << bits) - 1) / 3.4641016151377544; /* sqrt(12) */
+        rms = sqrt(((1 << 2 * bits) - 1) / 12.0);
         zero = -((1 << bits) - 1) / 2.0;
         break;
     default: break;

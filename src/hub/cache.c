@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 1600, SNAPSHOT_MAX_FILES = 100000, REF_MAX_BYTES = 128, MARKS_MAX_BYTES = 8 << 20 };
+enum { NAME_MAX_BYTES = 1600, LINK_MAX_BYTES = 2048, SNAPSHOT_MAX_FILES = 100000, REF_MAX_BYTES = 128, MARKS_MAX_BYTES = 8 << 20 };
 
 static const char tag_text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
                                "# This file is a cache directory tag created by huggingface_hub.\n"
@@ -75,8 +75,11 @@ anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char 
         memcpy(commit, revision, 41);
         return ANEMO_OK;
     }
-    if (!an_revision_valid(revision) ||
-        an_beneath_read(&c->root, name_of(c, name, "refs", revision, ""), REF_MAX_BYTES, &text, &n, err) != ANEMO_OK)
+    anemo_status status = ANEMO_ERR_NOTFOUND;
+    if (an_revision_valid(revision))
+        status = an_beneath_read(&c->root, name_of(c, name, "refs", revision, ""), REF_MAX_BYTES, &text, &n, err);
+    if (status == ANEMO_ERR_NOMEM) return status;
+    if (status != ANEMO_OK)
         return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) text[--n] = '\0';
     bool good = an_commit_valid(text);
@@ -118,29 +121,30 @@ bool an_hub_cache_has_blob(const an_hub_cache *c, const char *etag, uint64_t byt
     return etag[0] && blob_size(c, etag, &there) && there == bytes;
 }
 
-/* The text that a snapshot's link has, up to the name of the blob. */
-static void link_prefix(const char *path, an_str *out)
+/* The text of a snapshot's link to a blob: one ../ for each folder above the file, and two more. */
+static void link_text(const char *path, const char *etag, char out[LINK_MAX_BYTES])
 {
-    an_str_append(out, "../../");
-    for (const char *p = path; *p; p++)
-        if (*p == '/') an_str_append(out, "../");
-    an_str_append(out, "blobs/");
+    size_t n = 0;
+    memcpy(out, "../../", 7);
+    n = 6;
+    for (const char *p = path; *p && n + 16 < LINK_MAX_BYTES; p++)
+        if (*p == '/') {
+            memcpy(out + n, "../", 4);
+            n += 3;
+        }
+    snprintf(out + n, LINK_MAX_BYTES - n, "blobs/%s", etag);
 }
 
 /* The etag that the snapshot's link at `path` names; "" when it is no link of the layout. */
 static void linked_etag(const an_hub_cache *c, const char *commit, const char *path, char out[256])
 {
-    char name[NAME_MAX_BYTES];
-    an_str prefix = {0};
-    char *text = an_beneath_link_text(&c->root, snapshot_name(c, name, commit, path));
+    char name[NAME_MAX_BYTES], text[LINK_MAX_BYTES], prefix[LINK_MAX_BYTES];
     out[0] = '\0';
-    link_prefix(path, &prefix);
-    if (text && !prefix.failed && an_str_starts_with(text, an_str_text(&prefix))) {
-        const char *etag = text + prefix.len;
-        if (*etag && strlen(etag) < 256 && !strchr(etag, '/') && strcmp(etag, "..") != 0) strcpy(out, etag);
-    }
-    an_str_free(&prefix);
-    an_free(text);
+    if (!an_beneath_link_text(&c->root, snapshot_name(c, name, commit, path), text, sizeof text)) return;
+    link_text(path, "", prefix);
+    if (!an_str_starts_with(text, prefix)) return;
+    const char *etag = text + strlen(prefix);
+    if (*etag && strlen(etag) < 256 && !strchr(etag, '/') && strcmp(etag, "..") != 0) strcpy(out, etag);
 }
 
 bool an_hub_cache_has_file(const an_hub_cache *c, const char *commit, const char *path, const char *etag, uint64_t bytes)
@@ -157,23 +161,15 @@ anemo_status an_hub_cache_link(const an_hub_cache *c, const char *commit, const 
                                bool no_symlinks, bool own, anemo_error *err)
 {
     anemo_status status = ANEMO_ERR_UNSUPPORTED;
-    char name[NAME_MAX_BYTES], blob[NAME_MAX_BYTES], linked[256];
-    an_str text = {0};
+    char name[NAME_MAX_BYTES], blob[NAME_MAX_BYTES], text[LINK_MAX_BYTES], linked[256];
     snapshot_name(c, name, commit, path);
     linked_etag(c, commit, path, linked);
     if (strcmp(linked, etag) == 0) return ANEMO_OK;
-    link_prefix(path, &text);
-    an_str_append(&text, etag);
-    if (!no_symlinks) {
-        AN_TRY(an_str_check(&text, err));
-        status = an_beneath_symlink(&c->root, an_str_text(&text), name, err);
-        if (status != ANEMO_ERR_UNSUPPORTED) goto cleanup;
-    }
+    link_text(path, etag, text);
+    if (!no_symlinks) status = an_beneath_symlink(&c->root, text, name, err);
+    if (status != ANEMO_ERR_UNSUPPORTED) return status;
     name_of(c, blob, "blobs", etag, "");
-    status = own ? an_beneath_rename(&c->root, blob, name, err) : an_beneath_duplicate(&c->root, blob, name, err);
-cleanup:
-    an_str_free(&text);
-    return status;
+    return own ? an_beneath_rename(&c->root, blob, name, err) : an_beneath_duplicate(&c->root, blob, name, err);
 }
 
 anemo_status an_hub_cache_snapshot(const an_hub_cache *c, const char *commit, an_listing *out, anemo_error *err)
@@ -261,38 +257,52 @@ char *an_hub_cache_path(const an_hub_cache *c, const char *name)
 /* ------------------------------------------------------------------------------------------------- marks */
 
 /* $XDG_DATA_HOME/anemo opened, and the name of the marks below it. Several caches are told apart by their path. */
-static bool open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES])
+static anemo_status open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES], anemo_error *err)
 {
+    anemo_status status = ANEMO_OK;
     uint64_t hash = 14695981039346656037u;
     char *data = an_dir_data(), *real = an_path_real(c->root.path);
-    for (const char *p = real ? real : ""; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
-    snprintf(name, NAME_MAX_BYTES, "pulled/%016" PRIx64 "/%s", hash, c->folder);
-    bool good = data && real && an_beneath_open(b, data, make, NULL) == ANEMO_OK;
+    if (data && real) {
+        for (const char *p = real; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+        snprintf(name, NAME_MAX_BYTES, "pulled/%016" PRIx64 "/%s", hash, c->folder);
+        status = an_beneath_open(b, data, make, err);
+    } else if (!data && !an_env("XDG_DATA_HOME") && !an_env("HOME")) {
+        status = an_fail(err, ANEMO_ERR_NOTFOUND, "neither XDG_DATA_HOME nor HOME is set");
+    } else {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
     an_free(data);
     an_free(real);
-    return good;
+    return status;
 }
 
 void an_hub_mark_blob(const an_hub_cache *c, const char *etag)
 {
     char name[NAME_MAX_BYTES], line[300];
     an_beneath data;
-    if (!open_marks(c, true, &data, name)) return;
+    if (open_marks(c, true, &data, name, NULL) != ANEMO_OK) return;
     int n = snprintf(line, sizeof line, "%s\n", etag);
     /* Without the mark `anemo rm` asks for --all; the download is whole all the same. */
     (void)!an_beneath_append(&data, name, line, (size_t)n, NULL);
     an_beneath_close(&data);
 }
 
-char *an_hub_marks(const an_hub_cache *c)
+anemo_status an_hub_marks(const an_hub_cache *c, char **out, anemo_error *err)
 {
     char name[NAME_MAX_BYTES], *text = NULL;
     size_t n;
     an_beneath data;
-    if (!open_marks(c, false, &data, name)) return an_strdup("");
-    if (an_beneath_read(&data, name, MARKS_MAX_BYTES, &text, &n, NULL) != ANEMO_OK) text = an_strdup("");
-    an_beneath_close(&data);
-    return text;
+    anemo_status status = open_marks(c, false, &data, name, err);
+    if (status == ANEMO_OK) {
+        status = an_beneath_read(&data, name, MARKS_MAX_BYTES, &text, &n, err);
+        an_beneath_close(&data);
+    }
+    if (status == ANEMO_ERR_NOTFOUND) {
+        text = an_strdup("");
+        status = text ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    if (status == ANEMO_OK) *out = text;
+    return status;
 }
 
 bool an_hub_is_marked(const char *marks, const char *etag)
@@ -307,7 +317,7 @@ void an_hub_forget_marks(const an_hub_cache *c)
 {
     char name[NAME_MAX_BYTES];
     an_beneath data;
-    if (!open_marks(c, false, &data, name)) return;
+    if (open_marks(c, false, &data, name, NULL) != ANEMO_OK) return;
     (void)!an_beneath_remove(&data, name, NULL);
     an_beneath_close(&data);
 }

@@ -61,8 +61,8 @@ char *an_hub_cache_path(const an_hub_cache *c, const char *name);
  * $XDG_DATA_HOME/anemo/pulled, with a line for each blob.
  */
 void an_hub_mark_blob(const an_hub_cache *c, const char *etag);
-/* The lines: etags separated by line ends, "" for none. an_free. NULL when out of memory. */
-char *an_hub_marks(const an_hub_cache *c);
+/* Gives *out, the lines: etags separated by line ends, "" for none. an_free. ERR_NOMEM, ERR_IO. */
+ANEMO_MUST_CHECK anemo_status an_hub_marks(const an_hub_cache *c, char **out, anemo_error *err);
 bool an_hub_is_marked(const char *marks, const char *etag);
 void an_hub_forget_marks(const an_hub_cache *c);
 

@@ -30,7 +30,7 @@ bool an_hub_stopped(const an_hub *h)
 void an_hub_show(an_hub *h, bool force)
 {
     uint64_t now = an_clock_ns();
-    if (!h->o->progress || (!force && now - h->shown_ns < 100000000u)) return;
+    if (!h->o->progress || h->settings.no_progress || (!force && now - h->shown_ns < 100000000u)) return;
     h->shown_ns = now;
     h->o->progress(h->o->ctx, &h->progress);
 }

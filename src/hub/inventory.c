@@ -76,6 +76,7 @@ static anemo_status find_in_snapshot(const an_hub_cache *c, const char *commit, 
     size_t n = strlen(choice.main);
     if (n && choice.main[n - 1] == '/') n--;
     an_str_appendf(&s, "snapshots/%s%s%.*s", commit, n ? "/" : "", (int)n, choice.main);
+    AN_TRY(an_str_check(&s, err));
     *path = an_hub_cache_path(c, an_str_text(&s));
     if (!*path) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 cleanup:
@@ -145,26 +146,30 @@ static void add_refs(const an_hub_cache *c, const char *commit, an_str *out)
     char folder[512], **names = NULL;
     size_t n = 0;
     snprintf(folder, sizeof folder, "%s/refs", c->folder);
-    if (an_beneath_walk(&c->root, folder, 10000, &names, &n, NULL) != ANEMO_OK) return;
+    anemo_status status = an_beneath_walk(&c->root, folder, 10000, &names, &n, NULL);
+    out->failed |= status == ANEMO_ERR_NOMEM;
+    if (status != ANEMO_OK) return;
     for (size_t i = 0; i < n; i++) {
         char at[41];
-        if (an_hub_cache_ref(c, names[i], at, NULL) == ANEMO_OK && strcmp(at, commit) == 0)
-            an_str_appendf(out, "%s%s", out->len ? ", " : "", names[i]);
+        status = an_hub_cache_ref(c, names[i], at, NULL);
+        out->failed |= status == ANEMO_ERR_NOMEM;
+        if (status == ANEMO_OK && strcmp(at, commit) == 0) an_str_appendf(out, "%s%s", out->len ? ", " : "", names[i]);
     }
     an_names_free(names);
 }
 
-/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be. */
-static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag)
+/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without memory. */
+static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag, bool *no_memory)
 {
     char name[2048], *text = NULL;
     size_t n;
     json_t *doc = NULL;
     if (etag[0]) snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
     else snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
-    if (an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, NULL) == ANEMO_OK &&
-        an_json_parse(&doc, text, n, name, NULL) != ANEMO_OK)
-        doc = NULL;
+    anemo_status status = an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, NULL);
+    if (status == ANEMO_OK) status = an_json_parse(&doc, text, n, name, NULL);
+    if (status != ANEMO_OK) doc = NULL;
+    *no_memory |= status == ANEMO_ERR_NOMEM;
     an_free(text);
     return doc;
 }
@@ -207,7 +212,7 @@ static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m
         an_str_appendf(out, "%s%s", out->len ? ", " : "", an_quant_of_path(path, quant)[0] ? quant : "GGUF");
     }
     if (m->format[0]) return;
-    json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag) : NULL;
+    json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag, &out->failed) : NULL;
     if (doc) describe_config(doc, m, out);
     else snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
     json_decref(doc);
@@ -266,10 +271,13 @@ static anemo_status add_repo(an_hub_cache *c, const char *folder, const char *re
     snapshot *all = NULL;
     size_t n_all = 0;
     snprintf(c->folder, sizeof c->folder, "%s", folder);
-    char *marks = an_hub_marks(c);
-    if (!marks) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    char *marks = NULL;
+    AN_TRY(an_hub_marks(c, &marks, err));
     /* A repository without snapshots, or one that cannot be read, is left out. */
-    if (list_snapshots(c, &all, &n_all, err) != ANEMO_OK) n_all = 0;
+    status = list_snapshots(c, &all, &n_all, err);
+    if (status == ANEMO_ERR_NOMEM) goto cleanup;
+    if (status != ANEMO_OK) n_all = 0;
+    status = ANEMO_OK;
     for (size_t i = 0; i < n_all; i++) {
         an_hub_model *bigger = an_realloc(*list, (*n + 1) * sizeof *bigger);
         if (!bigger) {

@@ -305,6 +305,25 @@ cleanup:
     return status;
 }
 
+/* What an earlier pull left of blobs that another program brought since. */
+static void drop_leftovers(const pull *p)
+{
+    static const char *const tails[] = {".anemo.incomplete", ".anemo.incomplete.parts"};
+    for (size_t i = 0; i < p->choice.n; i++) {
+        const an_hub_file *f = &p->listing.files[p->choice.index[i]];
+        for (size_t k = 0; k < AN_COUNT_OF(tails) && f->etag[0]; k++) {
+            char name[512], lock_name[512];
+            int lock = -1;
+            snprintf(name, sizeof name, "%s/blobs/%s%s", p->cache.folder, f->etag, tails[k]);
+            if (an_beneath_probe(&p->cache.root, name).kind != AN_NODE_FILE) continue;
+            snprintf(lock_name, sizeof lock_name, ".locks/%s/%s.lock", p->cache.folder, f->etag);
+            if (an_beneath_try_lock(&p->cache.root, lock_name, &lock, NULL) != ANEMO_OK || lock < 0) continue;
+            if (an_hub_cache_has_blob(&p->cache, f->etag, f->bytes)) (void)!an_beneath_remove(&p->cache.root, name, NULL);
+            an_fd_close(&lock);
+        }
+    }
+}
+
 /* After all files are there: the name of the revision, and the listing when the snapshot is the whole repository. */
 static anemo_status finish(pull *p, bool wrote, anemo_error *err)
 {
@@ -333,6 +352,7 @@ static anemo_status fill_result(const pull *p, an_hub_pulled *out, anemo_error *
     out->reference = an_str_take(&s);
     if (p->cache.root.fd >= 0) {
         an_str_appendf(&s, "snapshots/%s%s%.*s", p->commit, n_main ? "/" : "", (int)n_main, main);
+        AN_TRY(an_str_check(&s, err));
         out->path = an_hub_cache_path(&p->cache, an_str_text(&s));
         an_str_free(&s);
     }
@@ -430,6 +450,7 @@ anemo_status an_hub_pull(const char *reference, const an_hub_pull_options *o, an
         bool wrote = n_missing(&p) > 0;
         if (wrote) AN_TRY(fetch_all(&p, err));
         AN_TRY(finish(&p, wrote, err));
+        drop_leftovers(&p);
     }
     status = fill_result(&p, out, err);
 cleanup:

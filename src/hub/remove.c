@@ -171,8 +171,8 @@ static anemo_status look(removal *r, anemo_error *err)
         return an_fail(err, ANEMO_ERR_NOTFOUND, "%s is not in the cache %s", r->ref.repo, r->cache.root.path);
     AN_TRY(status);
     r->held = an_calloc(r->n_commit + 1, sizeof *r->held);
-    r->marks = an_hub_marks(&r->cache);
-    if (!r->held || !r->marks) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (!r->held) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    AN_TRY(an_hub_marks(&r->cache, &r->marks, err));
     for (size_t i = 0; i < r->n_commit; i++)
         if (an_commit_valid(r->commits[i])) AN_TRY(an_hub_cache_snapshot(&r->cache, r->commits[i], &r->held[i], err));
 cleanup:

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/table.h"
-#include "quant/encode.h"
+#include "quant/encode_internal.h"
 
 #include <string.h>
 
@@ -26,6 +26,31 @@ void an_kernels_encode_rows(const an_kernels *k, an_dtype type, const float *x, 
         memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
         encode(rest, bytes);
         memcpy(p, bytes, (size_t)((n - whole) / info->block_elems * info->block_bytes));
+    }
+}
+
+void an_kernels_encode_row_weighted(const an_kernels *k, an_dtype type, const float *x, int64_t n_col,
+                                    const float *importance, void *out)
+{
+    const an_dtype_info *info = an_dtype_get(type);
+    an_weighted_fn *encode = k->encode_weighted[type];
+    if (!importance || !encode) {
+        an_kernels_encode_rows(k, type, x, 1, n_col, out);
+        return;
+    }
+    AN_ASSERT(n_col % info->block_elems == 0);
+    float sigma2 = info->block_elems == 32 ? an_sum_of_squares(x, n_col) / (float)n_col : 0;
+    size_t batch_bytes = (size_t)(AN_ENCODE_BATCH / info->block_elems * info->block_bytes);
+    int64_t whole = n_col - n_col % AN_ENCODE_BATCH;
+    uint8_t *p = out;
+    for (int64_t i = 0; i < whole; i += AN_ENCODE_BATCH, p += batch_bytes) encode(x + i, importance + i, sigma2, p);
+    if (whole < n_col) {
+        float rest[AN_ENCODE_BATCH] = {0}, weight[AN_ENCODE_BATCH] = {0};
+        uint8_t bytes[AN_ENCODE_BATCH * sizeof(float)];
+        memcpy(rest, x + whole, (size_t)(n_col - whole) * sizeof *x);
+        memcpy(weight, importance + whole, (size_t)(n_col - whole) * sizeof *x);
+        encode(rest, weight, sigma2, bytes);
+        memcpy(p, bytes, (size_t)((n_col - whole) / info->block_elems * info->block_bytes));
     }
 }
 

@@ -10,6 +10,10 @@
 /* an_encode_rows: the same bytes. */
 void an_kernels_encode_rows(const an_kernels *k, an_dtype type, const float *x, int64_t n_row, int64_t n_col, void *out);
 
+/* an_encode_row_weighted: the same bytes. */
+void an_kernels_encode_row_weighted(const an_kernels *k, an_dtype type, const float *x, int64_t n_col,
+                                    const float *importance, void *out);
+
 /* an_dequant: the same values. */
 void an_kernels_decode(const an_kernels *k, an_dtype type, const void *src, float *dst, int64_t n);
 

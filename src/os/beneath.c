@@ -243,15 +243,16 @@ anemo_status an_beneath_append(const an_beneath *b, const char *name, const void
 
 /* ------------------------------------------------------------------------------------------------- names */
 
-char *an_beneath_link_text(const an_beneath *b, const char *name)
+bool an_beneath_link_text(const an_beneath *b, const char *name, char *out, size_t cap)
 {
     const char *base;
-    char text[4096];
     int parent = open_parent(b, name, false, &base);
-    if (parent < 0) return NULL;
-    ssize_t n = readlinkat(parent, base, text, sizeof text);
+    if (parent < 0) return false;
+    ssize_t n = readlinkat(parent, base, out, cap);
     close(parent);
-    return n <= 0 || n == (ssize_t)sizeof text ? NULL : an_strndup(text, (size_t)n);
+    if (n <= 0 || (size_t)n >= cap) return false;
+    out[n] = '\0';
+    return true;
 }
 
 anemo_status an_beneath_symlink(const an_beneath *b, const char *text, const char *name, anemo_error *err)

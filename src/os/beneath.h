@@ -48,8 +48,8 @@ ANEMO_MUST_CHECK anemo_status an_beneath_write(const an_beneath *b, const char *
 ANEMO_MUST_CHECK anemo_status an_beneath_append(const an_beneath *b, const char *name, const void *data, size_t n,
                                                 anemo_error *err);
 
-/* The text of a symbolic link; NULL when the name is none. an_free. */
-char *an_beneath_link_text(const an_beneath *b, const char *name);
+/* The text of a symbolic link; false when the name is none, or its text does not fit. */
+bool an_beneath_link_text(const an_beneath *b, const char *name, char *out, size_t cap);
 
 /* Make (or replace a file or link by) a symbolic link with that text. ERR_UNSUPPORTED where there are no links. */
 ANEMO_MUST_CHECK anemo_status an_beneath_symlink(const an_beneath *b, const char *text, const char *name, anemo_error *err);

@@ -65,6 +65,24 @@ void an_recode_symmetric(const float *x, float d, int middle, uint8_t *codes);
 float an_fit_iq4(const float *x, const float *w);
 void an_put_iq4_codes(const float *x, float d, uint8_t *out);
 
+/* ---- by the importance of columns (encode_weighted.c) */
+
+static const an_min_search an_weighted_q2_k = {16, 3, -0.9f, 0.05f, 36, false};
+static const an_min_search an_weighted_q4 = {32, 15, -0.9f, 0.05f, 36, false};
+static const an_min_search an_weighted_q5 = {32, 31, -0.9f, 0.05f, 36, false};
+
+/* One after another, in f32. */
+float an_sum_of_squares(const float *x, int64_t n);
+/*
+ * The scales of a block from those of its groups and the sums of the groups' weights; d and m become what the groups' codes
+ * are made by.
+ */
+void an_weighted_q2_k_scales(const float scale[16], const float min[16], const float sum_w[16], uint8_t *block, float d[16],
+                             float m[16]);
+void an_weighted_k4_scales(const float scale[8], const float min[8], const float sum_w[8], int max_code, uint8_t *block,
+                           float d[8], float m[8]);
+void an_weighted_q3_k_scales(const float scale[16], const float sum_w[16], uint8_t *block, float d[16]);
+
 void an_encode_q2_k(const float *x, uint8_t *block);
 void an_encode_q3_k(const float *x, uint8_t *block);
 void an_encode_q4_k(const float *x, uint8_t *block);

@@ -8,7 +8,7 @@
 
 /* ---- weights and scales */
 
-static float sum_of_squares(const float *x, int64_t n)
+float an_sum_of_squares(const float *x, int64_t n)
 {
     float sum = 0;
     for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
@@ -105,11 +105,10 @@ static void encode_symmetric(const float *x, const float *importance, float sigm
 
 static void encode_min(const float *x, const float *importance, float sigma2, int bits, uint8_t *block)
 {
-    const an_min_search s = {32, (1 << bits) - 1, -0.9f, 0.05f, 36, false};
     uint8_t codes[32];
     float w[32], minus_min;
     weigh(x, importance, sigma2, 32, w);
-    an_put_f16(block, an_fit_min(&s, x, w, codes, &minus_min));
+    an_put_f16(block, an_fit_min(bits == 4 ? &an_weighted_q4 : &an_weighted_q5, x, w, codes, &minus_min));
     an_put_f16(block + 2, -minus_min);
     if (bits == 5) an_pack_five_bits(codes, block + 4, block + 8);
     else an_pack_nibbles(codes, block + 4);
@@ -118,7 +117,7 @@ static void encode_min(const float *x, const float *importance, float sigma2, in
 static void encode_iq4_nl(const float *x, const float *importance, uint8_t *block)
 {
     float w[32];
-    weigh(x, importance, sum_of_squares(x, 32) * (2.0f / 32), 32, w);
+    weigh(x, importance, an_sum_of_squares(x, 32) * (2.0f / 32), 32, w);
     float d = an_fit_iq4(x, w);
     an_put_f16(block, d);
     an_put_iq4_codes(x, d, block + 2);
@@ -126,36 +125,40 @@ static void encode_iq4_nl(const float *x, const float *importance, uint8_t *bloc
 
 /* ---- blocks of 256 */
 
-static void encode_q2_k(const float *x, const float *importance, uint8_t *block)
+void an_weighted_q2_k_scales(const float scale[16], const float min[16], const float sum_w[16], uint8_t *block, float d[16],
+                             float m[16])
 {
-    static const an_min_search s = {16, 3, -0.9f, 0.05f, 36, false};
-    uint8_t codes[AN_SUPER], scale_codes[16], min_codes[16];
-    float w[16], sum_w[16], scale[16], min[16], sigma2 = sum_of_squares(x, AN_SUPER) / AN_SUPER;
-    for (int j = 0; j < 16; j++) {
-        sum_w[j] = weigh(x + 16 * j, importance + 16 * j, sigma2, 16, w);
-        scale[j] = an_fit_min(&s, x + 16 * j, w, codes + 16 * j, &min[j]);
-    }
+    uint8_t scale_codes[16], min_codes[16];
     an_put_f16(block + 80, fit_positive(scale, sum_w, 16, 15, scale_codes));
     an_put_f16(block + 82, fit_positive(min, sum_w, 16, 15, min_codes));
-    float d = an_get_f16(block + 80), m = an_get_f16(block + 82);
+    float unit = an_get_f16(block + 80), min_unit = an_get_f16(block + 82);
     for (int j = 0; j < 16; j++) {
         block[j] = (uint8_t)(scale_codes[j] | min_codes[j] << 4);
-        an_recode_min(x + 16 * j, 16, d * (float)(block[j] & 15), m * (float)(block[j] >> 4), 3, codes + 16 * j);
+        d[j] = unit * (float)(block[j] & 15);
+        m[j] = min_unit * (float)(block[j] >> 4);
     }
+}
+
+static void encode_q2_k(const float *x, const float *importance, uint8_t *block)
+{
+    uint8_t codes[AN_SUPER];
+    float w[16], sum_w[16], scale[16], min[16], d[16], m[16], sigma2 = an_sum_of_squares(x, AN_SUPER) / AN_SUPER;
+    for (int j = 0; j < 16; j++) {
+        sum_w[j] = weigh(x + 16 * j, importance + 16 * j, sigma2, 16, w);
+        scale[j] = an_fit_min(&an_weighted_q2_k, x + 16 * j, w, codes + 16 * j, &min[j]);
+    }
+    an_weighted_q2_k_scales(scale, min, sum_w, block, d, m);
+    for (int j = 0; j < 16; j++) an_recode_min(x + 16 * j, 16, d[j], m[j], 3, codes + 16 * j);
     an_pack_q2_k_codes(codes, block);
 }
 
-static void encode_k4(const an_min_search *s, const float *x, const float *importance, uint8_t *block, uint8_t *codes)
+void an_weighted_k4_scales(const float scale[8], const float min[8], const float sum_w[8], int max_code, uint8_t *block,
+                           float d[8], float m[8])
 {
     uint8_t scale_codes[8], min_codes[8];
-    float w[32], sum_w[8], scale[8], min[8], sigma2 = 2 * sum_of_squares(x, AN_SUPER) / AN_SUPER;
-    for (int j = 0; j < 8; j++) {
-        sum_w[j] = weigh(x + 32 * j, importance + 32 * j, sigma2, 32, w);
-        scale[j] = an_fit_min(s, x + 32 * j, w, codes + 32 * j, &min[j]);
-    }
     an_put_f16(block, fit_positive(scale, sum_w, 8, 63, scale_codes));
     an_put_f16(block + 2, fit_positive(min, sum_w, 8, 63, min_codes));
-    for (int j = 0; j < 8 && s->max_code == 31; j++) {
+    for (int j = 0; j < 8 && max_code == 31; j++) {
         if (scale_codes[j] > 63) scale_codes[j] = 63;
         if (min_codes[j] > 63) min_codes[j] = 63;
     }
@@ -164,39 +167,55 @@ static void encode_k4(const an_min_search *s, const float *x, const float *impor
     for (int j = 0; j < 8; j++) {
         int ls, lm;
         an_k4_scale_min(block + 4, j, &ls, &lm);
-        an_recode_min(x + 32 * j, 32, unit * (float)ls, min_unit * (float)lm, s->max_code, codes + 32 * j);
+        d[j] = unit * (float)ls;
+        m[j] = min_unit * (float)lm;
     }
+}
+
+static void encode_k4(const an_min_search *s, const float *x, const float *importance, uint8_t *block, uint8_t *codes)
+{
+    float w[32], sum_w[8], scale[8], min[8], d[8], m[8], sigma2 = 2 * an_sum_of_squares(x, AN_SUPER) / AN_SUPER;
+    for (int j = 0; j < 8; j++) {
+        sum_w[j] = weigh(x + 32 * j, importance + 32 * j, sigma2, 32, w);
+        scale[j] = an_fit_min(s, x + 32 * j, w, codes + 32 * j, &min[j]);
+    }
+    an_weighted_k4_scales(scale, min, sum_w, s->max_code, block, d, m);
+    for (int j = 0; j < 8; j++) an_recode_min(x + 32 * j, 32, d[j], m[j], s->max_code, codes + 32 * j);
 }
 
 static void encode_q4_k(const float *x, const float *importance, uint8_t *block)
 {
-    static const an_min_search s = {32, 15, -0.9f, 0.05f, 36, false};
     uint8_t codes[AN_SUPER];
-    encode_k4(&s, x, importance, block, codes);
+    encode_k4(&an_weighted_q4, x, importance, block, codes);
     an_pack_q4_k_codes(codes, block);
 }
 
 static void encode_q5_k(const float *x, const float *importance, uint8_t *block)
 {
-    static const an_min_search s = {32, 31, -0.9f, 0.05f, 36, false};
     uint8_t codes[AN_SUPER];
-    encode_k4(&s, x, importance, block, codes);
+    encode_k4(&an_weighted_q5, x, importance, block, codes);
     an_pack_q5_k_codes(codes, block);
+}
+
+void an_weighted_q3_k_scales(const float scale[16], const float sum_w[16], uint8_t *block, float d[16])
+{
+    uint8_t scale_codes[16];
+    an_put_f16(block + 108, an_fit_symmetric(scale, sum_w, 16, 32, scale_codes));
+    an_pack_q3_k_scale_codes(scale_codes, block + 96);
+    float unit = an_get_f16(block + 108);
+    for (int j = 0; j < 16; j++) d[j] = unit * (float)an_q3k_scale(block + 96, j);
 }
 
 static void encode_q3_k(const float *x, const float *importance, uint8_t *block)
 {
-    uint8_t codes[AN_SUPER], scale_codes[16];
-    float w[16], sum_w[16], scale[16], sigma2 = 2 * sum_of_squares(x, AN_SUPER) / AN_SUPER;
+    uint8_t codes[AN_SUPER];
+    float w[16], sum_w[16], scale[16], d[16], sigma2 = 2 * an_sum_of_squares(x, AN_SUPER) / AN_SUPER;
     for (int j = 0; j < 16; j++) {
         sum_w[j] = weigh(x + 16 * j, importance + 16 * j, sigma2, 16, w);
         scale[j] = an_fit_symmetric(x + 16 * j, w, 16, 4, codes + 16 * j);
     }
-    an_put_f16(block + 108, an_fit_symmetric(scale, sum_w, 16, 32, scale_codes));
-    an_pack_q3_k_scale_codes(scale_codes, block + 96);
-    float unit = an_get_f16(block + 108);
-    for (int j = 0; j < 16; j++)
-        an_recode_symmetric(x + 16 * j, unit * (float)an_q3k_scale(block + 96, j), 4, codes + 16 * j);
+    an_weighted_q3_k_scales(scale, sum_w, block, d);
+    for (int j = 0; j < 16; j++) an_recode_symmetric(x + 16 * j, d[j], 4, codes + 16 * j);
     an_pack_q3_k_codes(codes, block);
 }
 
@@ -214,7 +233,7 @@ static void encode_q6_k(const float *x, const float *importance, uint8_t *block)
 
 static void encode_iq4_xs(const float *x, const float *importance, uint8_t *block)
 {
-    float w[32], scale[8], d[8], sigma2 = sum_of_squares(x, AN_SUPER) * (2.0f / AN_SUPER);
+    float w[32], scale[8], d[8], sigma2 = an_sum_of_squares(x, AN_SUPER) * (2.0f / AN_SUPER);
     for (int b = 0; b < 8; b++) {
         weigh(x + 32 * b, importance + 32 * b, sigma2, 32, w);
         scale[b] = an_fit_iq4(x + 32 * b, w);
@@ -231,7 +250,7 @@ void an_encode_row_weighted(an_dtype type, const float *x, int64_t n_col, const 
         return;
     }
     AN_ASSERT(an_encode_can(type) && n_col % info->block_elems == 0);
-    float sigma2 = info->block_elems == 32 ? sum_of_squares(x, n_col) / (float)n_col : 0;
+    float sigma2 = info->block_elems == 32 ? an_sum_of_squares(x, n_col) / (float)n_col : 0;
     uint8_t *block = out;
     for (int64_t i = 0; i < n_col; i += info->block_elems, block += info->block_bytes) {
         const float *v = x + i, *w = importance + i;

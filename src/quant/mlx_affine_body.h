@@ -71,8 +71,9 @@ static inline bool find_scale(const float *v, int n, float largest, float limit,
     float edge = abs_min > abs_max ? min : max;
     if (!(abs_min > abs_max)) s = -s;
     float q = edge / s;
-    /* Halves to even; beyond 2^22 all are whole already. */
-    if (q > -0x1p22f && q < 0x1p22f) q = (q + 0x1.8p23f) - 0x1.8p23f;
+    /* Halves to even; from 2^23 on all are whole already. */
+    if (q >= 0 && q < 0x1p23f) q = (q + 0x1p23f) - 0x1p23f;
+    else if (q < 0 && q > -0x1p23f) q = (q - 0x1p23f) + 0x1p23f;
     *scale = q != 0 ? edge / q : s;
     *bias = q != 0 ? edge : 0;
     return true;

@@ -16,6 +16,7 @@ import pathlib
 import random
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -309,16 +310,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Hub:
-    """url is the endpoint, other_url the host of the large files. token is the one that is let in."""
+    """url is the endpoint, other_url the host of the large files. token is the one that is let in. certificate (a PEM file with
+    its key) makes both speak TLS."""
 
-    def __init__(self, token="hf_canary0123456789abcdefghijklmnop"):
+    def __init__(self, token="hf_canary0123456789abcdefghijklmnop", certificate=None):
         self.token = token
         self.repos, self.log = {}, []
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.listeners = [Listener(self, "hub"), Listener(self, "cdn")]
-        self.url = f"http://127.0.0.1:{self.listeners[0].server_address[1]}"
-        self.other_url = f"http://localhost:{self.listeners[1].server_address[1]}"
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.listeners[0].server_address[1]}"
+        self.other_url = f"{scheme}://localhost:{self.listeners[1].server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            for listener in self.listeners:
+                # The handshake comes with the first read, in the connection's own thread.
+                listener.socket = context.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
         self.n_signed = 0
         for listener in self.listeners:
             threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()

@@ -3,6 +3,7 @@
 Ctrl-C at each N-th part of it). After each end: no wrong blob, at most one unfinished file; each resumption fetches at most
 8 MiB again; at last the bytes are right. Environment: ANEMO_BUILD."""
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -26,8 +27,9 @@ def overlap(old, new):
             else:
                 out.append([first, end])
         return out
-    again = sum(b - a for a, b in new) - sum(b - a for a, b in merged(new))
-    return again + sum(max(0, min(b, d) - max(a, c)) for a, b in merged(old) for c, d in merged(new))
+    old_merged, new_merged = merged(old), merged(new)
+    again = sum(b - a for a, b in new) - sum(b - a for a, b in new_merged)
+    return again + sum(max(0, min(b, d) - max(a, c)) for a, b in old_merged for c, d in new_merged)
 
 
 def intervals(place, repo, begin):
@@ -72,6 +74,7 @@ def kill_case(place, content, n, rng, worst):
             pass
         done, number = done + pulls.n_end, number + 1
         worst.append(pulls.worst)
+        shutil.rmtree(place.folder(pulls.repo))
 
 
 def kill(n):

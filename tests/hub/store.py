@@ -555,7 +555,7 @@ def ls_rubbish(t):
     deep = t.cache / "models--deep--x" / "snapshots" / ("a" * 40)
     deep.mkdir(parents=True)
     (deep / "up").symlink_to("../..")
-    t.planted.append(deep / "up")
+    t.planted += [deep / "up", t.cache / "models--bad--refs" / "refs"]
     (t.cache / ("models--" + "n" * 200)).mkdir()
     (t.cache / "models--esc--\x1b[2J").mkdir()
     assert repo.name in json.dumps(listed(t))

@@ -1,12 +1,16 @@
 """What goes wrong on the way: bytes, redirects, refusals, servers that are slow or gone."""
+import contextlib
 import email.utils
 import gzip
+import pathlib
 import random
 import re
+import shutil
+import subprocess
 import time
 
-from fake_hub import Bytes
-from harness import case, gguf, hf_files
+from fake_hub import Bytes, Hub
+from harness import Skip, case, gguf, hf_files
 
 GGUF = "model-Q4_K_M.gguf"
 IMPATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": 2, "HF_HUB_ETAG_TIMEOUT": 2}
@@ -494,6 +498,59 @@ def userinfo(t):
     repo = t.gguf_repo()
     t.secrets.append("s3cretpw")
     t.pull(repo, expect=(0, 2, 5), HF_ENDPOINT=t.hub.url.replace("//", "//someone:s3cretpw@"))
+
+
+@contextlib.contextmanager
+def secure_hub(t, names="IP:127.0.0.1,DNS:localhost"):
+    """A hub that speaks TLS with a certificate of its own, in place of the other."""
+    pem, old = t.root / "tmp" / "hub.pem", t.hub
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub",
+                           "-addext", f"subjectAltName={names}", "-keyout", pem, "-out", str(pem) + ".crt"],
+                          capture_output=True) if shutil.which("openssl") else None
+    if made is None or made.returncode:
+        raise Skip("openssl cannot make a certificate here")
+    with open(pem, "a") as f:
+        f.write(pathlib.Path(str(pem) + ".crt").read_text())
+    t.hub = Hub(certificate=pem)
+    try:
+        yield str(pem) + ".crt"
+    finally:
+        t.hub.close()
+        t.hub = old
+
+
+@case("TLS with a certificate that SSL_CERT_FILE vouches for")
+def tls(t):
+    with secure_hub(t) as certificate:
+        repo = t.gguf_repo()
+        t.pull(repo, SSL_CERT_FILE=certificate)
+        t.whole(repo)
+
+
+@case("TLS with a certificate that nobody vouches for")
+def tls_unknown(t):
+    with secure_hub(t):
+        t.pull(t.gguf_repo(), expect=5, says=["certificate"])
+        assert not t.hub.log
+
+
+@case("TLS with the certificate of another host")
+def tls_other(t):
+    with secure_hub(t, "DNS:hub.example") as certificate:
+        t.pull(t.gguf_repo(), expect=5, says=["certificate|subject name|host"], SSL_CERT_FILE=certificate)
+        assert not t.hub.log
+
+
+@case("a redirect from https to http: not followed")
+def downgrade(t):
+    plain = t.hub
+    with secure_hub(t) as certificate:
+        for kind in ("resolve", "info"):
+            repo = t.gguf_repo(name=kind)
+            repo.hook = redirect(kind, lambda request: plain.url + request.target, 307)
+            n = len(plain.log)
+            t.pull(repo, expect=5, says=["http"], SSL_CERT_FILE=certificate)
+            assert not [r for r in plain.log[n:] if kind in r.target and t.org in r.target], "it went on in the clear"
 
 
 @case("a signed address that expires midway")

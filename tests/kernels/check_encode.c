@@ -89,6 +89,43 @@ void check_encode(kcheck *c, const kcheck_op *op)
     }
 }
 
+/* By importances of many kinds: alike, of heavy tails, mostly zero, all zero, tiny. */
+void check_encode_weighted(kcheck *c, const kcheck_op *op)
+{
+    const an_dtype_info *info = an_dtype_get(op->type);
+    int unit = info->block_elems < 32 ? 32 : info->block_elems;
+    for (int round = 0; round < c->n_round; round++) {
+        int n = unit * (1 + (int)an_rng_below(&c->rng, (uint64_t)(N_MAX / unit)));
+        size_t bytes = (size_t)(n / info->block_elems * info->block_bytes);
+        guarded x = guarded_alloc((size_t)n * 4, round & 1), w = guarded_alloc((size_t)n * 4, round & 2);
+        guarded got = guarded_alloc(bytes, round & 1);
+        static uint8_t want[N_MAX * 4];
+        fill_groups(c, x.p, n, round);
+        for (int i = 0; i < n; i++) {
+            float v = random_normal(c), tail = v * v * v * v;
+            int kind = round / 2 % 6;
+            ((float *)w.p)[i] = kind == 0   ? 1
+                                : kind == 1 ? fabsf(v)
+                                : kind == 2 ? tail
+                                : kind == 3 ? i % 7 ? 0 : tail
+                                : kind == 4 ? i / 64 % 2 ? 0 : tail
+                                            : tail * 1e-30f;
+        }
+        memset(got.p, 0x5A, bytes);
+        an_encode_row_weighted(op->type, x.p, n, w.p, want);
+        an_kernels_encode_row_weighted(c->k, op->type, x.p, n, w.p, got.p);
+        for (size_t i = 0; i < bytes; i++)
+            if (((uint8_t *)got.p)[i] != want[i]) {
+                kcheck_fail(c, "round %d: byte %zu of block %zu of %d values is %02x, expected %02x", round,
+                            i % (size_t)info->block_bytes, i / (size_t)info->block_bytes, n, ((uint8_t *)got.p)[i], want[i]);
+                break;
+            }
+        guarded_free(&x);
+        guarded_free(&w);
+        guarded_free(&got);
+    }
+}
+
 /* Random bytes: every value is an_dequant's. */
 void check_decode(kcheck *c, const kcheck_op *op)
 {

@@ -34,7 +34,7 @@ bool kcheck_near(kcheck *c, const char *what, long index, double got, double exa
     return false;
 }
 
-enum { MAX_OPS = 200 };
+enum { MAX_OPS = 250 };
 static kcheck_op ops[MAX_OPS];
 static char op_names[MAX_OPS][48];
 static int n_op;
@@ -91,6 +91,7 @@ static void list_ops(void)
     add_op(check_attention, AN_DTYPE_OTHER, none, "attention");
     for (int type = 0; type < AN_DTYPE_AFFINE; type++) {
         add_op(check_encode, (an_dtype)type, none, "encode_%s", an_dtype_get((an_dtype)type)->name);
+        add_op(check_encode_weighted, (an_dtype)type, none, "encode_weighted_%s", an_dtype_get((an_dtype)type)->name);
         add_op(check_decode, (an_dtype)type, none, "decode_%s", an_dtype_get((an_dtype)type)->name);
     }
     add_op(check_nonfinite, AN_DTYPE_OTHER, none, "nonfinite");

@@ -76,6 +76,7 @@ void check_kv_store(kcheck *c, const kcheck_op *op);
 void check_row_f16(kcheck *c, const kcheck_op *op);
 void check_attention(kcheck *c, const kcheck_op *op);
 void check_encode(kcheck *c, const kcheck_op *op);
+void check_encode_weighted(kcheck *c, const kcheck_op *op);
 void check_decode(kcheck *c, const kcheck_op *op);
 void check_nonfinite(kcheck *c, const kcheck_op *op);
 void check_square_sums(kcheck *c, const kcheck_op *op);

@@ -79,19 +79,12 @@ LANE_FN vf inverse_of(vf d)
 
 /* ---- scale and minimum: Q2_K, Q4_K, Q5_K */
 
-typedef struct min_search {
-    int n, max_code;
-    float start, step;
-    int n_step;
-    bool absolute;
-} min_search;
-
 /* The codes that the search found are those of by * (x - from). */
 typedef struct min_fit {
     vf scale, minus_min, by, from;
 } min_fit;
 
-LANE_FN vf min_error(min_search s, const vf *x, const vf *w, const vf *codes, vf scale, vf min)
+LANE_FN vf min_error(an_min_search s, const vf *x, const vf *w, const vf *codes, vf scale, vf min)
 {
     vf sum = vf_zero();
 #pragma GCC unroll 4
@@ -102,7 +95,7 @@ LANE_FN vf min_error(min_search s, const vf *x, const vf *w, const vf *codes, vf
     return sum;
 }
 
-LANE_FN min_fit fit_min(min_search s, const vf *x, const vf *w)
+LANE_FN min_fit fit_min(an_min_search s, const vf *x, const vf *w)
 {
     vf codes[32], zero = vf_zero();
     vf min = x[0], max = x[0], sum_w = w[0], sum_x = vf_mul(w[0], x[0]);
@@ -168,7 +161,7 @@ LANE_FN void recode_min(const vf *x, int n, int max_code, const float *d, const 
 
 static void encode_q2_k(const float *x, uint8_t *blocks)
 {
-    static const min_search s = {16, 3, -0.5f, 0.1f, 15, true};
+    static const an_min_search s = {16, 3, -0.5f, 0.1f, 15, true};
     for (int b = 0; b < ENCODE_BATCH / AN_SUPER; b++, x += AN_SUPER, blocks += 84) {
         uint8_t codes[AN_SUPER];
         float scale[16], min[16], d[16], m[16];
@@ -185,7 +178,7 @@ static void encode_q2_k(const float *x, uint8_t *blocks)
 }
 
 /* Two blocks of Q4_K or Q5_K but for the codes. */
-LANE_FN void encode_k4(min_search s, const float *x, uint8_t *blocks, size_t block_bytes, uint8_t codes[ENCODE_BATCH])
+LANE_FN void encode_k4(an_min_search s, const float *x, uint8_t *blocks, size_t block_bytes, uint8_t codes[ENCODE_BATCH])
 {
     float scale[16], min[16], d[16], m[16];
     vf values[32], weights[32], sum_x2 = vf_zero();
@@ -203,7 +196,7 @@ LANE_FN void encode_k4(min_search s, const float *x, uint8_t *blocks, size_t blo
 
 static void encode_q4_k(const float *x, uint8_t *blocks)
 {
-    static const min_search s = {32, 15, -1.0f, 0.1f, 20, false};
+    static const an_min_search s = {32, 15, -1.0f, 0.1f, 20, false};
     uint8_t codes[ENCODE_BATCH];
     encode_k4(s, x, blocks, 144, codes);
     an_pack_q4_k_codes(codes, blocks);
@@ -212,7 +205,7 @@ static void encode_q4_k(const float *x, uint8_t *blocks)
 
 static void encode_q5_k(const float *x, uint8_t *blocks)
 {
-    static const min_search s = {32, 31, -0.5f, 0.1f, 15, false};
+    static const an_min_search s = {32, 31, -0.5f, 0.1f, 15, false};
     uint8_t codes[ENCODE_BATCH];
     encode_k4(s, x, blocks, 176, codes);
     an_pack_q5_k_codes(codes, blocks);
@@ -290,21 +283,18 @@ static void encode_q3_k(const float *x, uint8_t *blocks)
 }
 
 /* Helper B. */
-LANE_FN vf fit_symmetric(const vf *x, vi *found)
+LANE_FN vf fit_symmetric(const vf *x, const vf *w, int n, int n_max, vi *found)
 {
-    enum { NMAX = 32, TRIALS = 9 };
-    vf w[16], wx[16], zero = vf_zero(), max = largest(x, 16), scale = zero, best = zero, by = zero;
+    enum { TRIALS = 9 };
+    vf wx[32], zero = vf_zero(), max = largest(x, n), scale = zero, best = zero, by = zero;
     vm nothing = vf_lt(vf_abs(max), vf_set1(AN_NEXT_TO_NOTHING));
-    for (int i = 0; i < 16; i++) {
-        w[i] = vf_mul(x[i], x[i]);
-        wx[i] = vf_mul(w[i], x[i]);
-    }
+    for (int i = 0; i < n; i++) wx[i] = vf_mul(w[i], x[i]);
     for (int k = 0; k <= 2 * TRIALS; k++) {
         int t = k == 0 ? 0 : k <= TRIALS ? k - TRIALS - 1 : k - TRIALS;
-        vf inverse = vf_div(vf_set1(-((float)NMAX + 0.1f * (float)t)), max), sum_xl = zero, sum_l2 = zero;
+        vf inverse = vf_div(vf_set1(-((float)n_max + 0.1f * (float)t)), max), sum_xl = zero, sum_l2 = zero;
 #pragma GCC unroll 4
-        for (int i = 0; i < 16; i++) {
-            vf l = nearest_value(vf_mul(inverse, x[i]), -NMAX, NMAX - 1);
+        for (int i = 0; i < n; i++) {
+            vf l = nearest_value(vf_mul(inverse, x[i]), -n_max, n_max - 1);
             sum_xl = vf_add(sum_xl, vf_mul(wx[i], l));
             sum_l2 = vf_add(sum_l2, vf_mul(vf_mul(w[i], l), l));
         }
@@ -314,8 +304,8 @@ LANE_FN vf fit_symmetric(const vf *x, vi *found)
         best = k == 0 ? this_best : vf_blend(better, this_best, best);
         by = k == 0 ? inverse : vf_blend(better, inverse, by);
     }
-    for (int i = 0; i < 16; i++)
-        found[i] = vi_blend(nothing, vi_set1(CODES_ZERO - NMAX), nearest_code(vf_mul(by, x[i]), -NMAX, NMAX - 1));
+    for (int i = 0; i < n; i++)
+        found[i] = vi_blend(nothing, vi_set1(CODES_ZERO - n_max), nearest_code(vf_mul(by, x[i]), -n_max, n_max - 1));
     return vf_blend(nothing, zero, scale);
 }
 
@@ -324,10 +314,11 @@ static void encode_q6_k(const float *x, uint8_t *blocks)
     for (int b = 0; b < ENCODE_BATCH / AN_SUPER; b++, x += AN_SUPER, blocks += 210) {
         uint8_t codes[AN_SUPER];
         float scale[16], d[16];
-        vf values[16];
+        vf values[16], weights[16];
         vi found[16];
         load_groups(x, 16, values);
-        vf_store(scale, fit_symmetric(values, found));
+        for (int i = 0; i < 16; i++) weights[i] = vf_mul(values[i], values[i]);
+        vf_store(scale, fit_symmetric(values, weights, 16, 32, found));
         if (!an_pack_q6_k_scales(scale, blocks, d)) continue;
         recode(values, d, 32, found, codes);
         an_pack_q6_k_codes(codes, blocks);
@@ -353,35 +344,43 @@ LANE_FN vi nearest_iq4(vf v)
     return code;
 }
 
-LANE_FN void iq4_sums(const vf *x, vf inverse, vf *qx, vf *q2)
+LANE_FN void iq4_sums(const vf *x, const vf *w, vf inverse, vf *qx, vf *q2)
 {
     static const float values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
     *qx = *q2 = vf_zero();
 #pragma GCC unroll 4
     for (int i = 0; i < 32; i++) {
-        vf q = vf_pick(values, nearest_iq4(vf_mul(inverse, x[i]))), wq = vf_mul(vf_mul(x[i], x[i]), q);
+        vf q = vf_pick(values, nearest_iq4(vf_mul(inverse, x[i]))), wq = vf_mul(w[i], q);
         *qx = vf_add(*qx, vf_mul(wq, x[i]));
         *q2 = vf_add(*q2, vf_mul(wq, q));
     }
 }
 
-LANE_FN vf fit_iq4(const vf *x)
+LANE_FN vf fit_iq4(const vf *x, const vf *w)
 {
     enum { TRIALS = 7, FIRST = -127 };
     vf max = largest(x, 32), qx, q2, zero = vf_zero();
     vm nothing = vf_lt(vf_abs(max), vf_set1(AN_NEXT_TO_NOTHING));
     vf d = vf_div(max, vf_set1(-FIRST));
-    iq4_sums(x, vf_div(vf_set1(1), d), &qx, &q2);
-    d = vf_div(qx, q2);
+    iq4_sums(x, w, vf_div(vf_set1(1), d), &qx, &q2);
+    d = vf_blend(vf_lt(zero, q2), vf_div(qx, q2), zero);
     vf best = vf_mul(d, qx);
     for (int t = -TRIALS; t <= TRIALS; t++) {
-        iq4_sums(x, vf_div(vf_set1((float)(t + FIRST)), max), &qx, &q2);
+        iq4_sums(x, w, vf_div(vf_set1((float)(t + FIRST)), max), &qx, &q2);
         vm better = vm_and(vf_lt(zero, q2), vf_lt(vf_mul(best, q2), vf_mul(qx, qx)));
         vf this_d = vf_div(qx, q2);
         d = vf_blend(better, this_d, d);
         best = vf_blend(better, vf_mul(this_d, qx), best);
     }
     return vf_blend(nothing, zero, d);
+}
+
+/* By their own squares. */
+LANE_FN vf fit_iq4_plain(const vf *x)
+{
+    vf w[32];
+    for (int i = 0; i < 32; i++) w[i] = vf_mul(x[i], x[i]);
+    return fit_iq4(x, w);
 }
 
 LANE_FN void iq4_codes(const vf *x, vf d, uint8_t *out)
@@ -398,7 +397,7 @@ static void encode_iq4_nl(const float *x, uint8_t *blocks)
     float scale[16];
     vf values[32];
     load_groups(x, 32, values);
-    vf d = fit_iq4(values);
+    vf d = fit_iq4_plain(values);
     vf_store(scale, d);
     iq4_codes(values, d, codes);
     for (int b = 0; b < 16; b++, blocks += 18) {
@@ -413,7 +412,7 @@ static void encode_iq4_xs(const float *x, uint8_t *blocks)
     float scale[16], d[16];
     vf values[32];
     load_groups(x, 32, values);
-    vf_store(scale, fit_iq4(values));
+    vf_store(scale, fit_iq4_plain(values));
     an_pack_iq4_xs_scales(scale, blocks, d);
     an_pack_iq4_xs_scales(scale + 8, blocks + 136, d + 8);
     iq4_codes(values, vf_load(d), codes);
