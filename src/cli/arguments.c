@@ -1,9 +1,11 @@
 /* Arguments that several verbs share. */
 #include "cli/arguments.h"
 
+#include "arch/model_file.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "hub/hub.h"
 #include "os/file.h"
 #include "os/terminal.h"
 
@@ -91,6 +93,20 @@ anemo_status an_cli_engine_for(const char *name, const char *path, const an_engi
                        container == AN_CONTAINER_GGUF ? "GGUF files" : "MLX directories");
     *engine = e;
     return ANEMO_OK;
+}
+
+anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err)
+{
+    anemo_error hub = {0};
+    anemo_status status = an_model_resolve(name, path, err);
+    if (status != ANEMO_ERR_NOTFOUND || name[0] == '\0') return status;
+    anemo_status found = an_hub_find_cached(name, path, &hub);
+    if (found == ANEMO_OK) return ANEMO_OK;
+    /* What looks like a file, or like a model's plain name, was not meant for the hub. */
+    bool plain = !strpbrk(name, "/:") || (an_str_ends_with(name, ".gguf") && !an_str_starts_with(name, "hf"));
+    if (plain || (found == ANEMO_ERR_INVAL && strchr(hub.message, '\'') == hub.message)) return status;
+    if (err) *err = hub;
+    return found;
 }
 
 anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)

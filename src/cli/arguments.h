@@ -28,6 +28,12 @@ ANEMO_MUST_CHECK anemo_status an_cli_one_of(const char *option, const char *valu
 ANEMO_MUST_CHECK anemo_status an_cli_engine_for(const char *name, const char *path, const an_engine_info **engine,
                                                 anemo_error *err);
 
+/*
+ * The path of a model argument: a path or name as an_model_resolve() takes it, else a reference to a model that is in the hub's
+ * cache or Ollama's store already (hub/hub.h). Never a request. ERR_NOTFOUND. Gives *path: an_free.
+ */
+ANEMO_MUST_CHECK anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err);
+
 /* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
 

@@ -158,12 +158,24 @@ static size_t find_defaults(const char **found)
     return n;
 }
 
+/* The models' paths, so that names of the hub's cache work as well. Gives *paths: an_names_free. */
+static anemo_status find_models(const char *const *models, size_t n_model, char ***paths, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    *paths = an_calloc(n_model + 1, sizeof **paths);
+    if (!*paths) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < n_model; i++) AN_TRY(an_cli_model_path(models[i], &(*paths)[i], err));
+cleanup:
+    return status;
+}
+
 static anemo_status compare(const compare_args *a, const char *const *models, size_t n_model, int *exit_code,
                             anemo_error *err)
 {
     anemo_status status;
     int32_t *ids = NULL;
     size_t n_ids = 0;
+    char **paths = NULL;
     an_comparison c = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
     an_progress *progress = an_progress_begin(2, a->quiet);
@@ -179,9 +191,10 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
         }
     }
     AN_TRY(check_words(a, err));
+    AN_TRY(find_models(models, n_model, &paths, err));
     if (a->prompt_ids) AN_TRY(an_cli_read_ids("--prompt-ids", a->prompt_ids, &ids, &n_ids, err));
     an_comparison_options o = {
-        .models = models,
+        .models = (const char *const *)paths,
         .n_model = n_model,
         .engines = (const char *const *)a->engines.items,
         .n_engine = a->engines.n,
@@ -216,6 +229,7 @@ cleanup:
     an_file_writer_close(&out);
     an_file_writer_close(&json);
     an_comparison_free(&c);
+    an_names_free(paths);
     an_free(ids);
     return status;
 }

@@ -132,7 +132,7 @@ static anemo_status convert(const convert_args *args, const an_positional *pos, 
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source and a destination: anemo convert SRC DST --to mlx");
     AN_TRY(take_target(args->to, &fn, err));
     AN_TRY(take_dtype(args->dtype, &opt.dtype, err));
-    AN_TRY(an_model_resolve(pos->items[0], &src, err));
+    AN_TRY(an_cli_model_path(pos->items[0], &src, err));
     opt.progress_ctx = an_progress_begin(2, args->quiet || args->json);
     status = fn(src, dst, &opt, &result, err);
     an_progress_end(opt.progress_ctx);

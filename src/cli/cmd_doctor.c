@@ -57,7 +57,7 @@ static anemo_status find_models(const char *given, trial_models *m, anemo_error 
     an_container container;
     char *path = NULL;
     if (given) {
-        anemo_status status = an_model_resolve(given, &path, err);
+        anemo_status status = an_cli_model_path(given, &path, err);
         if (status == ANEMO_OK) status = an_model_probe(path, &container, err);
         if (status == ANEMO_OK)
             m->path[container] = path;

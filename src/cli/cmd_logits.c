@@ -127,7 +127,7 @@ static int run(int argc, char **argv)
     if (status != ANEMO_OK) return an_cli_fail("logits", &err);
     if (help) goto cleanup;
     AN_TRY(check_args(&args, &pos, &err));
-    AN_TRY(an_model_resolve(pos.items[0], &model, &err));
+    AN_TRY(an_cli_model_path(pos.items[0], &model, &err));
     AN_TRY(an_cli_engine_for(args.engine, model, &engine, &err));
     AN_TRY(an_cli_read_ids("--ids", args.ids, &ids, &n, &err));
     s.n_ctx = n < 1 << 28 ? (int)n : 1 << 28;

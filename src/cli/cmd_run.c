@@ -373,7 +373,7 @@ static anemo_status check_engine(job *j, const char *model, anemo_error *err)
         j->model = an_strdup(model);
         return j->model ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
-    AN_TRY(an_model_resolve(model, &j->model, err));
+    AN_TRY(an_cli_model_path(model, &j->model, err));
     AN_TRY(an_cli_engine_for(name, j->model, &j->engine, err));
     AN_TRY(an_tokenizer_open(&j->tokenizer, j->model, err));
 cleanup:

@@ -181,7 +181,7 @@ static int run_tokenize(int argc, char **argv)
         status = an_fail(&err, ANEMO_ERR_INVAL, "no model given; 'anemo tokenize --help' explains");
         goto cleanup;
     }
-    AN_TRY(an_model_resolve(pos.items[0], &path, &err));
+    AN_TRY(an_cli_model_path(pos.items[0], &path, &err));
     AN_TRY(an_tokenizer_open(&t, path, &err));
     if (*an_tokenizer_note(t)) fprintf(stderr, "anemo tokenize: note: %s\n", an_tokenizer_note(t));
     AN_TRY(get_text(&args, &pos, &text, &n, &err));

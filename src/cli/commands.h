@@ -8,9 +8,13 @@ extern const an_command an_cmd_compare;
 extern const an_command an_cmd_convert;
 extern const an_command an_cmd_doctor;
 extern const an_command an_cmd_logits;
+extern const an_command an_cmd_ls;
+extern const an_command an_cmd_pull;
+extern const an_command an_cmd_rm;
 extern const an_command an_cmd_quantize;
 extern const an_command an_cmd_run;
 extern const an_command an_cmd_show;
+extern const an_command an_cmd_synth;
 extern const an_command an_cmd_tokenize;
 extern const an_command an_cmd_worker;
 

@@ -146,14 +146,13 @@ anemo_status an_outdir_make(an_outdir *o, uint64_t bytes, anemo_error *err)
     o->made = true;
     AN_TRY(an_dir_make(o->parent, err));
     remove_stale(o->parent, an_path_base(o->dst));
+    AN_TRY(an_dir_make(o->tmp.data, err));
     uint64_t there = an_path_free_bytes(o->parent);
     if (there < bytes) {
         status = an_fail(err, ANEMO_ERR_NOSPACE,
                          "%s: %.1f MB are needed and %.1f MB are free on this file system; free some or write elsewhere",
                          o->dst, (double)bytes / 1e6, (double)there / 1e6);
-        goto cleanup;
     }
-    AN_TRY(an_dir_make(o->tmp.data, err));
 cleanup:
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "convert/rows.h"
 #include "os/file.h"
 
 #include <inttypes.h>
@@ -453,7 +454,7 @@ anemo_status an_source_rows(const an_source *s, const an_source_tensor *t, int64
     if (row < 0 || n < 0 || row > t->n_row || n > t->n_row - row)
         return an_fail(err, ANEMO_ERR_INVAL, "%s: tensor %s has no such rows", s->path, t->name);
     if (t->form) return an_source_form_rows(s, t, row, n, out, err);
-    for (int64_t i = 0; i < n; i++) an_weight_row_f32(&t->w, row + i, out + i * t->n_col);
+    for (int64_t i = 0; i < n; i++) an_rows_of_weight(&t->w, row + i, out + i * t->n_col);
     return ANEMO_OK;
 }
 

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Beside the weights: config, index and tokenizer. */
-#define SMALL_FILES_BYTES (UINT64_C(64) << 20)
+/* What may lie beside the weights: a token of the vocabulary with its merges and what is said of it, and the rest. */
+enum { TOKEN_BYTES = 256, REST_BYTES = 1 << 16 };
 
 static anemo_status add_notes(const an_dir_plan *plan, const an_convert_options *options, an_convert_result *result,
                               anemo_error *err)
@@ -67,7 +67,7 @@ anemo_status an_convert_to_dir(const char *src, const char *dst, bool mlx, const
     AN_TRY(add_notes(&plan, options, &made, err));
     AN_TRY(add_metadata_note(s, &made, err));
     if (!options->dry_run) {
-        AN_TRY(an_outdir_make(&out, plan.bytes + SMALL_FILES_BYTES, err));
+        AN_TRY(an_outdir_make(&out, plan.bytes + (uint64_t)s->params.hp.n_vocab * TOKEN_BYTES + REST_BYTES, err));
         /* The small files first: what they refuse is known before the long part. */
         AN_TRY(an_dir_write_config(&plan, out.tmp.data, err));
         AN_TRY(an_dir_write_tokenizer(s, out.tmp.data, &made, err));

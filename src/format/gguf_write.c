@@ -42,6 +42,15 @@ static uint64_t padding(uint64_t n)
     return (ALIGNMENT - n % ALIGNMENT) % ALIGNMENT;
 }
 
+anemo_status an_gguf_writer_open_dry(an_gguf_writer **out, const char *path, anemo_error *err)
+{
+    an_gguf_writer *w = an_calloc(1, sizeof *w);
+    if (!w) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    w->file.fd = -1;
+    *out = w;
+    return ANEMO_OK;
+}
+
 anemo_status an_gguf_writer_open(an_gguf_writer **out, const char *path, anemo_error *err)
 {
     an_gguf_writer *w = an_calloc(1, sizeof *w);
@@ -165,7 +174,7 @@ anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype
     put_u32(&w->infos, (uint32_t)info->ggml_id);
     put_u64(&w->infos, w->offset);
     if (!fits || !an_add_u64(w->offset, bytes, &end) || !an_align_up_u64(end, ALIGNMENT, &w->offset))
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path, name);
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path ? w->file.path : "this model", name);
     w->bytes[w->n_tensor++] = bytes;
     return ANEMO_OK;
 }
@@ -187,6 +196,13 @@ static anemo_status next_tensor(an_gguf_writer *w, anemo_error *err)
     }
 cleanup:
     return status;
+}
+
+uint64_t an_gguf_writer_bytes(const an_gguf_writer *w)
+{
+    enum { FIXED = 24 }; /* magic, version, two counts */
+    uint64_t head = FIXED + w->keys.len + w->infos.len;
+    return head + padding(head) + w->offset;
 }
 
 anemo_status an_gguf_writer_begin(an_gguf_writer *w, anemo_error *err)

@@ -37,7 +37,8 @@ ANEMO_MUST_CHECK anemo_status an_file_read(const char *path, uint64_t limit, cha
 
 /*
  * Atomic write: the data go to a temporary file beside `path`; commit does fsync, rename and fsync of the
- * directory; close without commit removes the temporary. Writing a final path never leaves a partial file.
+ * directory; close without commit removes the temporary. Writing a final path never leaves a partial file. What a killed
+ * process left beside it is removed by the next open for the same path; temporaries of living ones are locked (flock).
  * A path that exists and is not a regular file (a pipe, /dev/full, a terminal) is written directly.
  */
 typedef struct an_file_writer {

@@ -11,6 +11,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+bool an_terminal_is(int fd)
+{
+    return isatty(fd) == 1;
+}
+
 struct an_progress {
     int fd;
     bool redraw;

@@ -7,6 +7,9 @@
 /* Columns of the terminal behind fd; `fallback` when it is none. COLUMNS overrides. */
 int an_terminal_width(int fd, int fallback);
 
+/* Is fd a terminal? */
+bool an_terminal_is(int fd);
+
 /* when: "always", "never", "auto" = fd is a terminal, NO_COLOR is unset and TERM is not dumb. */
 bool an_terminal_color(int fd, const char *when);
 

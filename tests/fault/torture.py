@@ -11,6 +11,8 @@ Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the sanitizers own the alloca
 import collections
 import concurrent.futures
 import datetime
+import hashlib
+import json
 import os
 import pathlib
 import random
@@ -20,56 +22,85 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/hub"))
+from fake_hub import Hub  # noqa: E402 (it lies there)
+
+HUB = Hub()
 BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
 CORPUS = ROOT / "fuzz/corpus"
 TINY = ROOT / "tests/golden/tiny"
+MODELS = ROOT / "tests/golden/convert/models"
 SHIM = BUILD / "tests/fault/libfail_calls.so"
 DENSE, SAMPLED, SHOWN = 300, 40, 20
 IO_KINDS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "short")
 # What a run that was disturbed may end with: README's exit codes without 2 (usage).
 CODES = {0, 1, 3, 4, 5, 6}
 
-# (words, final name or None, process that is disturbed). "{}" is the command's own folder.
+# (words, final name or None, process that is disturbed). "{}" is the command's own folder. IO marks those that the system calls
+# fail for too: what writes, and one of each way of reading.
+IO = True
 COMMANDS = [
     (["--version"], None, "main"),
     (["--help"], None, "main"),
     (["show", "--help"], None, "main"),
-    (["show", "{}/tiny.gguf"], None, "main"),
+    (["show", "{}/tiny.gguf"], None, "main", IO),
     (["show", "{}/tiny.gguf", "--tensors", "--json"], None, "main"),
     (["show", "{}/hf"], None, "main"),
-    (["show", "{}/hf", "--json"], None, "main"),
-    (["show", "{}/mlx", "--tensors"], None, "main"),
+    (["show", "{}/hf", "--json"], None, "main", IO),
+    (["show", "{}/mlx", "--tensors"], None, "main", IO),
     (["show", "{}/absent.gguf"], None, "main"),
     (["show", "{}/cut.gguf"], None, "main"),
     (["show", "{}/empty"], None, "main"),
-    (["tokenize", "{}/tiny.gguf", "Hello  world"], None, "main"),
-    (["tokenize", "{}/tiny.gguf", "-f", "{}/text.txt", "--json"], None, "main"),
-    (["tokenize", "{}/spm.json", "Hello world", "--json"], None, "main"),
+    (["tokenize", "{}/tiny.gguf", "Hello  world"], None, "main", IO),
+    (["tokenize", "{}/tiny.gguf", "-f", "{}/text.txt", "--json"], None, "main", IO),
+    (["tokenize", "{}/spm.json", "Hello world", "--json"], None, "main", IO),
     (["tokenize", "{}/gpt2.json", "Hello world"], None, "main"),
-    (["tokenize", "{}/tekken.json", "Hello world", "--special"], None, "main"),
-    (["tokenize", "{}/tokenizer.model", "Hello world", "--bos"], None, "main"),
+    (["tokenize", "{}/tekken.json", "Hello world", "--special"], None, "main", IO),
+    (["tokenize", "{}/tokenizer.model", "Hello world", "--bos"], None, "main", IO),
     (["tokenize", "{}/bad.json", "Hello"], None, "main"),
     (["tokenize", "{}/tiny.gguf", "--detokenize", "5,6,7"], None, "main"),
-    (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
-    (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
-    (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main"),
-    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main"),
+    (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main", IO),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main", IO),
+    (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["quantize", "{}/plain.gguf", "Q4_K_M", "--dry-run"], None, "main"),
-    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main"),
+    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main", IO),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
-    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main"),
-    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker"),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main", IO),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
-     "out.json", "main"),
+     "out.json", "main", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
+    (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+    (["ls"], None, "main"),
+    (["ls", "--json"], None, "main", IO),
+    (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
+    (["show", "org/some"], None, "main"),
+    (["rm", "org/some", "--all", "--dry-run"], None, "main"),
+    (["pull", "tiny/model", "-q"], None, "main", IO),
+    (["pull", "tiny/hf"], None, "main", IO),
+    (["pull", "tiny/absent"], None, "main"),
+    (["rm", "tiny/hf", "--yes", "-q"], None, "main", IO),
+    (["show", "{}/native"], None, "main"),
+    (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
 ]
-# Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
+
+
+def make_cache(repo, gguf):
+    """A model in the hub's cache."""
+    commit, etag = "0123456789abcdef" * 2 + "01234567", "ab" * 32
+    for name in ("blobs", "refs", f"snapshots/{commit}"):
+        (repo / name).mkdir(parents=True)
+    shutil.copy(gguf, repo / "blobs" / etag)
+    (repo / "refs/main").write_text(commit)
+    (repo / f"snapshots/{commit}/tiny-Q4_1.gguf").symlink_to(f"../../blobs/{etag}")
 
 
 def make_folder(folder):
@@ -83,21 +114,61 @@ def make_folder(folder):
     subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)
     shutil.copytree(folder / "mlx", folder / "mlx2")
     (folder / "empty").mkdir()
+    shutil.copytree(MODELS / "native-parallel", folder / "native")
+    shutil.copytree(MODELS / "bin-legacy", folder / "legacy")
     for name in ("spm", "gpt2"):
         shutil.copy(CORPUS / "tokenizer_json" / name, folder / f"{name}.json")
     shutil.copy(CORPUS / "tekken/v3", folder / "tekken.json")
     shutil.copy(CORPUS / "sentencepiece/bytes", folder / "tokenizer.model")
     (folder / "bad.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}}')
+    make_cache(folder / "hf_home/hub/models--org--some", folder / "tiny.gguf")
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
+    (folder / "shape.json").write_text(json.dumps({
+        "model_type": "mistral", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 600,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
+
+
+def hub_environment(folder):
+    """A cache of its own below the folder, and the hub of the tests without long waits."""
+    return {"HF_HOME": str(folder / "hf_online"), "XDG_DATA_HOME": str(folder / "data"), "HF_ENDPOINT": HUB.url,
+            "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0", "ANEMO_HUB_RETRY_MS": "0"}
+
+
+def fill_hub():
+    """The repositories that the commands pull."""
+    HUB.repo("tiny/model", {"model-Q4_1.gguf": (CORPUS / "gguf/tiny_q4_1").read_bytes(), "README.md": b"#"})
+    HUB.repo("tiny/hf", {f.name: f.read_bytes() for f in sorted((TINY / "arch/llama-bias/hf").iterdir())})
+
+
+def bad_cache(folder, repo, pulled):
+    """Complaints about the cache: blobs under names that are not theirs, and after a good pull a snapshot that lacks its files."""
+    bad, home = [], folder / "hf_online/hub" / ("models--" + repo.replace("/", "--"))
+    for blob in home.glob("blobs/*"):
+        data = blob.read_bytes()
+        names = {hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
+        if "incomplete" not in blob.name and blob.name not in names:
+            bad.append(f"a wrong blob: {blob.name}")
+    files = {f.name for f in home.glob("snapshots/*/*") if f.exists()}
+    wanted = {name for name in HUB.repos[repo].commits[HUB.repos[repo].head] if name.endswith((".gguf", ".safetensors"))}
+    if pulled and not wanted <= files:
+        bad.append(f"exit 0, but the snapshot has only {sorted(files)}")
+    return bad
 
 
 class Command:
     def __init__(self, index, temp):
-        words, self.out, self.process = COMMANDS[index]
+        words, self.out, self.process = COMMANDS[index][:3]
         self.folder = temp / f"{index}"
         self.home = temp / "home"
         make_folder(self.folder)
+        self.online = words[0] in ("pull", "rm") and words[1].startswith("tiny/")
+        self.kept = None
+        if words[0] == "rm" and self.online:
+            subprocess.run([BUILD / "anemo", "pull", "-q", words[1]], check=True, stdout=subprocess.DEVNULL,
+                           env=dict(os.environ, **hub_environment(self.folder)))
+            self.kept = self.folder.with_suffix(".kept")
+            shutil.copytree(self.folder, self.kept, symlinks=True)
         self.words = [w.replace("{}", str(self.folder)) for w in words]
         self.steady = words[0] not in UNSTEADY
         self.before = set(os.listdir(self.folder))
@@ -109,8 +180,11 @@ class Command:
         report.unlink(missing_ok=True)
         env = dict(os.environ, HOME=str(self.home), LD_PRELOAD=str(SHIM), ANEMO_FAULT=fault,
                    ANEMO_FAULT_IN=self.process, ANEMO_FAULT_REPORT=str(report))
+        env |= {"HF_HOME": str(self.folder / "hf_home"), "HF_HUB_OFFLINE": "1"}
         for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "ANEMO_ENGINES"):
             env.pop(name, None)
+        if self.online:
+            env.update(hub_environment(self.folder))
         done = subprocess.run([BUILD / "anemo", *self.words], env=env, stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=60)
         counts = [int(n) for n in report.read_text().split()] if report.exists() else None
@@ -143,6 +217,9 @@ class Command:
         for name in set(os.listdir(self.folder)) - self.before:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in ("hf_online", "data") if self.kept else ():
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            shutil.copytree(self.kept / name, self.folder / name, symlinks=True)
         if self.out and self.out in self.before:
             shutil.rmtree(self.folder / self.out, ignore_errors=True)
             shutil.copytree(self.folder / "mlx", self.folder / self.out)
@@ -168,6 +245,8 @@ class Command:
             bad.append(f"{counts[2]} blocks are never freed")
         if counts and code > 0 and counts[2] > 0:
             bad.append(f"exit {code}, {counts[2]} blocks are never freed")
+        if self.online and self.words[1] in HUB.repos:
+            bad += bad_cache(self.folder, self.words[1], code == 0 and self.words[0] == "pull")
         if self.out:
             now = self.result()
             whole = now == self.made if self.steady else bool(now)
@@ -216,7 +295,8 @@ def main():
     if os.environ.get("ANEMO_SANITIZE") or not SHIM.exists():
         print("skipped: needs a build without sanitizers, on Linux")
         return 77
-    indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
+    fill_hub()
+    indices = [i for i, row in enumerate(COMMANDS) if group == "memory" or IO in row[3:]]
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp)
         (temp / "home").mkdir()
