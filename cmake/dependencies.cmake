@@ -23,3 +23,4 @@ an_system_library(jansson "jansson>=2.13") # JSON
 an_system_library(utf8proc libutf8proc)    # Unicode categories
 an_system_library(libcurl libcurl)         # HTTP client
 an_system_library(libcrypto libcrypto)     # SHA-256
+an_system_library(libpcre2 libpcre2-8)      # patterns that a user gives

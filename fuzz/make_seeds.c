@@ -112,6 +112,39 @@ static test_buf blocks(unsigned char type, unsigned char variant, size_t n)
     return b;
 }
 
+/* An importance matrix in its older form: two entries, chunks, dataset. */
+static test_buf imatrix_old(void)
+{
+    test_buf b = {0};
+    test_buf_u32(&b, 2);
+    for (int i = 0; i < 2; i++) {
+        test_buf_u32(&b, 8);
+        test_buf_put(&b, i ? "a.weight" : "b.weight", 8);
+        test_buf_u32(&b, (uint32_t)(3 * i));
+        test_buf_u32(&b, 4);
+        for (int k = 0; k < 4; k++) test_buf_f32(&b, (float)(k * (i + 1)));
+    }
+    test_buf_u32(&b, 5);
+    test_buf_u32(&b, 4);
+    test_buf_put(&b, "text", 4);
+    return b;
+}
+
+/* The same as GGUF, one matrix with two experts. */
+static test_buf imatrix_gguf(void)
+{
+    static const float sums[] = {1, 2, 3, 4, 0, 0, 0, 0}, counts[] = {2, 0};
+    gguf_build b;
+    gguf_build_init(&b);
+    gguf_build_str(&b, "general.type", "imatrix");
+    gguf_build_strs(&b, "imatrix.datasets", (const char *const[]){"text"}, 1);
+    gguf_build_u32(&b, "imatrix.chunk_count", 5);
+    gguf_build_u32(&b, "imatrix.chunk_size", 512);
+    gguf_build_tensor(&b, "a.weight.in_sum2", 0, 2, (int64_t[]){2, 4}, sums, sizeof sums);
+    gguf_build_tensor(&b, "a.weight.counts", 0, 2, (int64_t[]){2, 1}, counts, sizeof counts);
+    return gguf_build_finish(&b);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -141,6 +174,10 @@ int main(int argc, char **argv)
     write_seed(argv[1], "safetensors", "mixed", &f);
     f = safetensors("{\"e\":{\"data_offsets\":[0,0],\"dtype\":\"F8_E4M3\",\"shape\":[0,7]}}", 0);
     write_seed(argv[1], "safetensors", "no_elements", &f);
+    f = imatrix_old();
+    write_seed(argv[1], "imatrix", "old", &f);
+    f = imatrix_gguf();
+    write_seed(argv[1], "imatrix", "gguf", &f);
     for (unsigned char type = 0; type <= 15; type++) {
         char name[16];
         snprintf(name, sizeof name, "type_%d", type);

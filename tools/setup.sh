@@ -30,7 +30,8 @@ cmd:pkg-config pkg-config
 pc:jansson libjansson-dev
 pc:libutf8proc libutf8proc-dev
 pc:libcurl libcurl4-openssl-dev
-pc:libcrypto libssl-dev'
+pc:libcrypto libssl-dev
+pc:libpcre2-8 libpcre2-dev'
 python_needs='cmd:python3 python3
 py:ensurepip python3-venv'
 cxx_needs='cmd:c++ g++'

@@ -45,6 +45,17 @@ ANEMO_MUST_CHECK anemo_status an_hparams_from_json(const json_t *config, const c
 ANEMO_MUST_CHECK anemo_status an_hparams_eos_from_json(const json_t *config, const char *name,
                                                        an_arch_params *out, anemo_error *err);
 
+/*
+ * The Hugging Face configuration that says what a params.json of Mistral's own layout says (formats.md 6.1), as the official
+ * converter maps it: model type mistral, ministral3 with YaRN, mistral3 with a vision encoder, whose text part it describes.
+ * `beside` is the config.json of the same folder or NULL: where params.json lacks the base of the rotary embedding or the
+ * context length, they come from there, else from the rules of the reference, which `note` (of note_cap bytes, "" when there
+ * is nothing to say) tells. Experts, MLA, Mamba, other activations and unknown objects are ERR_UNSUPPORTED by name.
+ * Gives *config: json_decref.
+ */
+ANEMO_MUST_CHECK anemo_status an_hparams_native_config(const json_t *params, const json_t *beside, const char *name,
+                                                       json_t **config, char *note, size_t note_cap, anemo_error *err);
+
 /* The same from GGUF metadata. */
 ANEMO_MUST_CHECK anemo_status an_hparams_from_gguf(const an_gguf *g, an_arch_params *out,
                                                    anemo_error *err);

@@ -30,6 +30,22 @@ static const an_tensor_rule RULES[AN_FIELD_N] = {
 };
 /* clang-format on */
 
+/* Mistral's own layout; there is none for biases. w1 is the gate, w3 goes up and w2 comes down. */
+static const char *const NATIVE[AN_FIELD_N] = {
+    [AN_FIELD_TOKEN_EMBD] = "tok_embeddings",
+    [AN_FIELD_OUTPUT_NORM] = "norm",
+    [AN_FIELD_OUTPUT] = "output",
+    [AN_FIELD_ATTN_NORM] = "attention_norm",
+    [AN_FIELD_ATTN_Q] = "attention.wq",
+    [AN_FIELD_ATTN_K] = "attention.wk",
+    [AN_FIELD_ATTN_V] = "attention.wv",
+    [AN_FIELD_ATTN_OUT] = "attention.wo",
+    [AN_FIELD_FFN_NORM] = "ffn_norm",
+    [AN_FIELD_FFN_GATE] = "feed_forward.w1",
+    [AN_FIELD_FFN_UP] = "feed_forward.w3",
+    [AN_FIELD_FFN_DOWN] = "feed_forward.w2",
+};
+
 static const an_hf_prefix PREFIXES[] = {
     {"model.", "lm_head"},
     {"language_model.model.", "language_model.lm_head"}, /* multimodal wrappers */
@@ -89,6 +105,16 @@ void an_tensor_name(const an_model_file *m, const an_tensor_rule *rule, int laye
     }
     an_tensor_path_hf(rule, m->hf_prefix, layer, out);
     strncat(out, rule->bias ? ".bias" : ".weight", AN_TENSOR_NAME_MAX - 1 - strlen(out));
+}
+
+bool an_tensor_name_native(an_field field, int layer, char out[AN_TENSOR_NAME_MAX])
+{
+    if (!NATIVE[field]) return false;
+    if (RULES[field].per_layer)
+        snprintf(out, AN_TENSOR_NAME_MAX, "layers.%d.%s.weight", layer, NATIVE[field]);
+    else
+        snprintf(out, AN_TENSOR_NAME_MAX, "%s.weight", NATIVE[field]);
+    return true;
 }
 
 bool an_field_is_rotated(an_field field)

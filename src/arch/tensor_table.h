@@ -85,6 +85,11 @@ void an_tensor_path_hf(const an_tensor_rule *rule, const an_hf_prefix *prefix, i
  */
 void an_tensor_name(const an_model_file *m, const an_tensor_rule *rule, int layer, char out[AN_TENSOR_NAME_MAX]);
 
+/*
+ * "layers.3.attention.wq.weight", "output.weight": the name in Mistral's own layout (formats.md 6.3); false when it has none.
+ */
+bool an_tensor_name_native(an_field field, int layer, char out[AN_TENSOR_NAME_MAX]);
+
 /* Are the rows (of a bias: the elements) ordered within a head for the rotary embedding? q, k and their biases. */
 bool an_field_is_rotated(an_field field);
 

@@ -16,17 +16,40 @@
 
 typedef struct quantize_args {
     int64_t threads;
-    bool keep_output, allow_requantize, force, dry_run, quiet;
+    const char *imatrix, *output_type, *embedding_type;
+    an_opt_list tensor_types;
+    bool keep_output, pure, allow_requantize, force, dry_run, quiet, json;
 } quantize_args;
 
 #define FIELD(name) offsetof(quantize_args, name)
 
 static const an_option options[] = {
     AN_ROW_THREADS(FIELD(threads)),
+    {.name = "imatrix",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(imatrix),
+     .arg = "FILE",
+     .help = "Importance matrix: errors in columns that matter weigh more"},
+    {.name = "tensor-type",
+     .kind = AN_OPT_EACH,
+     .offset = FIELD(tensor_types),
+     .arg = "PATTERN=TYPE",
+     .help = "Type of the tensors in whose names the pattern is found; may be repeated"},
+    {.name = "output-tensor-type",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(output_type),
+     .arg = "TYPE",
+     .help = "Type of the output matrix"},
+    {.name = "token-embedding-type",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(embedding_type),
+     .arg = "TYPE",
+     .help = "Type of the token embedding"},
+    {.name = "pure", .kind = AN_OPT_FLAG, .offset = FIELD(pure), .help = "No mix: every matrix gets the same type"},
     {.name = "keep-output",
      .kind = AN_OPT_FLAG,
      .offset = FIELD(keep_output),
-     .help = "Leave the output matrix as it is"},
+     .help = "Leave output.weight as it is"},
     {.name = "allow-requantize",
      .kind = AN_OPT_FLAG,
      .offset = FIELD(allow_requantize),
@@ -36,6 +59,7 @@ static const an_option options[] = {
      .offset = FIELD(dry_run),
      .help = "Only say what would be written"},
     {.name = "force", .kind = AN_OPT_FLAG, .offset = FIELD(force), .help = "Replace DST when it is there"},
+    {.name = "json", .kind = AN_OPT_FLAG, .offset = FIELD(json), .help = "The summary as JSON"},
     AN_ROW_QUIET(FIELD(quiet)),
     AN_OPTION_END,
 };
@@ -50,31 +74,82 @@ static anemo_status unknown_type(const char *name, anemo_error *err)
     return status;
 }
 
+/* How much of the model the importance matrix knows. */
+static void print_coverage(const an_quantize_result *r)
+{
+    printf("importance matrix: %zu of %zu matrices that get another type have an entry", r->n_weighed,
+           r->n_weighed + r->n_unweighed);
+    if (r->n_unweighed) printf("; %s%s without", r->unweighed, r->n_unweighed > 1 ? " and others are" : " is");
+    putchar('\n');
+}
+
+static anemo_status print_result(const quantize_args *args, const an_quantize_result *r, anemo_error *err)
+{
+    if (args->json) {
+        json_t *o = json_pack("{s:o,s:I,s:I,s:I,s:b}", "classes", an_cli_json_classes(&r->classes, args->dry_run), "weights",
+                              (json_int_t)r->n_weight, "weight_bytes", (json_int_t)r->bytes, "file_bytes",
+                              (json_int_t)r->file_bytes, "dry_run", args->dry_run);
+        if (o && args->imatrix)
+            json_object_set_new(o, "imatrix", json_pack("{s:I,s:I}", "matrices_with_entry", (json_int_t)r->n_weighed,
+                                                        "matrices_without_entry", (json_int_t)r->n_unweighed));
+        return an_cli_print_json(o, JSON_INDENT(2), err);
+    }
+    if (args->quiet) return ANEMO_OK;
+    an_cli_print_classes(&r->classes, args->dry_run);
+    if (args->imatrix) print_coverage(r);
+    printf("file: %.1f MB, the weights were %.1f MB\n", (double)r->file_bytes / 1e6, (double)r->source_bytes / 1e6);
+    return fflush(stdout) == 0 ? ANEMO_OK : an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+}
+
+static anemo_status quantize_gguf(const quantize_args *args, const char *src, const char *dst, const an_mix *mix,
+                                  anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_imatrix *imatrix = NULL;
+    an_tensor_types *types = NULL;
+    an_dtype output, embedding;
+    an_quantize_result result = {0};
+    an_quantize_options o = {.mix = mix,
+                             .n_thread = args->threads ? (int)args->threads : an_cpu_usable(),
+                             .keep_output = args->keep_output,
+                             .pure = args->pure,
+                             .allow_requantize = args->allow_requantize,
+                             .force = args->force,
+                             .dry_run = args->dry_run,
+                             .imatrix_path = args->imatrix,
+                             .progress = an_cli_show_weights,
+                             .stop = an_interrupts_watch()};
+    if (args->output_type) AN_TRY(an_tensor_type_find(args->output_type, &output, err));
+    if (args->embedding_type) AN_TRY(an_tensor_type_find(args->embedding_type, &embedding, err));
+    o.output = args->output_type ? &output : NULL;
+    o.embedding = args->embedding_type ? &embedding : NULL;
+    AN_TRY(an_tensor_types_make(&types, (const char *const *)args->tensor_types.items, args->tensor_types.n, err));
+    o.overrides = types;
+    if (args->imatrix) AN_TRY(an_imatrix_open(&imatrix, args->imatrix, err));
+    o.imatrix = imatrix;
+    o.progress_ctx = an_progress_begin(2, args->quiet || args->json);
+    status = an_quantize_gguf(src, dst, &o, &result, err);
+    an_progress_end(o.progress_ctx);
+    if (status == ANEMO_OK) status = print_result(args, &result, err);
+cleanup:
+    an_quantize_result_free(&result);
+    an_tensor_types_free(types);
+    an_imatrix_close(imatrix);
+    return status;
+}
+
 static anemo_status quantize(const quantize_args *args, const an_positional *pos, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *src = NULL;
     const char *type = pos->n > 0 ? pos->items[pos->n - 1] : "";
-    an_quantize_result result = {0};
-    an_quantize_options o = {.n_thread = args->threads ? (int)args->threads : an_cpu_usable(),
-                             .keep_output = args->keep_output,
-                             .allow_requantize = args->allow_requantize,
-                             .force = args->force,
-                             .dry_run = args->dry_run,
-                             .progress = an_cli_show_weights,
-                             .stop = an_interrupts_watch()};
     if (pos->n != 3 && !(args->dry_run && pos->n == 2))
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source, a destination and a type: anemo quantize SRC.gguf DST.gguf Q4_K_M");
-    o.mix = an_mix_find(type);
-    if (!o.mix) return unknown_type(type, err);
+    const an_mix *mix = an_mix_find(type);
+    if (!mix) return unknown_type(type, err);
     AN_TRY(an_cli_model_path(pos->items[0], &src, err));
-    o.progress_ctx = an_progress_begin(2, args->quiet);
-    status = an_quantize_gguf(src, pos->items[1], &o, &result, err);
-    an_progress_end(o.progress_ctx);
-    if (status == ANEMO_OK && !args->quiet) an_cli_print_classes(&result.classes, args->dry_run);
-    if (status == ANEMO_OK && fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+    AN_TRY(quantize_gguf(args, src, pos->items[1], mix, err));
 cleanup:
-    an_quantize_result_free(&result);
     an_free(src);
     return status;
 }
@@ -98,7 +173,8 @@ const an_command an_cmd_quantize = {
     .summary = "Make a GGUF file with fewer bits a weight",
     .details = "TYPE is one of llama.cpp's: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M\n"
                "Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS F16 BF16 F32. The tensors come out byte for byte as llama-quantize\n"
-               "makes them without an importance matrix; metadata and tokenizer are carried over. Split files become one.",
+               "makes them with the same options; metadata and tokenizer are carried over. Split files become one.\n"
+               "FILE is what llama-imatrix writes, in its old or its GGUF form.",
     .options = options,
     .args_bytes = sizeof(quantize_args),
     .run = run,

@@ -19,6 +19,7 @@ static const an_command *const commands[] = {
     &an_cmd_rm,
     &an_cmd_convert,
     &an_cmd_quantize,
+    &an_cmd_synth,
     &an_cmd_logits,
     &an_cmd_doctor,
     &an_cmd_worker,

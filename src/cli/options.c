@@ -23,18 +23,25 @@ static const an_option *find_option(const an_command *cmd, const char *word, con
     return NULL;
 }
 
+static anemo_status each_add(an_opt_list *list, const char *value, size_t len, anemo_error *err)
+{
+    char **items = an_realloc(list->items, (list->n + 2) * sizeof *items);
+    if (!items) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    list->items = items;
+    items[list->n] = an_strndup(value, len);
+    if (!items[list->n]) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    items[++list->n] = NULL;
+    return ANEMO_OK;
+}
+
 static anemo_status list_add(an_opt_list *list, const char *value, const char *word, anemo_error *err)
 {
     while (*value) {
         size_t len = strcspn(value, ",");
         if (len == 0)
             return an_fail(err, ANEMO_ERR_INVAL, "%s: an empty item in the list", word);
-        char **items = an_realloc(list->items, (list->n + 2) * sizeof *items);
-        if (!items) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        list->items = items;
-        items[list->n] = an_strndup(value, len);
-        if (!items[list->n]) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        items[++list->n] = NULL;
+        anemo_status status = each_add(list, value, len, err);
+        if (status != ANEMO_OK) return status;
         value += len;
         if (*value == ',' && *++value == '\0')
             return an_fail(err, ANEMO_ERR_INVAL, "%s: an empty item in the list", word);
@@ -66,6 +73,7 @@ static anemo_status store_value(const an_option *o, const char *word, const char
     case AN_OPT_LIST:
         if (!*value) return an_fail(err, ANEMO_ERR_INVAL, "%s: the list is empty", word);
         return list_add(field, value, word, err);
+    case AN_OPT_EACH: return each_add(field, value, strlen(value), err);
     }
     return ANEMO_OK;
 }
@@ -123,7 +131,7 @@ cleanup:
 void an_options_free(const an_command *cmd, void *out, an_positional *pos)
 {
     for (const an_option *o = cmd->options; o && (o->name || o->short_name); o++) {
-        if (o->kind != AN_OPT_LIST) continue;
+        if (o->kind != AN_OPT_LIST && o->kind != AN_OPT_EACH) continue;
         an_opt_list *list = (an_opt_list *)((char *)out + o->offset);
         for (size_t i = 0; i < list->n; i++) an_free(list->items[i]);
         an_free(list->items);

@@ -17,6 +17,7 @@ typedef enum an_opt_kind {
     AN_OPT_I64,  /* int64_t within [min, max] */
     AN_OPT_F64,  /* double within [min, max] */
     AN_OPT_LIST, /* an_opt_list: repeated and comma-separated, borrowed copy */
+    AN_OPT_EACH, /* an_opt_list: repeated, each value as it is */
 } an_opt_kind;
 
 typedef struct an_opt_list {

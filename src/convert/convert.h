@@ -59,5 +59,9 @@ ANEMO_MUST_CHECK anemo_status an_convert_note(an_convert_result *r, anemo_error 
 ANEMO_MUST_CHECK anemo_status an_convert_to_mlx(const char *src, const char *dst,
                                                 const an_convert_options *options,
                                                 an_convert_result *result, anemo_error *err);
+/* A Hugging Face directory holds no quantization: such weights become BF16 unless `dtype` says otherwise. */
+ANEMO_MUST_CHECK anemo_status an_convert_to_hf(const char *src, const char *dst,
+                                               const an_convert_options *options,
+                                               an_convert_result *result, anemo_error *err);
 
 #endif

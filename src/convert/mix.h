@@ -1,12 +1,13 @@
 /*
- * Which type each tensor gets when a model is quantized to a GGUF mix: llama.cpp's rules for dense models of the Llama family
- * (formats.md 2.8), without an importance matrix.
+ * Which type each tensor gets when a model is quantized to a GGUF mix: llama.cpp's rules for models of the Llama family
+ * (formats.md 2.8), dense or with experts.
  */
 #ifndef AN_CONVERT_MIX_H
 #define AN_CONVERT_MIX_H
 
 #include "arch/hparams.h"
 #include "base/error.h"
+#include "convert/tensor_types.h"
 
 #include <stdbool.h>
 
@@ -22,10 +23,21 @@ const an_mix *an_mix_find(const char *name);
 /* The i-th; NULL behind the last. */
 const an_mix *an_mix_at(size_t i);
 
-typedef struct an_mix_model {
+/* The choice of types for one model: what it is, what the user asked for, and how far the rules have counted. */
+typedef struct an_mix_plan {
+    const an_mix *mix;
     int n_layer, n_head, n_head_kv;
-    bool tied; /* no output.weight: the embedding gets its type */
-} an_mix_model;
+    int n_expert;              /* 0: dense */
+    int n_value;               /* tensors called attn_v or attn_qkv; 0 stands for n_layer */
+    bool tied;                 /* no output.weight: the embedding gets its type */
+    bool has_importance;       /* an importance matrix is used */
+    bool keep_output;          /* output.weight stays as it is */
+    bool pure;                 /* every matrix gets the mix's base type */
+    const an_dtype *output;    /* of output.weight, and of an embedding that stands for it; NULL: by the rules */
+    const an_dtype *embedding; /* of token_embd.weight; NULL: by the rules */
+    const an_tensor_types *overrides; /* before the rules; NULL: none */
+    int i_value, i_down;       /* start at 0: the rules of a dense model count layers as the tensors come */
+} an_mix_plan;
 
 /*
  * Does a GGUF tensor's name belong to a layer ("blk.3.ffn_down.weight")? Then its number and what follows the dot, borrowed
@@ -33,11 +45,15 @@ typedef struct an_mix_model {
  */
 bool an_mix_layer_of(const char *name, int *layer, const char **part);
 
+/* Is it a matrix of attention values, alone or together with queries and keys? What n_value counts. */
+bool an_mix_is_value(const char *name);
+
 /*
- * The type of the tensor with this GGUF name and shape. `source` stays for what is never quantized: vectors, norms, anything
- * that is no matrix of weights. `keep_output`: the output matrix stays as well.
+ * The type of the next tensor by its GGUF name and shape, in the order of a file: what has no layer, then layer by layer.
+ * *type is `source` for what is never quantized: vectors, norms, anything that is no matrix of weights. ERR_INVAL: a type that
+ * was asked for does not fit the rows.
  */
-an_dtype an_mix_type(const an_mix *mix, const an_mix_model *m, const char *name, int n_dim, int64_t n_col, an_dtype source,
-                     bool keep_output);
+ANEMO_MUST_CHECK anemo_status an_mix_type(an_mix_plan *p, const char *name, int n_dim, int64_t n_col, an_dtype source,
+                                          an_dtype *type, anemo_error *err);
 
 #endif

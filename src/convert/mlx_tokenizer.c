@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "format/name_index.h"
 #include "os/file.h"
+#include "token/tokenizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -518,21 +519,21 @@ cleanup:
     return status;
 }
 
-anemo_status an_mlx_write_tokenizer(const an_model_file *m, const char *dir, anemo_error *err)
+anemo_status an_mlx_write_tokenizer(const an_gguf *g, int n_ctx, const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     vocab v = {0};
     char *path = an_path_join(dir, "chat_template.jinja");
     if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     an_bytes model = {0};
-    AN_TRY(an_gguf_get_str(m->gguf, "tokenizer.ggml.model", false, &model, err));
+    AN_TRY(an_gguf_get_str(g, "tokenizer.ggml.model", false, &model, err));
     /* A file may say that it brings no tokenizer: then neither does the directory. */
     if (!model.data || !an_name_cmp(model.data, model.len, "no_vocab", 8) ||
         !an_name_cmp(model.data, model.len, "none", 4))
         goto cleanup;
-    AN_TRY(vocab_load(&v, m->gguf, err));
+    AN_TRY(vocab_load(&v, g, err));
     AN_TRY(write_tokenizer_json(&v, dir, err));
-    AN_TRY(write_tokenizer_config(&v, m->hp.n_ctx_train, dir, err));
+    AN_TRY(write_tokenizer_config(&v, n_ctx, dir, err));
     if (v.chat_template.data)
         AN_TRY(an_file_write(path, v.chat_template.data, (size_t)v.chat_template.len, err));
 cleanup:

@@ -42,6 +42,15 @@ static uint64_t padding(uint64_t n)
     return (ALIGNMENT - n % ALIGNMENT) % ALIGNMENT;
 }
 
+anemo_status an_gguf_writer_open_dry(an_gguf_writer **out, const char *path, anemo_error *err)
+{
+    an_gguf_writer *w = an_calloc(1, sizeof *w);
+    if (!w) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    w->file.fd = -1;
+    *out = w;
+    return ANEMO_OK;
+}
+
 anemo_status an_gguf_writer_open(an_gguf_writer **out, const char *path, anemo_error *err)
 {
     an_gguf_writer *w = an_calloc(1, sizeof *w);
@@ -89,6 +98,59 @@ void an_gguf_writer_u32(an_gguf_writer *w, const char *key, uint32_t v)
     put_u32(&w->keys, v);
 }
 
+void an_gguf_writer_f32(an_gguf_writer *w, const char *key, float v)
+{
+    begin_key(w, key, strlen(key), AN_GGUF_F32);
+    an_str_append_bytes(&w->keys, &v, 4);
+}
+
+void an_gguf_writer_bool(an_gguf_writer *w, const char *key, bool v)
+{
+    begin_key(w, key, strlen(key), AN_GGUF_BOOL);
+    an_str_append_char(&w->keys, v ? 1 : 0);
+}
+
+void an_gguf_writer_str(an_gguf_writer *w, const char *key, const char *text)
+{
+    begin_key(w, key, strlen(key), AN_GGUF_STRING);
+    put_string(&w->keys, text, strlen(text));
+}
+
+static void begin_array(an_gguf_writer *w, const char *key, an_gguf_type elem, uint64_t n)
+{
+    begin_key(w, key, strlen(key), AN_GGUF_ARRAY);
+    put_u32(&w->keys, elem);
+    put_u64(&w->keys, n);
+}
+
+void an_gguf_writer_strs(an_gguf_writer *w, const char *key, uint64_t n)
+{
+    begin_array(w, key, AN_GGUF_STRING, n);
+}
+
+void an_gguf_writer_next_str(an_gguf_writer *w, const char *text, uint64_t len)
+{
+    put_string(&w->keys, text, len);
+}
+
+void an_gguf_writer_u32s(an_gguf_writer *w, const char *key, const uint32_t *v, uint64_t n)
+{
+    begin_array(w, key, AN_GGUF_U32, n);
+    an_str_append_bytes(&w->keys, v, (size_t)n * 4);
+}
+
+void an_gguf_writer_i32s(an_gguf_writer *w, const char *key, const int32_t *v, uint64_t n)
+{
+    begin_array(w, key, AN_GGUF_I32, n);
+    an_str_append_bytes(&w->keys, v, (size_t)n * 4);
+}
+
+void an_gguf_writer_f32s(an_gguf_writer *w, const char *key, const float *v, uint64_t n)
+{
+    begin_array(w, key, AN_GGUF_F32, n);
+    an_str_append_bytes(&w->keys, v, (size_t)n * 4);
+}
+
 anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype type, int n_dim, const int64_t *shape,
                                    anemo_error *err)
 {
@@ -112,7 +174,7 @@ anemo_status an_gguf_writer_tensor(an_gguf_writer *w, const char *name, an_dtype
     put_u32(&w->infos, (uint32_t)info->ggml_id);
     put_u64(&w->infos, w->offset);
     if (!fits || !an_add_u64(w->offset, bytes, &end) || !an_align_up_u64(end, ALIGNMENT, &w->offset))
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path, name);
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: the tensor %s is larger than a file can be", w->file.path ? w->file.path : "this model", name);
     w->bytes[w->n_tensor++] = bytes;
     return ANEMO_OK;
 }
@@ -134,6 +196,13 @@ static anemo_status next_tensor(an_gguf_writer *w, anemo_error *err)
     }
 cleanup:
     return status;
+}
+
+uint64_t an_gguf_writer_bytes(const an_gguf_writer *w)
+{
+    enum { FIXED = 24 }; /* magic, version, two counts */
+    uint64_t head = FIXED + w->keys.len + w->infos.len;
+    return head + padding(head) + w->offset;
 }
 
 anemo_status an_gguf_writer_begin(an_gguf_writer *w, anemo_error *err)

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "format/json_scan.h"
 #include "format/name_index.h"
-#include "format/safetensors_internal.h"
+#include "format/weight_list.h"
 #include "os/file.h"
 
 #include <inttypes.h>
@@ -384,6 +384,22 @@ cleanup:
     return status;
 }
 
+typedef struct index_check {
+    const an_safetensors *st;
+    const char *dir;
+} index_check;
+
+/* A tensor of the index is in the file that the index says. */
+static anemo_status check_pair(void *ctx, const char *tensor, const char *file, anemo_error *err)
+{
+    const index_check *c = ctx;
+    const an_st_tensor *t = an_safetensors_find(c->st, tensor);
+    if (!t || strcmp(an_safetensors_file_name(c->st, (size_t)t->file), file))
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s/%s: tensor %.100s is not in %.100s", c->dir,
+                       an_weight_set_safetensors.index, tensor, file);
+    return ANEMO_OK;
+}
+
 anemo_status an_safetensors_open_bytes(an_safetensors **out, const void *data, uint64_t size,
                                        const char *name, anemo_error *err)
 {
@@ -402,14 +418,14 @@ cleanup:
 anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    st_name_list names = {0};
+    an_weight_list names = {0};
     an_safetensors *st = an_calloc(1, sizeof *st);
     if (!st) return no_memory(path, err);
     if (an_path_probe(path) != AN_PATH_DIR) {
         AN_TRY(add_file(st, an_strdup(an_path_base(path)), an_strdup(path), NULL, 0, err));
         AN_TRY(build_index(st, err));
     } else {
-        AN_TRY(an_st_list_files(path, &names, err));
+        AN_TRY(an_weight_list_open(&names, path, &an_weight_set_safetensors, err));
         if (names.n > FILES_MAX) {
             status = an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d files of weights", path,
                              FILES_MAX);
@@ -419,11 +435,12 @@ anemo_status an_safetensors_open(an_safetensors **out, const char *path, anemo_e
             AN_TRY(add_file(st, an_strdup(names.items[i]), an_path_join(path, names.items[i]), NULL,
                             0, err));
         AN_TRY(build_index(st, err));
-        AN_TRY(an_st_check_index(st, path, &names, err));
+        index_check check = {st, path};
+        AN_TRY(an_weight_list_pairs(&names, path, &an_weight_set_safetensors, check_pair, &check, err));
     }
     *out = st;
 cleanup:
-    an_st_names_free(&names);
+    an_weight_list_free(&names);
     if (status != ANEMO_OK) an_safetensors_close(st);
     return status;
 }

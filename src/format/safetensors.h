@@ -59,6 +59,8 @@ ANEMO_MUST_CHECK anemo_status an_st_writer_open(an_st_writer **out, const char *
 ANEMO_MUST_CHECK anemo_status an_st_writer_declare(an_st_writer *w, const char *name, an_dtype dtype,
                                                    int n_dim, const int64_t *shape,
                                                    anemo_error *err);
+/* One more string of __metadata__; before begin. Keys are plain text and not "format". */
+ANEMO_MUST_CHECK anemo_status an_st_writer_note(an_st_writer *w, const char *key, const char *value, anemo_error *err);
 /* `metadata_format` is the "format" entry of __metadata__ ("mlx"). */
 ANEMO_MUST_CHECK anemo_status an_st_writer_begin(an_st_writer *w, const char *metadata_format,
                                                  anemo_error *err);
@@ -68,6 +70,12 @@ uint64_t an_st_writer_data_bytes(const an_st_writer *w);         /* of all tenso
 /* Bytes of the current tensor, in one or several calls; its size is checked before the next begins. */
 ANEMO_MUST_CHECK anemo_status an_st_writer_put(an_st_writer *w, const void *data, uint64_t n,
                                                anemo_error *err);
+/*
+ * Instead of put: n bytes of tensor i (as an_st_writer_order counts) from its byte `at` on, in any order and from any thread.
+ * The caller sees to it that every byte is written once; their number is checked at commit.
+ */
+ANEMO_MUST_CHECK anemo_status an_st_writer_put_at(an_st_writer *w, size_t i, uint64_t at, const void *data, uint64_t n,
+                                                  anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_st_writer_commit(an_st_writer *w, anemo_error *err);
 void an_st_writer_close(an_st_writer *w);
 

@@ -8,6 +8,7 @@
 #include "os/file.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ typedef struct entry {
     an_dtype dtype;
     int n_dim;
     int64_t shape[AN_ST_DIMS_MAX];
-    uint64_t bytes;
+    uint64_t bytes, offset; /* offset: in the data, known from begin on */
 } entry;
 
 struct an_st_writer {
@@ -29,6 +30,9 @@ struct an_st_writer {
     size_t n, cap;
     size_t current;       /* the entry being put */
     uint64_t current_put; /* bytes of it so far */
+    an_str notes;         /* further members of __metadata__, each with a comma before it */
+    uint64_t data_at;     /* where the data begin in the file */
+    atomic_uint_fast64_t put_at_bytes;
 };
 
 static const struct {
@@ -111,6 +115,16 @@ static void put_json_string(an_str *s, const char *text)
     an_str_append_char(s, '"');
 }
 
+anemo_status an_st_writer_note(an_st_writer *w, const char *key, const char *value, anemo_error *err)
+{
+    AN_ASSERT(!w->begun);
+    an_str_append_char(&w->notes, ',');
+    put_json_string(&w->notes, key);
+    an_str_append_char(&w->notes, ':');
+    put_json_string(&w->notes, value);
+    return an_str_check(&w->notes, err);
+}
+
 anemo_status an_st_writer_begin(an_st_writer *w, const char *metadata_format, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -120,9 +134,10 @@ anemo_status an_st_writer_begin(an_st_writer *w, const char *metadata_format, an
     if (w->n > 1) qsort(w->entries, w->n, sizeof *w->entries, cmp_entry);
     an_str_append(&s, "{\"__metadata__\":{\"format\":");
     put_json_string(&s, metadata_format);
+    an_str_append(&s, an_str_text(&w->notes));
     an_str_append_char(&s, '}');
     for (size_t i = 0; i < w->n; i++) {
-        const entry *e = &w->entries[i];
+        entry *e = &w->entries[i];
         if (i && !strcmp(w->entries[i - 1].name, e->name)) {
             status = an_fail(err, ANEMO_ERR_INVAL, "%s: tensor %s is declared twice", w->file.path,
                              e->name);
@@ -140,12 +155,14 @@ anemo_status an_st_writer_begin(an_st_writer *w, const char *metadata_format, an
         for (int k = 0; k < e->n_dim; k++)
             an_str_appendf(&s, k ? ",%" PRId64 : "%" PRId64, e->shape[k]);
         an_str_appendf(&s, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", at, end);
+        e->offset = at;
         at = end;
     }
     an_str_append_char(&s, '}');
     an_str_append_repeat(&s, ' ', (size_t)(-(s.len + 8) % DATA_ALIGNMENT));
     AN_TRY(an_str_check(&s, err));
     uint64_t n = s.len;
+    w->data_at = 8 + n;
     AN_TRY(an_file_writer_put(&w->file, &n, 8, err));
     AN_TRY(an_file_writer_put(&w->file, s.data, s.len, err));
     w->begun = true;
@@ -193,11 +210,22 @@ anemo_status an_st_writer_put(an_st_writer *w, const void *data, uint64_t n, ane
     return status;
 }
 
+anemo_status an_st_writer_put_at(an_st_writer *w, size_t i, uint64_t at, const void *data, uint64_t n, anemo_error *err)
+{
+    AN_ASSERT(w->begun && i < w->n && at <= w->entries[i].bytes && n <= w->entries[i].bytes - at);
+    anemo_status status =
+        an_file_writer_put_at(&w->file, w->data_at + w->entries[i].offset + at, data, (size_t)n, err);
+    if (status == ANEMO_OK) atomic_fetch_add(&w->put_at_bytes, n);
+    return status;
+}
+
 anemo_status an_st_writer_commit(an_st_writer *w, anemo_error *err)
 {
     AN_ASSERT(w->begun);
-    skip_finished(w);
-    AN_ASSERT(w->current == w->n);
+    uint64_t put_at = atomic_load(&w->put_at_bytes);
+    if (put_at > 0) AN_ASSERT(put_at == an_st_writer_data_bytes(w));
+    else skip_finished(w);
+    AN_ASSERT(put_at > 0 || w->current == w->n);
     return an_file_writer_commit(&w->file, err);
 }
 
@@ -208,5 +236,6 @@ void an_st_writer_close(an_st_writer *w)
     for (size_t i = 0; i < w->n; i++)
         an_free(w->entries[i].name);
     an_free(w->entries);
+    an_str_free(&w->notes);
     an_free(w);
 }

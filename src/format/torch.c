@@ -73,19 +73,11 @@ static anemo_status build_index(an_torch *t, const char *path, anemo_error *err)
     return ANEMO_OK;
 }
 
-static anemo_status parse(an_torch *t, const unsigned char *data, uint64_t size, const char *path,
-                          anemo_error *err)
+/* The pickle in an archive. */
+static anemo_status parse_archive(an_torch *t, const unsigned char *data, uint64_t size, const char *path, anemo_error *err)
 {
-    static const unsigned char stream[] = {0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46};
     anemo_status status = ANEMO_OK;
     uint64_t prefix_len = 0;
-    if (size >= sizeof stream && memcmp(data, stream, sizeof stream) == 0)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: is a checkpoint of torch before 1.6, which is not read; load and save it "
-                       "once with a newer torch",
-                       path);
-    if (size < 4 || memcmp(data, "PK\3\4", 4) != 0)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: is not a PyTorch checkpoint (no ZIP archive)", path);
     AN_TRY(an_torch_zip_open(&t->zip, data, size, path, err));
     const torch_zip_entry *pickle = find_pickle(&t->zip, &prefix_len);
     if (!pickle)
@@ -97,6 +89,29 @@ static anemo_status parse(an_torch *t, const unsigned char *data, uint64_t size,
                        PICKLE_BYTES_MAX >> 20);
     AN_TRY(an_torch_unpickle(pickle->data, pickle->size, &t->zip, pickle->name, prefix_len, path,
                              &t->tensors, &t->n_tensor, err));
+cleanup:
+    return status;
+}
+
+static anemo_status parse(an_torch *t, const unsigned char *data, uint64_t size, const char *path,
+                          anemo_error *err)
+{
+    /* The pickle of the number 0x1950a86a20f9469cfc6c. */
+    static const unsigned char stream[AN_TORCH_MAGIC_BYTES] = {0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46,
+                                                               0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E};
+    anemo_status status = ANEMO_OK;
+    if (size >= sizeof stream && memcmp(data, stream, sizeof stream) == 0)
+        AN_TRY(an_torch_unpickle_stream(data, size, PICKLE_BYTES_MAX, path, &t->tensors, &t->n_tensor, err));
+    else if (size >= 4 && memcmp(data, "PK\3\4", 4) == 0)
+        AN_TRY(parse_archive(t, data, size, path, err));
+    else if (size >= 512 && memcmp(data + 257, "ustar", 5) == 0)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: is a checkpoint in the tar form of the first torch versions, which is not read; load and save it "
+                       "once with a newer torch",
+                       path);
+    else
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: is not a PyTorch checkpoint (neither an archive nor a stream of pickles)",
+                       path);
     AN_TRY(build_index(t, path, err));
 cleanup:
     return status;

@@ -1,7 +1,7 @@
 /*
- * PyTorch checkpoints (.bin .pth .pt) as validated views: the ZIP form of torch 1.6 and later (formats.md 5.1, 5.2). The
- * pickle in it is read by a machine that knows data only: tensors, plain containers and numbers. Any other opcode or
- * global is refused by its name and position; nothing is ever called. The older stream form is refused by name.
+ * PyTorch checkpoints (.bin .pth .pt) as validated views: the ZIP form of torch 1.6 and later and the stream of pickles before
+ * it (formats.md 5). The pickles are read by a machine that knows data only: tensors, plain containers and numbers. Any
+ * other opcode or global is refused by its name and position; nothing is ever called. Tar files are refused by name.
  */
 #ifndef AN_FORMAT_TORCH_H
 #define AN_FORMAT_TORCH_H
@@ -30,7 +30,7 @@ typedef struct an_torch an_torch;
 
 /*
  * Open a file, or borrow its bytes until close. ERR_FORMAT: damaged; ERR_UNSUPPORTED: a compressed or encrypted
- * archive, TorchScript, big-endian data, the old stream form, or a pickle with more than data in it.
+ * archive, TorchScript, big-endian data, a tar file, or a pickle with more than data in it.
  * Gives *out: an_torch_close.
  */
 ANEMO_MUST_CHECK anemo_status an_torch_open(an_torch **out, const char *path, anemo_error *err);

@@ -35,4 +35,13 @@ ANEMO_MUST_CHECK anemo_status an_torch_unpickle(const unsigned char *data, uint6
                                                 an_torch_tensor **out, size_t *n_out,
                                                 anemo_error *err);
 
+/*
+ * The same of the stream form of torch before 1.6 (formats.md 5.3), which begins with AN_TORCH_MAGIC_BYTES bytes that the caller
+ * knows: pickles, none beyond byte pickle_max, then the storages.
+ */
+enum { AN_TORCH_MAGIC_BYTES = 15 };
+ANEMO_MUST_CHECK anemo_status an_torch_unpickle_stream(const unsigned char *data, uint64_t size, uint64_t pickle_max,
+                                                       const char *path, an_torch_tensor **out, size_t *n_out,
+                                                       anemo_error *err);
+
 #endif

@@ -57,14 +57,16 @@ cleanup:
 }
 
 /* Is the model whole in this snapshot? Gives *path. */
-static anemo_status find_in_snapshot(const an_hub_cache *c, const char *commit, const an_wish *wish, char **path, anemo_error *err)
+static anemo_status find_in_snapshot(const an_hub_cache *c, const char *commit, const an_wish *wish, char **path,
+                                     anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_listing there = {0}, tree = {0};
     an_choice choice = {0};
     an_str s = {0};
     AN_TRY(an_hub_cache_snapshot(c, commit, &there, err));
-    /* Where the whole listing is known the choice is made from that, so that a half pulled model is not taken for a whole one. */
+    /* Where the whole listing is known the choice is made from that, so that a half pulled model is not taken for a
+     * whole one. */
     bool known = an_hub_cache_tree(c, commit, &tree, NULL) == ANEMO_OK;
     AN_TRY(an_choose(&choice, known ? &tree : &there, wish, err));
     for (size_t i = 0; known && i < choice.n; i++) {
@@ -87,8 +89,8 @@ cleanup:
     return status;
 }
 
-anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision, const char *quant, const char *file,
-                            char **path, char commit[41], anemo_error *err)
+anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision, const char *quant,
+                            const char *file, char **path, char commit[41], anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     const an_wish wish = {.repo = repo, .quant = quant, .path = file};
@@ -125,12 +127,14 @@ anemo_status an_hub_find_cached(const char *reference, char **path, anemo_error 
         goto cleanup;
     }
     status = an_hub_cache_open(&cache, settings.cache, ref.repo, false, &why);
-    if (status == ANEMO_OK) status = an_hub_find_in(&cache, ref.repo, ref.revision, ref.quant, ref.path, path, commit, &why);
+    if (status == ANEMO_OK)
+        status = an_hub_find_in(&cache, ref.repo, ref.revision, ref.quant, ref.path, path, commit, &why);
     if (status == ANEMO_ERR_INVAL || status == ANEMO_ERR_NOMEM) {
         if (err) *err = why;
     } else if (status != ANEMO_OK) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory, and not in the cache %s; 'anemo pull %s' fetches it", reference,
-                         settings.cache, reference);
+        status = an_fail(err, ANEMO_ERR_NOTFOUND,
+                         "%s: no such file or directory, and not in the cache %s; 'anemo pull %s' fetches it",
+                         reference, settings.cache, reference);
     }
 cleanup:
     an_hub_cache_close(&cache);
@@ -140,7 +144,10 @@ cleanup:
 
 /* ------------------------------------------------------------------------------------------------- the list */
 
-/* Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is none. */
+/*
+ * Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is
+ * none.
+ */
 static void keep_unread(anemo_error *unread, const anemo_error *why)
 {
     if (unread->status == ANEMO_OK && (why->status == ANEMO_ERR_IO || why->status == ANEMO_ERR_NOSPACE)) *unread = *why;
@@ -169,16 +176,19 @@ static void add_refs(const an_hub_cache *c, const char *commit, an_str *out, ane
     an_names_free(names);
 }
 
-/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without memory. */
-static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag, bool *no_memory,
-                         anemo_error *unread)
+/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without
+ * memory. */
+static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag,
+                         bool *no_memory, anemo_error *unread)
 {
     anemo_error why = {0};
     char name[2048], *text = NULL;
     size_t n;
     json_t *doc = NULL;
-    if (etag[0]) snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
-    else snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
+    if (etag[0])
+        snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
+    else
+        snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
     anemo_status status = an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, &why);
     if (status == ANEMO_OK) status = an_json_parse(&doc, text, n, name, &why);
     if (status != ANEMO_OK) {
@@ -229,14 +239,16 @@ static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m
     }
     if (m->format[0]) return;
     json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag, &out->failed, unread) : NULL;
-    if (doc) describe_config(doc, m, out);
-    else snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
+    if (doc)
+        describe_config(doc, m, out);
+    else
+        snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
     json_decref(doc);
 }
 
 /* One snapshot into m. */
-static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks, an_hub_model *m,
-                               anemo_error *unread, anemo_error *err)
+static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks,
+                               an_hub_model *m, anemo_error *unread, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_listing l = {0};
@@ -251,7 +263,8 @@ static anemo_status fill_model(const an_hub_cache *c, const char *repo, const ch
     for (size_t i = 0; i < l.n; i++) {
         const an_hub_file *f = &l.files[i];
         bool twice = false;
-        for (size_t k = 0; k < i && f->etag[0] && l.n < 1000; k++) twice |= strcmp(l.files[k].etag, f->etag) == 0;
+        for (size_t k = 0; k < i && f->etag[0] && l.n < 1000; k++)
+            twice |= strcmp(l.files[k].etag, f->etag) == 0;
         if (!twice) m->bytes += f->bytes;
         m->ours &= an_hub_is_marked(marks, f->etag);
         snprintf(name, sizeof name, "%s/blobs/%s", c->folder, f->etag);
@@ -383,6 +396,7 @@ cleanup:
 
 void an_hub_inventory_free(an_hub_model *models, size_t n)
 {
-    for (size_t i = 0; i < n; i++) free_model(&models[i]);
+    for (size_t i = 0; i < n; i++)
+        free_model(&models[i]);
     an_free(models);
 }

@@ -50,6 +50,12 @@ typedef struct an_f32_job {
     bool add;
 } an_f32_job;
 
+/* Exactly AN_ENCODE_BATCH values, whole blocks; and n values, a multiple of the block (kernels/encode.h). */
+enum { AN_ENCODE_BATCH = 512 };
+typedef void an_encode_fn(const float *x, uint8_t *blocks);
+typedef void an_weighted_fn(const float *x, const float *importance, float sigma2, uint8_t *blocks);
+typedef void an_decode_fn(const uint8_t *blocks, float *dst, int64_t n);
+
 struct an_kernels {
     const char *name;
     uint32_t needs; /* AN_ISA_* flags, all of them */
@@ -68,6 +74,11 @@ struct an_kernels {
                       int head_dim);
     void (*store_f16)(void *dst, const float *src, int n);
     void (*attention)(const an_attention_job *job);
+    an_encode_fn *encode[AN_DTYPE_N]; /* NULL: the scalar codec of quant */
+    an_weighted_fn *encode_weighted[AN_DTYPE_N]; /* NULL: the type knows no importance */
+    an_decode_fn *decode[AN_DTYPE_N]; /* NULL: row_f16, row_bf16, the scalar codec */
+    bool (*any_nonfinite)(const float *x, int64_t n);
+    void (*square_sums)(const float *x, const float *y, int64_t n, double *sum_sq, double *sum_sq_error);
     void (*exp)(float *out, const float *x, int n); /* for tests of the exponential that silu and softmax use */
 };
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -148,6 +149,54 @@ cleanup:
     return status;
 }
 
+#define TMP_MARK ".tmp-"
+#define TMP_RANDOM "XXXXXX"
+
+/*
+ * A temporary file is locked as long as its writer lives, so what can be locked was left by one that was killed. Best effort:
+ * it only frees space.
+ */
+static void remove_stale(const char *path)
+{
+    const char *base = an_path_base(path);
+    size_t len = strlen(base);
+    char **names = NULL, *dir = an_path_dir(path);
+    size_t n = 0;
+    if (!dir || an_dir_list(dir, &names, &n, NULL) != ANEMO_OK) n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(names[i], base, len) || strncmp(names[i] + len, TMP_MARK, strlen(TMP_MARK)) ||
+            strlen(names[i]) != len + strlen(TMP_MARK TMP_RANDOM))
+            continue;
+        char *stale = an_path_join(dir, names[i]);
+        struct stat st;
+        int fd = stale ? open(stale, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(stale);
+        if (fd >= 0) close(fd);
+        an_free(stale);
+    }
+    an_names_free(names);
+    an_free(dir);
+}
+
+/*
+ * Make and lock the temporary file; tmp_path ends in TMP_RANDOM. Another process may take a file that is not locked yet for a
+ * stale one: then there is another. Returns -1 with errno.
+ */
+static int make_tmp(char *tmp_path)
+{
+    enum { ATTEMPTS = 16 };
+    char *random = tmp_path + strlen(tmp_path) - strlen(TMP_RANDOM);
+    for (int i = 0;; i++) {
+        struct stat st;
+        memcpy(random, TMP_RANDOM, strlen(TMP_RANDOM));
+        int fd = mkostemp(tmp_path, O_CLOEXEC);
+        if (fd < 0 || i == ATTEMPTS) return fd;
+        bool taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (!taken && (fstat(fd, &st) != 0 || st.st_nlink > 0)) return fd;
+        close(fd);
+    }
+}
+
 anemo_status an_file_writer_open(an_file_writer *w, const char *path, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -158,14 +207,15 @@ anemo_status an_file_writer_open(an_file_writer *w, const char *path, anemo_erro
     w->direct = kind == AN_PATH_OTHER;
     if (w->path && !w->direct) {
         an_str s = {0};
-        an_str_appendf(&s, "%s.tmp-XXXXXX", path);
+        an_str_appendf(&s, "%s" TMP_MARK TMP_RANDOM, path);
         w->tmp_path = an_str_take(&s);
     }
     if (!w->path || (!w->direct && !w->tmp_path)) {
         status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
         goto cleanup;
     }
-    w->fd = w->direct ? open(path, O_WRONLY | O_CLOEXEC) : mkostemp(w->tmp_path, O_CLOEXEC);
+    if (!w->direct) remove_stale(path);
+    w->fd = w->direct ? open(path, O_WRONLY | O_CLOEXEC) : make_tmp(w->tmp_path);
     if (w->fd < 0) {
         status = an_fail_errno(err, errno, "create", path);
         an_free(w->tmp_path);
@@ -211,6 +261,20 @@ anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n, a
     return ANEMO_OK;
 }
 
+anemo_status an_file_writer_put_at(const an_file_writer *w, uint64_t at, const void *data, size_t n, anemo_error *err)
+{
+    const char *p = data;
+    while (n > 0) {
+        ssize_t put = pwrite(w->fd, p, n < (1u << 30) ? n : (1u << 30), (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return an_fail_errno(err, errno, "write", w->path);
+        p += put;
+        at += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return ANEMO_OK;
+}
+
 static void sync_dir_of(const char *path)
 {
     char *dir = an_path_dir(path);
@@ -226,16 +290,17 @@ static void sync_dir_of(const char *path)
 anemo_status an_file_writer_commit(an_file_writer *w, anemo_error *err)
 {
     if (!w->direct && fsync(w->fd) != 0) return an_fail_errno(err, errno, "sync", w->path);
-    int fd = w->fd;
-    w->fd = -1;
-    if (close(fd) != 0) return an_fail_errno(err, errno, "close", w->path);
     if (!w->direct) {
+        /* Closing would unlock it, so that comes after; the bytes are on the disk already. */
         if (rename(w->tmp_path, w->path) != 0)
             return an_fail_errno(err, errno, "rename into place", w->path);
         an_free(w->tmp_path);
         w->tmp_path = NULL;
         sync_dir_of(w->path);
     }
+    int fd = w->fd;
+    w->fd = -1;
+    if (close(fd) != 0 && w->direct) return an_fail_errno(err, errno, "close", w->path);
     return ANEMO_OK;
 }
 
@@ -273,6 +338,12 @@ int64_t an_path_size(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+}
+
+uint64_t an_path_free_bytes(const char *path)
+{
+    struct statvfs fs;
+    return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
 }
 
 anemo_status an_dir_make(const char *path, anemo_error *err)
@@ -364,7 +435,12 @@ anemo_status an_path_rename(const char *from, const char *to, anemo_error *err)
 anemo_status an_path_exchange(const char *a, const char *b, anemo_error *err)
 {
 #if defined(__linux__) && defined(RENAME_EXCHANGE)
-    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return ANEMO_OK;
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) {
+        /* What gave way may be removed next; that must not reach the disk before the exchange does. */
+        sync_dir_of(a);
+        sync_dir_of(b);
+        return ANEMO_OK;
+    }
     if (errno != EINVAL && errno != ENOSYS) return an_fail_errno(err, errno, "exchange", a);
 #else
     (void)b;

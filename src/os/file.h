@@ -37,7 +37,8 @@ ANEMO_MUST_CHECK anemo_status an_file_read(const char *path, uint64_t limit, cha
 
 /*
  * Atomic write: the data go to a temporary file beside `path`; commit does fsync, rename and fsync of the
- * directory; close without commit removes the temporary. Writing a final path never leaves a partial file.
+ * directory; close without commit removes the temporary. Writing a final path never leaves a partial file. What a killed
+ * process left beside it is removed by the next open for the same path; temporaries of living ones are locked (flock).
  * A path that exists and is not a regular file (a pipe, /dev/full, a terminal) is written directly.
  */
 typedef struct an_file_writer {
@@ -57,6 +58,12 @@ ANEMO_MUST_CHECK anemo_status an_file_writer_open(an_file_writer *w, const char 
 ANEMO_MUST_CHECK anemo_status an_file_writer_reserve(an_file_writer *w, uint64_t bytes, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_file_writer_put(an_file_writer *w, const void *data, size_t n,
                                                  anemo_error *err);
+/*
+ * The same at a position, for a file whose parts become known in another order. Any number of threads may write at a time,
+ * each to bytes of its own; `written` does not count them.
+ */
+ANEMO_MUST_CHECK anemo_status an_file_writer_put_at(const an_file_writer *w, uint64_t at, const void *data, size_t n,
+                                                    anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_file_writer_commit(an_file_writer *w, anemo_error *err);
 void an_file_writer_close(an_file_writer *w); /* after commit a no-op; never fails */
 
@@ -67,6 +74,9 @@ ANEMO_MUST_CHECK anemo_status an_file_write(const char *path, const void *data, 
 typedef enum an_path_kind { AN_PATH_ABSENT, AN_PATH_FILE, AN_PATH_DIR, AN_PATH_OTHER } an_path_kind;
 an_path_kind an_path_probe(const char *path); /* follows links */
 int64_t an_path_size(const char *path);       /* bytes of a regular file; -1 otherwise */
+
+/* Bytes that we may still write to the file system of an existing path; UINT64_MAX when unknown. */
+uint64_t an_path_free_bytes(const char *path);
 
 ANEMO_MUST_CHECK anemo_status an_dir_make(const char *path, anemo_error *err); /* with parents */
 

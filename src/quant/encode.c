@@ -1,12 +1,12 @@
 /* The plain types and the blocks of 32 (formats.md 2.3), and the way to the others. */
-#include "quant/encode_internal.h"
+#include "quant/encode_pack.h"
 
 #include "base/error.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { GROUP = 32, HALF = GROUP / 2 };
+enum { GROUP = 32 };
 
 /*
  * Towards zero, to 32 bits; infinity and NaN become the smallest number. Scales so small that their inverse is infinite get
@@ -44,17 +44,6 @@ static void range(const float *x, int n, float *min, float *max)
     }
 }
 
-/* Codes of 4 or 5 bits: nibbles j and j + 16 in a byte, the fifth bits in a word in front of them. */
-static void put_codes(const uint8_t *codes, uint8_t *high, uint8_t *nibbles)
-{
-    uint32_t fifth = 0;
-    for (int j = 0; j < HALF; j++) {
-        nibbles[j] = (uint8_t)((high ? codes[j] & 15 : codes[j]) | codes[j + HALF] << 4);
-        fifth |= (uint32_t)(codes[j] >> 4 & 1) << j | (uint32_t)(codes[j + HALF] >> 4 & 1) << (j + HALF);
-    }
-    if (high) memcpy(high, &fifth, 4);
-}
-
 /* Q4_0 and Q5_0: the code in the middle is zero. */
 static void encode_symmetric(const float *x, int bits, uint8_t *block)
 {
@@ -66,7 +55,8 @@ static void encode_symmetric(const float *x, int bits, uint8_t *block)
         codes[j] = (uint8_t)at_most(bits == 4 ? trunc8_saturated(v) : trunc8(v), max);
     }
     an_put_f16(block, d);
-    put_codes(codes, bits == 5 ? block + 2 : NULL, block + (bits == 5 ? 6 : 2));
+    if (bits == 4) an_pack_nibbles(codes, block + 2);
+    else an_pack_five_bits(codes, block + 2, block + 6);
 }
 
 /* Q4_1 and Q5_1: scale and minimum. */
@@ -83,7 +73,8 @@ static void encode_min(const float *x, int bits, uint8_t *block)
     }
     an_put_f16(block, d);
     an_put_f16(block + 2, min);
-    put_codes(codes, bits == 5 ? block + 4 : NULL, block + (bits == 5 ? 8 : 4));
+    if (bits == 4) an_pack_nibbles(codes, block + 4);
+    else an_pack_five_bits(codes, block + 4, block + 8);
 }
 
 static void encode_q8_0(const float *x, uint8_t *block)

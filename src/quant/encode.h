@@ -21,6 +21,13 @@ bool an_encode_can(an_dtype type);
  */
 void an_encode_rows(an_dtype type, const float *x, int64_t n_row, int64_t n_col, void *out);
 
+/*
+ * Encode one row by the importance of its columns, importance[n_col], finite and not negative: what the search for scales
+ * weighs errors with. Byte for byte ggml_quantize_chunk with an importance matrix. F32, F16, BF16 and Q8_0 know no importance
+ * and come out as without; importance NULL is an_encode_rows.
+ */
+void an_encode_row_weighted(an_dtype type, const float *x, int64_t n_col, const float *importance, void *out);
+
 /* Index of the first value that is infinite or NaN; -1 when all are finite. */
 int64_t an_find_nonfinite(const float *x, int64_t n);
 

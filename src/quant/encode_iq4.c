@@ -1,8 +1,5 @@
 /* Encoders of the two types whose 16 codes mean unevenly spaced values (formats.md 2.5). */
-#include "quant/encode_internal.h"
-
-#include "quant/dequant.h"
-#include "quant/half.h"
+#include "quant/encode_pack.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,27 +22,27 @@ static int nearest_code(float v)
 }
 
 /* Sums of the weighted products for one inverse scale. */
-static void sums(const float *x, float inverse, float *qx, float *q2)
+static void sums(const float *x, const float *w, float inverse, float *qx, float *q2)
 {
     *qx = *q2 = 0;
     for (int j = 0; j < GROUP; j++) {
-        float q = an_iq4_values[nearest_code(inverse * x[j])], w = x[j] * x[j];
-        *qx += w * q * x[j];
-        *q2 += w * q * q;
+        float q = an_iq4_values[nearest_code(inverse * x[j])];
+        *qx += w[j] * q * x[j];
+        *q2 += w[j] * q * q;
     }
 }
 
-/* The scale of one group: the best of sixteen inverse scales. */
-static float fit(const float *x)
+/* The best of sixteen inverse scales. */
+float an_fit_iq4(const float *x, const float *w)
 {
     float max = an_largest(x, GROUP), qx, q2;
     if (fabsf(max) < AN_NEXT_TO_NOTHING) return 0;
     float d = -max / (float)an_iq4_values[0];
-    sums(x, 1 / d, &qx, &q2);
-    d = qx / q2;
+    sums(x, w, 1 / d, &qx, &q2);
+    d = q2 > 0 ? qx / q2 : 0;
     float best = d * qx;
     for (int t = -TRIALS; t <= TRIALS; t++) {
-        sums(x, ((float)t + (float)an_iq4_values[0]) / max, &qx, &q2);
+        sums(x, w, ((float)t + (float)an_iq4_values[0]) / max, &qx, &q2);
         if (q2 > 0 && qx * qx > best * q2) {
             d = qx / q2;
             best = d * qx;
@@ -54,36 +51,34 @@ static float fit(const float *x)
     return d;
 }
 
-/* Sixteen bytes of codes for a group by its scale. */
-static void put_codes(const float *x, float d, uint8_t *out)
+void an_put_iq4_codes(const float *x, float d, uint8_t *out)
 {
+    uint8_t codes[GROUP];
     float inverse = d != 0 ? 1 / d : 0;
-    for (int j = 0; j < GROUP / 2; j++)
-        out[j] = (uint8_t)(nearest_code(inverse * x[j]) | nearest_code(inverse * x[j + GROUP / 2]) << 4);
+    for (int j = 0; j < GROUP; j++) codes[j] = (uint8_t)nearest_code(inverse * x[j]);
+    an_pack_nibbles(codes, out);
+}
+
+/* By their own squares. */
+static float fit_plain(const float *x)
+{
+    float w[GROUP];
+    for (int j = 0; j < GROUP; j++) w[j] = x[j] * x[j];
+    return an_fit_iq4(x, w);
 }
 
 void an_encode_iq4_nl(const float *x, uint8_t *block)
 {
-    float d = fit(x);
+    float d = fit_plain(x);
     an_put_f16(block, d);
-    put_codes(x, d, block + 2);
+    an_put_iq4_codes(x, d, block + 2);
 }
 
 void an_encode_iq4_xs(const float *x, uint8_t *block)
 {
     enum { N = AN_SUPER / GROUP };
-    float scale[N];
-    for (int b = 0; b < N; b++) scale[b] = fit(x + GROUP * b);
-    float d = -an_largest(scale, N) / 32, inverse = d != 0 ? 1 / d : 0;
-    uint16_t high = 0;
-    memset(block + 4, 0, 4);
-    for (int b = 0; b < N; b++) {
-        int l = an_clamp_int(an_nearest(inverse * scale[b]), -32, 31);
-        put_codes(x + GROUP * b, d * (float)l, block + 8 + 16 * b);
-        l += 32;
-        block[4 + b / 2] |= (uint8_t)((l & 15) << (4 * (b % 2)));
-        high |= (uint16_t)((l >> 4) << (2 * b));
-    }
-    an_put_f16(block, d);
-    memcpy(block + 2, &high, 2);
+    float scale[N], d[N];
+    for (int b = 0; b < N; b++) scale[b] = fit_plain(x + GROUP * b);
+    an_pack_iq4_xs_scales(scale, block, d);
+    for (int b = 0; b < N; b++) an_put_iq4_codes(x + GROUP * b, d[b], block + 8 + 16 * b);
 }

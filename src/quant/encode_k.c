@@ -1,29 +1,14 @@
 /* Encoders of the K types (formats.md 2.4). Sums run in the order of the elements: another order is another rounding. */
-#include "quant/encode_internal.h"
-
-#include "quant/dequant.h"
-#include "quant/half.h"
+#include "quant/encode_pack.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { GROUP_MAX = 32 };
 
-static float get_f16(const uint8_t *p)
-{
-    return an_f32_from_f16(an_load_u16(p));
-}
-
 /* ---- scale and minimum: Q2_K, Q4_K, Q5_K */
 
-typedef struct search {
-    int n, max_code;  /* elements, largest code */
-    float start, step; /* of the trial inverse scales, added to max_code */
-    int n_step;
-    bool absolute; /* error by magnitude instead of by square */
-} search;
-
-static float error_of(const search *s, const float *x, const float *w, const uint8_t *codes, float scale, float min)
+static float error_of(const an_min_search *s, const float *x, const float *w, const uint8_t *codes, float scale, float min)
 {
     float sum = 0;
     for (int i = 0; i < s->n; i++) {
@@ -33,11 +18,8 @@ static float error_of(const search *s, const float *x, const float *w, const uin
     return sum;
 }
 
-/*
- * Helper A: codes and scale for x, *minus_min >= 0 is what is subtracted. As in the reference, the trials that follow a better
- * one start from its minimum, not from the group's.
- */
-static float fit_min(const search *s, const float *x, const float *w, uint8_t *codes, float *minus_min)
+/* As in the reference, the trials that follow a better one start from its minimum, not from the group's. */
+float an_fit_min(const an_min_search *s, const float *x, const float *w, uint8_t *codes, float *minus_min)
 {
     uint8_t trial[GROUP_MAX];
     float min = x[0], max = x[0], sum_w = w[0], sum_x = sum_w * x[0];
@@ -86,8 +68,7 @@ static float fit_min(const search *s, const float *x, const float *w, uint8_t *c
     return scale;
 }
 
-/* Codes again, by the scale and minimum as they were stored. A scale of zero leaves what the search found. */
-static void recode_min(const float *x, int n, float d, float minus_min, int max_code, uint8_t *codes)
+void an_recode_min(const float *x, int n, float d, float minus_min, int max_code, uint8_t *codes)
 {
     if (d == 0) return;
     for (int i = 0; i < n; i++) codes[i] = (uint8_t)an_clamp_int(an_nearest((x[i] + minus_min) / d), 0, max_code);
@@ -95,91 +76,48 @@ static void recode_min(const float *x, int n, float d, float minus_min, int max_
 
 void an_encode_q2_k(const float *x, uint8_t *block)
 {
-    static const search s = {16, 3, -0.5f, 0.1f, 15, true};
-    uint8_t codes[AN_SUPER], *scales = block, *qs = block + 16;
-    float weights[16], scale[16], min[16], max_scale = 0, max_min = 0;
+    static const an_min_search s = {16, 3, -0.5f, 0.1f, 15, true};
+    uint8_t codes[AN_SUPER];
+    float weights[16], scale[16], min[16], d[16], m[16];
     for (int j = 0; j < 16; j++) {
         for (int l = 0; l < 16; l++) weights[l] = fabsf(x[16 * j + l]);
-        scale[j] = fit_min(&s, x + 16 * j, weights, codes + 16 * j, &min[j]);
-        if (scale[j] > max_scale) max_scale = scale[j];
-        if (min[j] > max_min) max_min = min[j];
+        scale[j] = an_fit_min(&s, x + 16 * j, weights, codes + 16 * j, &min[j]);
     }
-    float by_scale = max_scale > 0 ? 15.0f / max_scale : 0, by_min = max_min > 0 ? 15.0f / max_min : 0;
-    for (int j = 0; j < 16; j++)
-        scales[j] = (uint8_t)((unsigned)an_nearest(by_scale * scale[j]) | (unsigned)an_nearest(by_min * min[j]) << 4);
-    an_put_f16(block + 80, max_scale > 0 ? max_scale / 15.0f : 0);
-    an_put_f16(block + 82, max_min > 0 ? max_min / 15.0f : 0);
-    for (int j = 0; j < 16; j++)
-        recode_min(x + 16 * j, 16, get_f16(block + 80) * (float)(scales[j] & 15),
-                   get_f16(block + 82) * (float)(scales[j] >> 4), 3, codes + 16 * j);
-    for (int h = 0; h < 2; h++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 128 * h + l;
-            qs[32 * h + l] = (uint8_t)(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
-        }
+    an_pack_q2_k_scales(scale, min, block, d, m);
+    for (int j = 0; j < 16; j++) an_recode_min(x + 16 * j, 16, d[j], m[j], 3, codes + 16 * j);
+    an_pack_q2_k_codes(codes, block);
 }
 
 /* What Q4_K and Q5_K share: codes of eight groups of 32, d, dmin and the packed scales. */
-static void encode_45(const search *s, const float *x, uint8_t *block, uint8_t *codes)
+static void encode_45(const an_min_search *s, const float *x, uint8_t *block, uint8_t *codes)
 {
-    float weights[32], scale[8], min[8], max_scale = 0, max_min = 0;
-    uint8_t *packed = block + 4;
+    float weights[32], scale[8], min[8], d[8], m[8];
     for (int j = 0; j < 8; j++) {
         const float *g = x + 32 * j;
         float sum_x2 = 0;
         for (int l = 0; l < 32; l++) sum_x2 += g[l] * g[l];
         float mean = sqrtf(sum_x2 / 32);
         for (int l = 0; l < 32; l++) weights[l] = mean + fabsf(g[l]);
-        scale[j] = fit_min(s, g, weights, codes + 32 * j, &min[j]);
-        if (scale[j] > max_scale) max_scale = scale[j];
-        if (min[j] > max_min) max_min = min[j];
+        scale[j] = an_fit_min(s, g, weights, codes + 32 * j, &min[j]);
     }
-    float by_scale = max_scale > 0 ? 63.0f / max_scale : 0, by_min = max_min > 0 ? 63.0f / max_min : 0;
-    memset(packed, 0, 12);
-    for (int j = 0; j < 8; j++) {
-        int ls = (uint8_t)an_nearest(by_scale * scale[j]), lm = (uint8_t)an_nearest(by_min * min[j]);
-        if (ls > 63) ls = 63;
-        if (lm > 63) lm = 63;
-        if (j < 4) {
-            packed[j] = (uint8_t)ls;
-            packed[j + 4] = (uint8_t)lm;
-        } else {
-            packed[j + 4] = (uint8_t)((ls & 15) | (lm & 15) << 4);
-            packed[j - 4] |= (uint8_t)(ls >> 4 << 6);
-            packed[j] |= (uint8_t)(lm >> 4 << 6);
-        }
-    }
-    an_put_f16(block, max_scale / 63.0f);
-    an_put_f16(block + 2, max_min / 63.0f);
-    for (int j = 0; j < 8; j++) {
-        int sc, m;
-        an_k4_scale_min(packed, j, &sc, &m);
-        recode_min(x + 32 * j, 32, get_f16(block) * (float)sc, get_f16(block + 2) * (float)m, s->max_code, codes + 32 * j);
-    }
+    an_pack_k4_scales(scale, min, block, d, m);
+    for (int j = 0; j < 8; j++) an_recode_min(x + 32 * j, 32, d[j], m[j], s->max_code, codes + 32 * j);
 }
 
 void an_encode_q4_k(const float *x, uint8_t *block)
 {
-    static const search s = {32, 15, -1.0f, 0.1f, 20, false};
+    static const an_min_search s = {32, 15, -1.0f, 0.1f, 20, false};
     uint8_t codes[AN_SUPER];
     encode_45(&s, x, block, codes);
-    for (int g = 0; g < 4; g++)
-        for (int l = 0; l < 32; l++)
-            block[16 + 32 * g + l] = (uint8_t)(codes[64 * g + l] | codes[64 * g + 32 + l] << 4);
+    an_pack_q4_k_codes(codes, block);
 }
 
 void an_encode_q5_k(const float *x, uint8_t *block)
 {
-    static const search s = {32, 31, -0.5f, 0.1f, 15, false};
-    uint8_t codes[AN_SUPER], *high = block + 16, *low = block + 48;
+    static const an_min_search s = {32, 31, -0.5f, 0.1f, 15, false};
+    uint8_t codes[AN_SUPER];
     encode_45(&s, x, block, codes);
-    memset(high, 0, 32);
-    for (int g = 0; g < 4; g++)
-        for (int l = 0; l < 32; l++) {
-            int a = codes[64 * g + l], b = codes[64 * g + 32 + l];
-            low[32 * g + l] = (uint8_t)((a & 15) | (b & 15) << 4);
-            high[l] |= (uint8_t)((a >> 4) << (2 * g) | (b >> 4) << (2 * g + 1));
-        }
+    an_pack_q5_k_codes(codes, block);
 }
 
 /* ---- symmetric: Q3_K, Q6_K */
@@ -224,8 +162,7 @@ static float fit_refined(const float *x, uint8_t *codes)
     return sum_l2 > 0 ? sum_xl / sum_l2 : 0;
 }
 
-/* Codes of one group by the stored scale, plus `middle`; a scale of zero leaves what the search found. */
-static void recode(const float *x, float d, int middle, uint8_t *codes)
+void an_recode_symmetric(const float *x, float d, int middle, uint8_t *codes)
 {
     if (d == 0) return;
     for (int i = 0; i < 16; i++) codes[i] = (uint8_t)(an_clamp_int(an_nearest(x[i] / d), -middle, middle - 1) + middle);
@@ -233,51 +170,35 @@ static void recode(const float *x, float d, int middle, uint8_t *codes)
 
 void an_encode_q3_k(const float *x, uint8_t *block)
 {
-    uint8_t codes[AN_SUPER], *mask = block, *qs = block + 32, *packed = block + 96;
-    float scale[16];
+    uint8_t codes[AN_SUPER];
+    float scale[16], d[16];
     for (int j = 0; j < 16; j++) scale[j] = fit_refined(x + 16 * j, codes + 16 * j);
-    float max = an_largest(scale, 16);
-    memset(packed, 0, 12);
-    float inverse = max != 0 ? -32.0f / max : 0;
-    for (int j = 0; max != 0 && j < 16; j++) {
-        int l = an_clamp_int(an_nearest(inverse * scale[j]), -32, 31) + 32;
-        packed[j % 8] |= (uint8_t)((l & 15) << (j < 8 ? 0 : 4));
-        packed[8 + j % 4] |= (uint8_t)((l >> 4) << (2 * (j / 4)));
-    }
-    an_put_f16(block + 108, max != 0 ? 1 / inverse : 0);
-    for (int j = 0; j < 16; j++)
-        recode(x + 16 * j, get_f16(block + 108) * (float)an_q3k_scale(packed, j), 4, codes + 16 * j);
-    memset(mask, 0, 32);
-    memset(qs, 0, 64);
-    for (int e = 0; e < AN_SUPER; e++) {
-        mask[e % 32] |= (uint8_t)((codes[e] >> 2) << (e / 32));
-        qs[32 * (e / 128) + e % 32] |= (uint8_t)((codes[e] & 3) << (2 * (e % 128 / 32)));
-    }
+    an_pack_q3_k_scales(scale, block, d);
+    for (int j = 0; j < 16; j++) an_recode_symmetric(x + 16 * j, d[j], 4, codes + 16 * j);
+    an_pack_q3_k_codes(codes, block);
 }
 
-/* Helper B: codes -32..31, stored plus 32; the best of 19 inverse scales. */
-static float fit_symmetric(const float *x, uint8_t *codes)
+float an_fit_symmetric(const float *x, const float *w, int n, int n_max, uint8_t *codes)
 {
-    enum { N = 16, NMAX = 32, TRIALS = 9 };
-    float max = an_largest(x, N), scale = 0, best = 0;
+    enum { TRIALS = 9 };
+    float max = an_largest(x, n), scale = 0, best = 0;
     if (fabsf(max) < AN_NEXT_TO_NOTHING) {
-        memset(codes, 0, N);
+        memset(codes, 0, (size_t)n);
         return 0;
     }
     for (int k = 0; k <= 2 * TRIALS; k++) {
         /* The plain one first, then -9 to 9 without it. */
         int t = k == 0 ? 0 : k <= TRIALS ? k - TRIALS - 1 : k - TRIALS;
-        float inverse = -((float)NMAX + 0.1f * (float)t) / max, sum_xl = 0, sum_l2 = 0;
-        uint8_t trial[N];
-        for (int i = 0; i < N; i++) {
-            int l = an_clamp_int(an_nearest(inverse * x[i]), -NMAX, NMAX - 1);
-            float w = x[i] * x[i];
-            trial[i] = (uint8_t)(l + NMAX);
-            sum_xl += w * x[i] * (float)l;
-            sum_l2 += w * (float)l * (float)l;
+        float inverse = -((float)n_max + 0.1f * (float)t) / max, sum_xl = 0, sum_l2 = 0;
+        uint8_t trial[GROUP_MAX];
+        for (int i = 0; i < n; i++) {
+            int l = an_clamp_int(an_nearest(inverse * x[i]), -n_max, n_max - 1);
+            trial[i] = (uint8_t)(l + n_max);
+            sum_xl += w[i] * x[i] * (float)l;
+            sum_l2 += w[i] * (float)l * (float)l;
         }
         if (k > 0 && !(sum_l2 > 0 && sum_xl * sum_xl > best * sum_l2)) continue;
-        memcpy(codes, trial, N);
+        memcpy(codes, trial, (size_t)n);
         scale = sum_l2 != 0 ? sum_xl / sum_l2 : 0;
         best = scale * sum_xl;
     }
@@ -287,24 +208,12 @@ static float fit_symmetric(const float *x, uint8_t *codes)
 void an_encode_q6_k(const float *x, uint8_t *block)
 {
     uint8_t codes[AN_SUPER];
-    float scale[16];
-    for (int j = 0; j < 16; j++) scale[j] = fit_symmetric(x + 16 * j, codes + 16 * j);
-    float max = an_largest(scale, 16);
-    memset(block, 0, 210);
-    if (fabsf(max) < AN_NEXT_TO_NOTHING) return;
-    float inverse = -128.0f / max;
-    an_put_f16(block + 208, 1 / inverse);
+    float weights[16], scale[16], d[16];
     for (int j = 0; j < 16; j++) {
-        int l = an_nearest(inverse * scale[j]);
-        int8_t s = (int8_t)(l < 127 ? l : 127);
-        block[192 + j] = (uint8_t)s;
-        recode(x + 16 * j, get_f16(block + 208) * (float)s, 32, codes + 16 * j);
+        for (int l = 0; l < 16; l++) weights[l] = x[16 * j + l] * x[16 * j + l];
+        scale[j] = an_fit_symmetric(x + 16 * j, weights, 16, 32, codes + 16 * j);
     }
-    for (int h = 0; h < 2; h++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 128 * h + l;
-            block[64 * h + l] = (uint8_t)((c[0] & 15) | (c[64] & 15) << 4);
-            block[64 * h + 32 + l] = (uint8_t)((c[32] & 15) | (c[96] & 15) << 4);
-            block[128 + 32 * h + l] = (uint8_t)(c[0] >> 4 | c[32] >> 4 << 2 | c[64] >> 4 << 4 | c[96] >> 4 << 6);
-        }
+    if (!an_pack_q6_k_scales(scale, block, d)) return;
+    for (int j = 0; j < 16; j++) an_recode_symmetric(x + 16 * j, d[j], 32, codes + 16 * j);
+    an_pack_q6_k_codes(codes, block);
 }

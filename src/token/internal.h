@@ -199,6 +199,8 @@ int an_alphabet_byte(uint32_t cp);
 
 /* Look a GGUF name up; false leaves *out alone. Sets what the name implies besides the split. */
 bool an_pretok_by_name(const char *name, an_pretok *out, bool *ignore_merges, bool *add_bos);
+/* The first GGUF name that splits like this and treats whole words like this; NULL when none does. Static. */
+const char *an_pretok_name_of(const an_pretok *p, bool ignore_merges);
 /* A regex of a tokenizer.json; false when it is not one we know. */
 bool an_pretok_by_regex(const char *regex, an_pretok_pass *out);
 

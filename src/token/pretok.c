@@ -430,6 +430,14 @@ bool an_pretok_by_name(const char *name, an_pretok *out, bool *ignore_merges, bo
     return false;
 }
 
+const char *an_pretok_name_of(const an_pretok *p, bool ignore_merges)
+{
+    for (size_t i = 0; i < AN_COUNT_OF(names); i++)
+        if (!memcmp(names[i].pass, p->pass, sizeof p->pass) && !(names[i].flags & IGNORE_MERGES) == !ignore_merges)
+            return names[i].name;
+    return NULL;
+}
+
 static const struct {
     an_pretok_pass pass;
     const char *regex;

@@ -9,5 +9,5 @@ build="$ANEMO_BUILD/arm64"
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/arm64-toolchain.cmake" >/dev/null
 cmake --build "$build" --target kcheck >/dev/null
-qemu-aarch64 -cpu max "$build/tests/kernels/kcheck"
-qemu-aarch64 -cpu cortex-a72 "$build/tests/kernels/kcheck" --level=neon --op='[!u]*'
+qemu-aarch64 -cpu max "$build/tests/kernels/kcheck" --rounds=30
+qemu-aarch64 -cpu cortex-a72 "$build/tests/kernels/kcheck" --level=neon --rounds=30 --op='[!u]*'

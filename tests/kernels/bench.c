@@ -1,7 +1,9 @@
 /* Speed of kernels on shapes of real models, one thread, weights larger than the caches where decode reads them. */
 #include "kernels/kcheck.h"
 
+#include "kernels/encode.h"
 #include "os/clock.h"
+#include "quant/encode.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -141,6 +143,36 @@ static void bench_rows(const an_kernels *k)
     printf("%-10s rms_norm 576: %.2f us, silu_mul 1536: %.2f us\n", k->name, best[0] * 1e6, best[1] * 1e6);
 }
 
+/* Rows as in a model, plain and weighted, beside the scalar encoders, and decoding; millions of values a second. */
+static void bench_encode(const an_kernels *k, an_dtype type)
+{
+    enum { N = 4096, N_WHAT = 5 };
+    static float x[N], back[N], importance[N];
+    static uint8_t blocks[4 * N];
+    double best[N_WHAT] = {1e9, 1e9, 1e9, 1e9, 1e9};
+    kcheck c = {.k = k, .op = "bench"};
+    an_rng_seed(&c.rng, 1);
+    for (int i = 0; i < N; i++) {
+        x[i] = 0.02f * random_normal(&c);
+        importance[i] = (float)an_rng_f64(&c.rng);
+    }
+    for (int what = 0; what < N_WHAT; what++) {
+        double begin = seconds();
+        for (int i = 0; i < 200 && (i < 3 || seconds() - begin < 0.3); i++) {
+            double t = seconds();
+            if (what == 0) an_kernels_encode_rows(k, type, x, 1, N, blocks);
+            else if (what == 1) an_encode_rows(type, x, 1, N, blocks);
+            else if (what == 2) an_kernels_decode(k, type, blocks, back, N);
+            else if (what == 3) an_kernels_encode_row_weighted(k, type, x, N, importance, blocks);
+            else an_encode_row_weighted(type, x, N, importance, blocks);
+            t = seconds() - t;
+            if (t < best[what]) best[what] = t;
+        }
+    }
+    printf("%-10s encode %-8s %8.1f M/s, scalar %6.1f M/s, weighted %7.1f M/s, scalar %6.1f M/s, decode %8.1f M/s\n", k->name, an_dtype_get(type)->name,
+           N / best[0] * 1e-6, N / best[1] * 1e-6, N / best[3] * 1e-6, N / best[4] * 1e-6, N / best[2] * 1e-6);
+}
+
 void bench_run(const an_kernels *k, const char *pattern)
 {
     an_affine none = {0};
@@ -156,6 +188,8 @@ void bench_run(const an_kernels *k, const char *pattern)
         bench_matmul(k, AN_DTYPE_AFFINE, (an_affine){.bits = bits, .group = 32, .scale_dtype = AN_DTYPE_F16}, name,
                      576);
     }
+    for (int type = 0; type < AN_DTYPE_AFFINE; type++)
+        if (!fnmatch(pattern, "encode", 0)) bench_encode(k, (an_dtype)type);
     if (!fnmatch(pattern, "attention", 0))
         for (int n = 1; n <= 8; n += 7) bench_attention(k, n);
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);

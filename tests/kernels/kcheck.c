@@ -34,7 +34,7 @@ bool kcheck_near(kcheck *c, const char *what, long index, double got, double exa
     return false;
 }
 
-enum { MAX_OPS = 200 };
+enum { MAX_OPS = 250 };
 static kcheck_op ops[MAX_OPS];
 static char op_names[MAX_OPS][48];
 static int n_op;
@@ -89,6 +89,13 @@ static void list_ops(void)
     add_op(check_kv_store, AN_DTYPE_OTHER, none, "kv_store");
     add_op(check_row_f16, AN_DTYPE_OTHER, none, "row_f16");
     add_op(check_attention, AN_DTYPE_OTHER, none, "attention");
+    for (int type = 0; type < AN_DTYPE_AFFINE; type++) {
+        add_op(check_encode, (an_dtype)type, none, "encode_%s", an_dtype_get((an_dtype)type)->name);
+        add_op(check_encode_weighted, (an_dtype)type, none, "encode_weighted_%s", an_dtype_get((an_dtype)type)->name);
+        add_op(check_decode, (an_dtype)type, none, "decode_%s", an_dtype_get((an_dtype)type)->name);
+    }
+    add_op(check_nonfinite, AN_DTYPE_OTHER, none, "nonfinite");
+    add_op(check_square_sums, AN_DTYPE_OTHER, none, "square_sums");
 }
 
 /* Two broken tables: one adds a small error to one lane, one writes rows that were not asked for. */
@@ -133,7 +140,7 @@ static int self_test(uint64_t seed)
     return n_missed ? 1 : 0;
 }
 
-static int run_levels(const char *pattern, const char *only, uint64_t seed)
+static int run_levels(const char *pattern, const char *only, uint64_t seed, int n_round)
 {
     int n_level, n_run = 0, n_failed = 0;
     const an_kernels *const *levels = an_kernels_levels(&n_level);
@@ -147,7 +154,7 @@ static int run_levels(const char *pattern, const char *only, uint64_t seed)
         int n_level_run = 0, n_level_failed = 0;
         for (int i = 0; i < n_op; i++) {
             if (fnmatch(pattern, ops[i].name, 0)) continue;
-            kcheck c = {.k = levels[l], .op = ops[i].name};
+            kcheck c = {.k = levels[l], .op = ops[i].name, .n_round = n_round};
             an_rng_seed(&c.rng, seed + (uint64_t)i);
             ops[i].run(&c, &ops[i]);
             n_level_run++;
@@ -163,13 +170,14 @@ static int run_levels(const char *pattern, const char *only, uint64_t seed)
 }
 
 static const char usage[] =
-    "usage: kcheck [--list] [--op=GLOB] [--level=NAME] [--seed=N] [--self-test] [--bench]\n";
+    "usage: kcheck [--list] [--op=GLOB] [--level=NAME] [--seed=N] [--rounds=N] [--self-test] [--bench]\n";
 
 int main(int argc, char **argv)
 {
     const char *pattern = "*", *level = NULL;
     bool list = false, bench = false, self = false;
     uint64_t seed = 20261123;
+    int n_round = 60;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--list")) list = true;
         else if (!strcmp(argv[i], "--bench")) bench = true;
@@ -177,6 +185,7 @@ int main(int argc, char **argv)
         else if (!strncmp(argv[i], "--op=", 5)) pattern = argv[i] + 5;
         else if (!strncmp(argv[i], "--level=", 8)) level = argv[i] + 8;
         else if (!strncmp(argv[i], "--seed=", 7)) seed = strtoull(argv[i] + 7, NULL, 0);
+        else if (!strncmp(argv[i], "--rounds=", 9)) n_round = atoi(argv[i] + 9);
         else {
             fputs(usage, stderr);
             return 2;
@@ -197,5 +206,5 @@ int main(int argc, char **argv)
                 bench_run(levels[l], pattern);
         return 0;
     }
-    return run_levels(pattern, level, seed);
+    return run_levels(pattern, level, seed, n_round);
 }

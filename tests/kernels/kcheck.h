@@ -17,6 +17,7 @@ typedef struct kcheck {
     const an_kernels *k;
     const char *op;   /* operation being checked, for messages */
     int n_failed;     /* of this operation */
+    int n_round;      /* inputs of the checks that take any number of them */
     bool quiet;       /* count only: the self-test expects failures */
 } kcheck;
 
@@ -74,6 +75,11 @@ void check_rope(kcheck *c, const kcheck_op *op);
 void check_kv_store(kcheck *c, const kcheck_op *op);
 void check_row_f16(kcheck *c, const kcheck_op *op);
 void check_attention(kcheck *c, const kcheck_op *op);
+void check_encode(kcheck *c, const kcheck_op *op);
+void check_encode_weighted(kcheck *c, const kcheck_op *op);
+void check_decode(kcheck *c, const kcheck_op *op);
+void check_nonfinite(kcheck *c, const kcheck_op *op);
+void check_square_sums(kcheck *c, const kcheck_op *op);
 
 /* q8 product of a level's table with a replaced kernel, for the self-test. */
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add);

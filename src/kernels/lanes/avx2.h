@@ -3,6 +3,7 @@
 #define AN_LANES_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #define AN_LANES_F32_ROWS 2
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
+#define AN_LANES_EMULATED 0
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
@@ -45,6 +47,8 @@ LANE_FN vi vi_or(vi x, vi y) { return MAP2_(vi, _mm256_or_si256, x, y); }
 LANE_FN vi vi_xor(vi x, vi y) { return MAP2_(vi, _mm256_xor_si256, x, y); }
 LANE_FN vi vi_add(vi x, vi y) { return MAP2_(vi, _mm256_add_epi32, x, y); }
 LANE_FN vi vi_mul(vi x, vi y) { return MAP2_(vi, _mm256_mullo_epi32, x, y); }
+LANE_FN vi vi_max(vi x, vi y) { return MAP2_(vi, _mm256_max_epi32, x, y); }
+LANE_FN vi vi_min(vi x, vi y) { return MAP2_(vi, _mm256_min_epi32, x, y); }
 #define vi_shr(x, n) ((vi){_mm256_srli_epi32((x).a, n), _mm256_srli_epi32((x).b, n)})
 #define vi_shl(x, n) ((vi){_mm256_slli_epi32((x).a, n), _mm256_slli_epi32((x).b, n)})
 #define vi_sra(x, n) ((vi){_mm256_srai_epi32((x).a, n), _mm256_srai_epi32((x).b, n)})
@@ -72,6 +76,23 @@ LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
     rows8_(p, stride, low);
     rows8_(p + 8 * stride, stride, high);
     for (int j = 0; j < 4; j++) out[j] = (vi){low[j], high[j]};
+}
+/* in[j] = dword j of eight rows. */
+LANE_FN void put_rows8_(uint8_t *p, size_t stride, __m256i a, __m256i b, __m256i c, __m256i d)
+{
+    __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+    __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
+    __m256i rows[4] = {_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd),
+                       _mm256_unpacklo_epi64(ab_high, cd_high), _mm256_unpackhi_epi64(ab_high, cd_high)};
+    for (int i = 0; i < 4; i++, p += stride) {
+        _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(rows[i]));
+        _mm_storeu_si128((__m128i *)(p + 4 * stride), _mm256_extracti128_si256(rows[i], 1));
+    }
+}
+LANE_FN void vi_put_rows16(uint8_t *p, size_t stride, const vi in[4])
+{
+    put_rows8_(p, stride, in[0].a, in[1].a, in[2].a, in[3].a);
+    put_rows8_(p + 8 * stride, stride, in[0].b, in[1].b, in[2].b, in[3].b);
 }
 LANE_FN __m256i dword8_(const uint8_t *p, size_t stride)
 {
@@ -171,10 +192,41 @@ LANE_FN vf vf_abs(vf x)
     __m256 sign = _mm256_set1_ps(-0.0f);
     return (vf){_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
 }
+LANE_FN vf vf_sqrt(vf x) { return (vf){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
 LANE_FN vi vf_bits(vf x) { return (vi){_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
 LANE_FN vf vf_from_bits(vi x) { return (vf){_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
 LANE_FN vf vf_from_int(vi x) { return (vf){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 LANE_FN vi vf_round(vf x) { return (vi){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+LANE_FN vi vf_trunc(vf x) { return (vi){_mm256_cvttps_epi32(x.a), _mm256_cvttps_epi32(x.b)}; }
+
+typedef struct vm {
+    __m256 a, b;
+} vm;
+LANE_FN vm vf_lt(vf x, vf y)
+{
+    return (vm){_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};
+}
+LANE_FN vm vf_eq(vf x, vf y)
+{
+    return (vm){_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ)};
+}
+LANE_FN vm vm_and(vm x, vm y) { return MAP2_(vm, _mm256_and_ps, x, y); }
+LANE_FN vm vm_andnot(vm x, vm y) { return MAP2_(vm, _mm256_andnot_ps, x, y); }
+LANE_FN bool vm_any(vm x) { return _mm256_movemask_ps(_mm256_or_ps(x.a, x.b)) != 0; }
+LANE_FN vf vf_blend(vm m, vf yes, vf no)
+{
+    return (vf){_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)};
+}
+LANE_FN __m256 pick8_(__m256 low, __m256 high, __m256i index)
+{
+    __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)); /* bit 3 is the half */
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index), upper);
+}
+LANE_FN vf vf_pick(const float table[16], vi index)
+{
+    __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+    return (vf){pick8_(low, high, index.a), pick8_(low, high, index.b)};
+}
 
 LANE_FN float vf_sum(vf v)
 {
@@ -225,6 +277,11 @@ LANE_FN void vi_store_bytes(void *p, vi v)
     __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(v.a, v.b), 0xD8);
     __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
     _mm_storeu_si128((__m128i *)p, b);
+}
+LANE_FN vi vi_load_bytes(const void *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)p);
+    return (vi){_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
 }
 LANE_FN int32_t vi_sum(vi v)
 {

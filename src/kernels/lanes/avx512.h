@@ -3,6 +3,7 @@
 #define AN_LANES_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #define AN_LANES_F32_ROWS 4
 #define AN_LANES_F32_TOKENS 4
 #define AN_LANES_QUERIES 8
+#define AN_LANES_EMULATED 0
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
@@ -27,6 +29,8 @@ LANE_FN vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 LANE_FN vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 LANE_FN vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 LANE_FN vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+LANE_FN vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+LANE_FN vi vi_min(vi a, vi b) { return _mm512_min_epi32(a, b); }
 #define vi_shr(a, n) _mm512_srli_epi32(a, n)
 #define vi_shl(a, n) _mm512_slli_epi32(a, n)
 #define vi_sra(a, n) _mm512_srai_epi32(a, n)
@@ -49,6 +53,19 @@ LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
     out[1] = _mm512_unpackhi_epi64(ab, cd);
     out[2] = _mm512_unpacklo_epi64(ab_high, cd_high);
     out[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+}
+LANE_FN void vi_put_rows16(uint8_t *p, size_t stride, const vi in[4])
+{
+    vi ab = _mm512_unpacklo_epi32(in[0], in[1]), cd = _mm512_unpacklo_epi32(in[2], in[3]);
+    vi ab_high = _mm512_unpackhi_epi32(in[0], in[1]), cd_high = _mm512_unpackhi_epi32(in[2], in[3]);
+    vi rows[4] = {_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd),
+                  _mm512_unpacklo_epi64(ab_high, cd_high), _mm512_unpackhi_epi64(ab_high, cd_high)};
+    for (int i = 0; i < 4; i++, p += stride) {
+        _mm_storeu_si128((__m128i *)p, _mm512_castsi512_si128(rows[i]));
+        _mm_storeu_si128((__m128i *)(p + 4 * stride), _mm512_extracti32x4_epi32(rows[i], 1));
+        _mm_storeu_si128((__m128i *)(p + 8 * stride), _mm512_extracti32x4_epi32(rows[i], 2));
+        _mm_storeu_si128((__m128i *)(p + 12 * stride), _mm512_extracti32x4_epi32(rows[i], 3));
+    }
 }
 LANE_FN __m128i dword4_(const uint8_t *p, size_t stride)
 {
@@ -110,10 +127,24 @@ LANE_FN vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 LANE_FN vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 LANE_FN vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 LANE_FN vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+LANE_FN vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 LANE_FN vi vf_bits(vf a) { return _mm512_castps_si512(a); }
 LANE_FN vf vf_from_bits(vi a) { return _mm512_castsi512_ps(a); }
 LANE_FN vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 LANE_FN vi vf_round(vf a) { return _mm512_cvtps_epi32(a); }
+LANE_FN vi vf_trunc(vf a) { return _mm512_cvttps_epi32(a); }
+
+typedef __mmask16 vm;
+LANE_FN vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+LANE_FN vm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+LANE_FN vm vm_and(vm a, vm b) { return (vm)(a & b); }
+LANE_FN vm vm_andnot(vm a, vm b) { return (vm)(~a & b); }
+LANE_FN bool vm_any(vm a) { return a != 0; }
+LANE_FN vf vf_blend(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
+LANE_FN vf vf_pick(const float table[16], vi index)
+{
+    return _mm512_permutexvar_ps(index, _mm512_loadu_ps(table));
+}
 
 LANE_FN float vf_sum(vf v)
 {
@@ -143,6 +174,7 @@ LANE_FN void vi_store_bytes(void *p, vi v)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
 }
+LANE_FN vi vi_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
 LANE_FN int32_t vi_sum(vi v) { return _mm512_reduce_add_epi32(v); }
 
 #endif

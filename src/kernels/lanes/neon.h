@@ -6,6 +6,7 @@
 #define AN_LANES_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define AN_LANES_F32_ROWS 2
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
+#define AN_LANES_EMULATED 0
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
@@ -52,6 +54,8 @@ LANE_FN vi vi_or(vi x, vi y) { return MAP2_(vi, vorrq_s32, x, y); }
 LANE_FN vi vi_xor(vi x, vi y) { return MAP2_(vi, veorq_s32, x, y); }
 LANE_FN vi vi_add(vi x, vi y) { return MAP2_(vi, vaddq_s32, x, y); }
 LANE_FN vi vi_mul(vi x, vi y) { return MAP2_(vi, vmulq_s32, x, y); }
+LANE_FN vi vi_max(vi x, vi y) { return MAP2_(vi, vmaxq_s32, x, y); }
+LANE_FN vi vi_min(vi x, vi y) { return MAP2_(vi, vminq_s32, x, y); }
 /* Shifts by a register (negative: to the right), so that any count from 0 to 31 will do. */
 LANE_FN int32x4_t shift_right_(int32x4_t v, int n)
 {
@@ -89,6 +93,23 @@ LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
     rows4_(p + 8 * stride, stride, c);
     rows4_(p + 12 * stride, stride, d);
     for (int j = 0; j < 4; j++) out[j] = (vi){a[j], b[j], c[j], d[j]};
+}
+/* in[j] = dword j of four rows. */
+LANE_FN void put_rows4_(uint8_t *p, size_t stride, int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d)
+{
+    int64x2_t ab = vreinterpretq_s64_s32(vzip1q_s32(a, b)), cd = vreinterpretq_s64_s32(vzip1q_s32(c, d));
+    int64x2_t ab_high = vreinterpretq_s64_s32(vzip2q_s32(a, b)), cd_high = vreinterpretq_s64_s32(vzip2q_s32(c, d));
+    vst1q_u8(p, vreinterpretq_u8_s64(vzip1q_s64(ab, cd)));
+    vst1q_u8(p + stride, vreinterpretq_u8_s64(vzip2q_s64(ab, cd)));
+    vst1q_u8(p + 2 * stride, vreinterpretq_u8_s64(vzip1q_s64(ab_high, cd_high)));
+    vst1q_u8(p + 3 * stride, vreinterpretq_u8_s64(vzip2q_s64(ab_high, cd_high)));
+}
+LANE_FN void vi_put_rows16(uint8_t *p, size_t stride, const vi in[4])
+{
+    put_rows4_(p, stride, in[0].a, in[1].a, in[2].a, in[3].a);
+    put_rows4_(p + 4 * stride, stride, in[0].b, in[1].b, in[2].b, in[3].b);
+    put_rows4_(p + 8 * stride, stride, in[0].c, in[1].c, in[2].c, in[3].c);
+    put_rows4_(p + 12 * stride, stride, in[0].d, in[1].d, in[2].d, in[3].d);
 }
 LANE_FN int32x4_t dword4_(const uint8_t *p, size_t stride)
 {
@@ -189,10 +210,47 @@ LANE_FN vf vf_fma(vf x, vf y, vf z)
 LANE_FN vf vf_max(vf x, vf y) { return MAP2_(vf, vmaxq_f32, x, y); }
 LANE_FN vf vf_min(vf x, vf y) { return MAP2_(vf, vminq_f32, x, y); }
 LANE_FN vf vf_abs(vf x) { return MAP1_(vf, vabsq_f32, x); }
+LANE_FN vf vf_sqrt(vf x) { return MAP1_(vf, vsqrtq_f32, x); }
 LANE_FN vi vf_bits(vf x) { return MAP1_(vi, vreinterpretq_s32_f32, x); }
 LANE_FN vf vf_from_bits(vi x) { return MAP1_(vf, vreinterpretq_f32_s32, x); }
 LANE_FN vf vf_from_int(vi x) { return MAP1_(vf, vcvtq_f32_s32, x); }
 LANE_FN vi vf_round(vf x) { return MAP1_(vi, vcvtnq_s32_f32, x); }
+
+/* The conversion itself saturates and makes zero of NaN. */
+LANE_FN int32x4_t trunc4_(float32x4_t v)
+{
+    uint32x4_t fits = vandq_u32(vcgeq_f32(v, vdupq_n_f32(-2147483648.0f)), vcltq_f32(v, vdupq_n_f32(2147483648.0f)));
+    return vbslq_s32(fits, vcvtq_s32_f32(v), vdupq_n_s32(INT32_MIN));
+}
+LANE_FN vi vf_trunc(vf x) { return MAP1_(vi, trunc4_, x); }
+
+typedef struct vm {
+    uint32x4_t a, b, c, d;
+} vm;
+LANE_FN vm vf_lt(vf x, vf y) { return MAP2_(vm, vcltq_f32, x, y); }
+LANE_FN vm vf_eq(vf x, vf y) { return MAP2_(vm, vceqq_f32, x, y); }
+LANE_FN vm vm_and(vm x, vm y) { return MAP2_(vm, vandq_u32, x, y); }
+LANE_FN vm vm_andnot(vm x, vm y) { return MAP2_(vm, vbicq_u32, y, x); }
+LANE_FN bool vm_any(vm x)
+{
+    return vmaxvq_u32(vorrq_u32(vorrq_u32(x.a, x.b), vorrq_u32(x.c, x.d))) != 0;
+}
+LANE_FN vf vf_blend(vm m, vf yes, vf no)
+{
+    return (vf){vbslq_f32(m.a, yes.a, no.a), vbslq_f32(m.b, yes.b, no.b), vbslq_f32(m.c, yes.c, no.c),
+                vbslq_f32(m.d, yes.d, no.d)};
+}
+LANE_FN float32x4_t pick4_(uint8x16x4_t table, int32x4_t index)
+{
+    int32x4_t bytes = vmlaq_n_s32(vdupq_n_s32(0x03020100), index, 0x04040404);
+    return vreinterpretq_f32_u8(vqtbl4q_u8(table, vreinterpretq_u8_s32(bytes)));
+}
+LANE_FN vf vf_pick(const float table[16], vi index)
+{
+    const uint8_t *p = (const uint8_t *)table;
+    uint8x16x4_t t = {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
+    return (vf){pick4_(t, index.a), pick4_(t, index.b), pick4_(t, index.c), pick4_(t, index.d)};
+}
 
 LANE_FN float vf_sum(vf v)
 {
@@ -241,6 +299,13 @@ LANE_FN void vi_store_bytes(void *p, vi v)
     int16x8_t low = vcombine_s16(vmovn_s32(v.a), vmovn_s32(v.b));
     int16x8_t high = vcombine_s16(vmovn_s32(v.c), vmovn_s32(v.d));
     vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+LANE_FN vi vi_load_bytes(const void *p)
+{
+    uint8x16_t v = vld1q_u8(p);
+    uint16x8_t low = vmovl_u8(vget_low_u8(v)), high = vmovl_high_u8(v);
+    return (vi){vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), vreinterpretq_s32_u32(vmovl_high_u16(low)),
+                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))), vreinterpretq_s32_u32(vmovl_high_u16(high))};
 }
 LANE_FN int32_t vi_sum(vi v)
 {

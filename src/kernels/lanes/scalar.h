@@ -10,6 +10,7 @@
 #include "quant/half.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define AN_LANES_F32_ROWS 2
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
+#define AN_LANES_EMULATED 1 /* made of shorter vectors: encoders of little arithmetic lose by it */
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
@@ -42,6 +44,16 @@ LANE_FN vi vi_or(vi a, vi b) { return a | b; }
 LANE_FN vi vi_xor(vi a, vi b) { return a ^ b; }
 LANE_FN vi vi_add(vi a, vi b) { return a + b; }
 LANE_FN vi vi_mul(vi a, vi b) { return a * b; }
+LANE_FN vi vi_max(vi a, vi b)
+{
+    vi m = a > b;
+    return (m & a) | (~m & b);
+}
+LANE_FN vi vi_min(vi a, vi b)
+{
+    vi m = a < b;
+    return (m & a) | (~m & b);
+}
 #define vi_shr(a, n) ((vi)((vu_)(a) >> (n)))
 #define vi_shl(a, n) ((vi)((vu_)(a) << (n)))
 #define vi_sra(a, n) ((a) >> (n))
@@ -51,6 +63,13 @@ LANE_FN void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
 {
     for (int r = 0; r < 16; r++)
         for (int j = 0; j < 4; j++) out[j][r] = (int32_t)an_load_u32(p + (size_t)r * stride + 4 * j);
+}
+
+/* The other way: 16 bytes of each row are written. */
+LANE_FN void vi_put_rows16(uint8_t *p, size_t stride, const vi in[4])
+{
+    for (int r = 0; r < 16; r++)
+        for (int j = 0; j < 4; j++) memcpy(p + (size_t)r * stride + 4 * j, (const int32_t *)&in[j] + r, 4);
 }
 
 /* One dword of each of 16 rows. */
@@ -126,6 +145,11 @@ LANE_FN vf vf_min(vf a, vf b)
     return (vf)((m & (vi)a) | (~m & (vi)b));
 }
 LANE_FN vf vf_abs(vf a) { return (vf)((vi)a & 0x7FFFFFFF); }
+LANE_FN vf vf_sqrt(vf a)
+{
+    for (int i = 0; i < 16; i++) a[i] = sqrtf(a[i]);
+    return a;
+}
 LANE_FN vi vf_bits(vf a) { return (vi)a; }
 LANE_FN vf vf_from_bits(vi a) { return (vf)a; }
 LANE_FN vf vf_from_int(vi a) { return __builtin_convertvector(a, vf); }
@@ -133,6 +157,37 @@ LANE_FN vf vf_from_int(vi a) { return __builtin_convertvector(a, vf); }
 LANE_FN vi vf_round(vf a)
 {
     return ((vi)(a + 12582912.0f)) - 0x4B400000;
+}
+
+/* Towards zero; the smallest number for NaN and for what does not fit. */
+LANE_FN vi vf_trunc(vf a)
+{
+    vi out = {0};
+    for (int i = 0; i < 16; i++) out[i] = a[i] >= -2147483648.0f && a[i] < 2147483648.0f ? (int32_t)a[i] : INT32_MIN;
+    return out;
+}
+
+/* Conditions of lanes. Comparisons with NaN are false; vm_andnot is ~a & b. */
+typedef vi vm;
+LANE_FN vm vf_lt(vf a, vf b) { return a < b; }
+LANE_FN vm vf_eq(vf a, vf b) { return a == b; }
+LANE_FN vm vm_and(vm a, vm b) { return a & b; }
+LANE_FN vm vm_andnot(vm a, vm b) { return ~a & b; }
+LANE_FN bool vm_any(vm a)
+{
+    uint64_t any = 0, pairs[8];
+    memcpy(pairs, &a, sizeof pairs);
+    for (int i = 0; i < 8; i++) any |= pairs[i];
+    return any != 0;
+}
+LANE_FN vf vf_blend(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
+
+/* table[index] of every lane, index 0..15. */
+LANE_FN vf vf_pick(const float table[16], vi index)
+{
+    vf out = {0};
+    for (int i = 0; i < 16; i++) out[i] = table[index[i] & 15];
+    return out;
 }
 
 /* Sum of the lanes: 8 + 8, 4 + 4, 2 + 2, 1 + 1 at every level. */
@@ -186,6 +241,14 @@ LANE_FN void vi_store_bytes(void *p, vi v)
     uint8_t b[16];
     for (int i = 0; i < 16; i++) b[i] = (uint8_t)v[i];
     memcpy(p, b, 16);
+}
+/* 16 bytes without a sign in memory. */
+LANE_FN vi vi_load_bytes(const void *p)
+{
+    const uint8_t *b = p;
+    vi v = {0};
+    for (int i = 0; i < 16; i++) v[i] = b[i];
+    return v;
 }
 LANE_FN int32_t vi_sum(vi v)
 {

@@ -52,8 +52,11 @@ static size_t n_entries(const char *path)
 static anemo_status convert(const char *src, const char *dst, bool force, anemo_error *err)
 {
     an_convert_options o = {.force = force};
-    an_convert_result r;
-    return an_convert_to_mlx(src, dst, &o, &r, err);
+    an_convert_result r = {0};
+    anemo_status status = an_convert_to_mlx(src, dst, &o, &r, err);
+    if (status == ANEMO_OK) assert_int_equal(r.n_rounded, 0);
+    an_convert_result_free(&r);
+    return status;
 }
 
 /* Logits of all ids by the scalar kernels with f32 activations. */
@@ -111,8 +114,8 @@ static void converted_models_give_the_same_logits(void **state)
     }
     tiny_cases_close(&cases);
     print_message("%zu converted, %zu refused by type\n", n_converted, n_refused);
-    assert_true(n_converted >= 20);
-    assert_true(n_refused >= 8);
+    assert_true(n_converted >= 30);
+    assert_true(n_refused >= 5);
 }
 
 static const char *write_gguf(gguf_build *b, const char *name)
@@ -130,15 +133,12 @@ static void refusals_leave_nothing(void **state)
     anemo_error err;
     gguf_build b;
     const char *src, *dst = in_dir("refused/deep");
-    static const uint32_t types[] = {6, 7, 20};
-    static const char *const names[] = {"Q5_0", "Q5_1", "IQ4_NL"};
-    for (size_t i = 0; i < 3; i++) {
-        gguf_build_init(&b);
-        gguf_build_tiny_llama(&b, types[i]);
-        src = write_gguf(&b, "bad.gguf");
-        assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED, names[i]);
-        assert_non_null(strstr(err.message, "token_embd.weight"));
-    }
+    gguf_build_init(&b);
+    gguf_build_tiny_llama(&b, 20);
+    src = write_gguf(&b, "bad.gguf");
+    assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED, "token_embd.weight is IQ4_NL");
+    assert_non_null(strstr(err.message, "--dtype"));
+    assert_non_null(strstr(err.message, "--allow-requantize"));
     /* A scale of 1024 times -128 is beyond f16: 0x6400. The scale of the embedding's first block.
      */
     gguf_build_init(&b);
@@ -147,7 +147,7 @@ static void refusals_leave_nothing(void **state)
     b.data.data[1] = 0x64;
     src = write_gguf(&b, "bad.gguf");
     assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_UNSUPPORTED,
-                 "beyond the range of f16");
+                 "whose offset is beyond");
     /* A tensor that no MLX model has. */
     gguf_build_init(&b);
     gguf_build_tiny_llama(&b, 1);
@@ -167,8 +167,6 @@ static void refusals_leave_nothing(void **state)
     assert_ok(convert(src, dst, false, &err), &err);
     assert_int_equal(n_entries(in_dir("refused")), 1);
     assert_fails(convert(src, dst, false, &err), &err, ANEMO_ERR_INVAL, "exists already");
-    assert_fails(convert(dst, in_dir("twice"), false, &err), &err, ANEMO_ERR_UNSUPPORTED,
-                 "not a GGUF");
     assert_ok(convert(src, dst, true, &err), &err);
     assert_int_equal(n_entries(in_dir("refused")), 1);
 }

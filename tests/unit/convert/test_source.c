@@ -112,6 +112,66 @@ static void test_stored_forms(void **state)
     an_source_close(s);
 }
 
+/* ------------------------------------------------------------------------------------- every layout of one model */
+
+static an_source *open_model(const char *name)
+{
+    char path[512];
+    anemo_error err;
+    an_source *s;
+    snprintf(path, sizeof path, "%s/golden/convert/models/%s", AN_TEST_DIR, name);
+    assert_ok(an_source_open(&s, path, &err), &err);
+    return s;
+}
+
+/* Rows of the twin in half-split order, a few at a time, against the same values of plain safetensors. */
+static void assert_same_model(const char *name, const char *twin, an_source_kind kind)
+{
+    an_source *a = open_model(twin), *b = open_model(name);
+    anemo_error err;
+    assert_int_equal(b->kind, kind);
+    assert_int_equal(a->n_tensor, b->n_tensor);
+    for (size_t i = 0; i < a->n_tensor; i++) {
+        const an_source_tensor *x = &a->tensors[i], *y = an_source_find(b, x->field, x->layer);
+        if (!y) fail_msg("%s: nothing for %s", name, x->name);
+        assert_int_equal(x->n_dim, y->n_dim);
+        assert_int_equal(x->n_row, y->n_row);
+        assert_int_equal(x->n_col, y->n_col);
+        assert_int_equal(x->float_dtype, y->float_dtype);
+        assert_int_equal(x->rotated, y->rotated);
+        assert_int_equal(y->rows, kind == AN_SOURCE_NATIVE ? AN_ROPE_INTERLEAVED : AN_ROPE_HALF_SPLIT);
+        assert_int_equal(y->w.row_bytes, y->n_col * an_dtype_get(y->float_dtype)->block_bytes);
+        assert_ok(an_source_check(b, y, &err), &err);
+        float *want = values_of(a, x), *got = malloc((size_t)(7 * x->n_col) * sizeof *got);
+        assert_non_null(got);
+        for (int64_t row = 0, n; row < x->n_row; row += n) {
+            n = x->n_row - row < 7 ? x->n_row - row : 7;
+            assert_ok(an_source_rows_in(b, y, AN_ROPE_HALF_SPLIT, row, n, got, &err), &err);
+            if (memcmp(got, want + row * x->n_col, (size_t)(n * x->n_col) * sizeof *got))
+                fail_msg("%s: %s differs from %s near row %d", name, y->name, twin, (int)row);
+            an_source_release(b, y);
+        }
+        free(got);
+        free(want);
+    }
+    an_source_close(a);
+    an_source_close(b);
+}
+
+static void test_layouts(void **state)
+{
+    (void)state;
+    assert_same_model("hf-sharded", "hf-bf16", AN_SOURCE_HF);
+    assert_same_model("bin", "hf-bf16", AN_SOURCE_HF);
+    assert_same_model("bin-sharded", "hf-bf16", AN_SOURCE_HF);
+    assert_same_model("bin-legacy", "hf-bf16", AN_SOURCE_HF);
+    assert_same_model("native", "hf-bf16", AN_SOURCE_NATIVE);
+    assert_same_model("native-pth", "hf-bf16", AN_SOURCE_NATIVE);
+    assert_same_model("native-sharded", "hf-bf16", AN_SOURCE_NATIVE);
+    assert_same_model("native-parallel", "hf-bf16", AN_SOURCE_NATIVE);
+    assert_same_model("native-fp8", "fp8-tensor", AN_SOURCE_NATIVE);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -131,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twins),
         cmocka_unit_test(test_stored_forms),
+        cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

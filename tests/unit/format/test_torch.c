@@ -62,19 +62,32 @@ static void test_views(void **state)
     an_torch_close(t);
 }
 
+/* The stream form: the same values, the data of each storage behind the pickles. */
+static void test_stream(void **state)
+{
+    (void)state;
+    anemo_error err;
+    an_torch *t;
+    assert_ok(an_torch_open(&t, GOLDEN("legacy.pth"), &err), &err);
+    assert_int_equal(an_torch_n_tensor(t), 1);
+    check_matrix(t, "w", AN_DTYPE_F32, true, 8, 12, 0, 12, 1);
+    an_torch_close(t);
+}
+
 static void test_whole_kinds(void **state)
 {
+    unsigned char tar[600] = {0};
+    memcpy(tar + 257, "ustar", 5);
     (void)state;
     anemo_error err;
     an_torch *t;
     assert_fails(an_torch_open(&t, GOLDEN("module.pth"), &err), &err, ANEMO_ERR_UNSUPPORTED,
                  "refers to torch.nn.modules.linear.Linear");
-    assert_fails(an_torch_open(&t, GOLDEN("legacy.pth"), &err), &err, ANEMO_ERR_UNSUPPORTED,
-                 "torch before 1.6");
     assert_fails(an_torch_open(&t, GOLDEN("absent.pth"), &err), &err, ANEMO_ERR_NOTFOUND, "absent.pth");
-    assert_fails(an_torch_open_bytes(&t, "", 0, "x", &err), &err, ANEMO_ERR_FORMAT, "no ZIP archive");
+    assert_fails(an_torch_open_bytes(&t, "", 0, "x", &err), &err, ANEMO_ERR_FORMAT, "is not a PyTorch checkpoint");
+    assert_fails(an_torch_open_bytes(&t, tar, sizeof tar, "x", &err), &err, ANEMO_ERR_UNSUPPORTED, "in the tar form");
     assert_fails(an_torch_open_bytes(&t, "GGUF....", 8, "x", &err), &err, ANEMO_ERR_FORMAT,
-                 "no ZIP archive");
+                 "is not a PyTorch checkpoint");
 }
 
 /* ---------------------------------------------------------------------------------------------------- bad pickles */
@@ -219,6 +232,61 @@ static void test_bad_pickles(void **state)
     }
 }
 
+/* ---------------------------------------------------------------------------------------------------- bad streams */
+
+#define MAGIC "\x80\2\x8A\12\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19."
+#define SYSTEM MAGIC "\x80\2M\xE9\3." "\x80\2}."
+#define STREAM_STORAGE(class, key, n, view) "(U\7storagectorch\n" class "Storage\nU\1" key "U\3cpuK" n view "tQ"
+#define STREAM_TENSOR(name, class, key, n, shape)                                                                      \
+    "U\1" name "ctorch._utils\n_rebuild_tensor_v2\n(" STREAM_STORAGE(class, key, n, "N") "K\0K" shape "\x85K\1\x85\x89NtR"
+#define ONE "\x80\2}" STREAM_TENSOR("w", "Float", "0", "\2", "\2") "s."
+#define TWO_KEYS(a, b) "\x80\2](U\1" a "U\1" b "e."
+#define KEY "\x80\2]U\1" "0a."
+#define DATA "\2\0\0\0\0\0\0\0" "12345678"
+
+static void test_bad_streams(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+        anemo_status status;
+        const char *message;
+    } CASES[] = {
+        {P(SYSTEM ONE KEY DATA), ANEMO_OK, ""},
+        {P(MAGIC), ANEMO_ERR_FORMAT, "pickle ends at byte 15 without a stop"},
+        {P(MAGIC "M\xE8\3."), ANEMO_ERR_UNSUPPORTED, "unknown protocol"},
+        {P(MAGIC "M\xE9\3." "}U\15little_endian\x89s." ONE KEY DATA), ANEMO_ERR_UNSUPPORTED, "big-endian"},
+        {P(SYSTEM "cos\nsystem\nU\2ls\x85R."), ANEMO_ERR_UNSUPPORTED, "GLOBAL 0x63 at byte 25: refers to os.system"},
+        {P(SYSTEM "\x80\2}."), ANEMO_ERR_FORMAT, "without a stop"},
+        {P(SYSTEM "\x80\2}." "]."), ANEMO_ERR_FORMAT, "no dictionary of tensors"},
+        {P(SYSTEM ONE "}." DATA), ANEMO_ERR_FORMAT, "the list of storages is missing"},
+        {P(SYSTEM ONE "]K\1a." DATA), ANEMO_ERR_FORMAT, "more than keys"},
+        {P(SYSTEM ONE "]."), ANEMO_ERR_FORMAT, "storage 0 at byte"},
+        {P(SYSTEM ONE "]U\1" "1a." DATA), ANEMO_ERR_FORMAT, "no tensor refers to it"},
+        {P(SYSTEM ONE TWO_KEYS("0", "0") DATA DATA), ANEMO_ERR_FORMAT, "occurs twice"},
+        {P(SYSTEM ONE KEY "\3\0\0\0\0\0\0\0" "123456789012"), ANEMO_ERR_FORMAT, "another number of elements"},
+        {P(SYSTEM ONE KEY "\2\0\0\0"), ANEMO_ERR_FORMAT, "the file ends before it"},
+        {P(SYSTEM ONE KEY "\2\0\0\0\0\0\0\0" "1234567"), ANEMO_ERR_FORMAT, "do not lie in the file"},
+        {P(SYSTEM "\x80\2}U\1w" STREAM_STORAGE("Float", "0", "\2", "K\1") "s."), ANEMO_ERR_UNSUPPORTED,
+         "a part of another one"},
+        {P(SYSTEM "\x80\2}U\1w" STORAGE("\2") "s."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P(SYSTEM "\x80\2}(" STREAM_TENSOR("v", "Float", "0", "\2", "\2") STREAM_TENSOR("w", "Half", "0", "\2", "\2")
+           "u." KEY DATA), ANEMO_ERR_FORMAT, "disagree about its size"},
+        {P(SYSTEM "\x80\2}U\1w(U\7storagectorch\nDoubleStorage\nU\1" "0U\3cpu\x8A\10\377\377\377\377\377\377\377\177NtQs."),
+         ANEMO_ERR_FORMAT, "the size of a storage overflows"},
+    };
+    for (size_t i = 0; i < AN_COUNT_OF(CASES); i++) {
+        anemo_error err = {0};
+        an_str s = {0};
+        an_str_append_bytes(&s, CASES[i].bytes, CASES[i].n);
+        anemo_status status = open_copy(&s, &err);
+        if (status != CASES[i].status || !strstr(err.message, CASES[i].message))
+            fail_msg("stream %zu: %s: %s, expected '%s'", i, anemo_status_name(status), err.message, CASES[i].message);
+        an_str_free(&s);
+    }
+}
+
 /* --------------------------------------------------------------------------------------------------- bad archives */
 
 /* Overwrite n bytes at `at` of the archive (counted from its end when negative) with v. */
@@ -315,7 +383,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),        cmocka_unit_test(test_whole_kinds),
         cmocka_unit_test(test_bad_pickles),  cmocka_unit_test(test_bad_archives),
-        cmocka_unit_test(test_bad_sets),
+        cmocka_unit_test(test_bad_sets),     cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_bad_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,25 @@ static void nonfinite_is_found(void **state)
     assert_false(an_encode_can(AN_DTYPE_U8));
 }
 
+static void no_importance_is_plain(void **state)
+{
+    (void)state;
+    static float x[N_COL], even[N_COL];
+    static uint8_t plain[4 * N_COL], weighted[4 * N_COL];
+    for (int i = 0; i < N_COL; i++) {
+        x[i] = (float)sin(i * 0.7) * 0.1f;
+        even[i] = 1;
+    }
+    for (an_dtype type = AN_DTYPE_F32; type <= AN_DTYPE_IQ4_XS; type++) {
+        an_encode_rows(type, x, 1, N_COL, plain);
+        an_encode_row_weighted(type, x, N_COL, NULL, weighted);
+        assert_memory_equal(plain, weighted, row_bytes(type));
+        if (type != AN_DTYPE_Q8_0 && type > AN_DTYPE_BF16) continue;
+        an_encode_row_weighted(type, x, N_COL, even, weighted);
+        assert_memory_equal(plain, weighted, row_bytes(type));
+    }
+}
+
 #ifdef AN_GGML_BASE
 
 /* Rows of every kind that a real or hostile model could hold; kinds repeat with other numbers. */
@@ -97,29 +116,40 @@ static void make_row(float *x, int kind, an_rng *rng)
     }
 }
 
-static void same_as_ggml(void **state)
+typedef size_t quantize_fn(int type, const float *src, void *dst, int64_t start, int64_t n_row, int64_t n_col,
+                           const float *importance);
+
+/* How much columns matter: as measured, the same everywhere, a few large ones, zeros between, single groups of zeros. */
+static void make_importance(float *w, int kind, an_rng *rng)
 {
-    (void)state;
-    typedef size_t quantize_fn(int type, const float *src, void *dst, int64_t start, int64_t n_row, int64_t n_col,
-                               const float *imatrix);
-    void *lib = dlopen(AN_GGML_BASE, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(lib);
-    quantize_fn *quantize;
-    *(void **)&quantize = dlsym(lib, "ggml_quantize_chunk");
-    assert_non_null(quantize);
-    static float x[N_ROW * N_COL];
-    static uint8_t ours[4 * sizeof x], theirs[4 * sizeof x];
-    an_rng rng;
-    an_rng_seed(&rng, 11);
-    for (int r = 0; r < N_ROW; r++) make_row(x + r * N_COL, r, &rng);
+    for (int i = 0; i < N_COL; i++) {
+        double u = an_rng_f64(rng);
+        switch (kind) {
+        case 0: w[i] = (float)(u * u * 3); break;
+        case 1: w[i] = 1; break;
+        case 2: w[i] = (float)(an_rng_below(rng, 50) ? u * 1e-3 : u * 1e4); break;
+        case 3: w[i] = (float)(an_rng_below(rng, 3) ? 0 : u); break;
+        case 4: w[i] = i / 32 % 3 ? (float)u : 0; break;
+        default: w[i] = 0; break;
+        }
+    }
+}
+
+/* All types on all rows; importance NULL: without. Returns the number of rows that differ. */
+static int compare_rows(quantize_fn *quantize, const float *x, const float *importance, const char *what)
+{
+    static uint8_t ours[4 * N_ROW * N_COL], theirs[4 * N_ROW * N_COL];
     int n_bad = 0;
     for (an_dtype type = AN_DTYPE_F32; type <= AN_DTYPE_IQ4_XS; type++) {
         const an_dtype_info *info = an_dtype_get(type);
         size_t bytes = row_bytes(type);
         memset(theirs, 0, sizeof theirs);
-        if (quantize(info->ggml_id, x, theirs, 0, N_ROW, N_COL, NULL) != N_ROW * bytes)
+        if (quantize(info->ggml_id, x, theirs, 0, N_ROW, N_COL, importance) != N_ROW * bytes)
             fail_msg("%s: ggml wrote another number of bytes", info->name);
-        an_encode_rows(type, x, N_ROW, N_COL, ours);
+        if (!importance) an_encode_rows(type, x, N_ROW, N_COL, ours);
+        else
+            for (size_t r = 0; r < N_ROW; r++)
+                an_encode_row_weighted(type, x + r * N_COL, N_COL, importance, ours + r * bytes);
         for (int r = 0; r < N_ROW; r++) {
             /* The inverse of a denormal scale is infinite, and what becomes of it is its compiler's choice: such a block may
              * have other codes beside its scale of zero, if it means the same. */
@@ -129,11 +159,37 @@ static void same_as_ggml(void **state)
             if (r % 12 == 5 && !memcmp(a, b, sizeof a)) continue;
             for (size_t k = 0; k < bytes; k++)
                 if (ours[(size_t)r * bytes + k] != theirs[(size_t)r * bytes + k]) {
-                    print_error("%s, row of kind %d: byte %zu of block %zu\n", info->name, r % 12,
+                    print_error("%s, row of kind %d, %s: byte %zu of block %zu\n", info->name, r % 12, what,
                                 k % (size_t)info->block_bytes, k / (size_t)info->block_bytes);
                     n_bad++;
                     break;
                 }
+        }
+    }
+    return n_bad;
+}
+
+static void same_as_ggml(void **state)
+{
+    (void)state;
+    enum { N_ROUND = 3, N_IMPORTANCE = 6 };
+    void *lib = dlopen(AN_GGML_BASE, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(lib);
+    quantize_fn *quantize;
+    *(void **)&quantize = dlsym(lib, "ggml_quantize_chunk");
+    assert_non_null(quantize);
+    static float x[N_ROW * N_COL], importance[N_COL];
+    an_rng rng;
+    an_rng_seed(&rng, 11);
+    int n_bad = 0;
+    for (int round = 0; round < N_ROUND; round++) {
+        for (int r = 0; r < N_ROW; r++) make_row(x + r * N_COL, r, &rng);
+        n_bad += compare_rows(quantize, x, NULL, "no importance");
+        for (int kind = 0; kind < N_IMPORTANCE; kind++) {
+            char what[32];
+            snprintf(what, sizeof what, "importance of kind %d", kind);
+            make_importance(importance, kind, &rng);
+            n_bad += compare_rows(quantize, x, importance, what);
         }
     }
     assert_int_equal(n_bad, 0);
@@ -147,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors),
         cmocka_unit_test(nonfinite_is_found),
+        cmocka_unit_test(no_importance_is_plain),
 #ifdef AN_GGML_BASE
         cmocka_unit_test(same_as_ggml),
 #endif
