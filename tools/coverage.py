@@ -16,11 +16,12 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARSERS = [
-    "src/arch/hparams.c", "src/arch/hparams_config.c", "src/arch/hparams_gguf.c",
+    "src/arch/hparams.c", "src/arch/hparams_config.c", "src/arch/hparams_gguf.c", "src/arch/hparams_native.c",
     "src/base/json.c", "src/base/utf8.c",
     "src/convert/imatrix.c",
     "src/format/gguf.c", "src/format/gguf_get.c", "src/format/json_scan.c", "src/format/name_index.c",
-    "src/format/safetensors.c", "src/format/weight_list.c",
+    "src/format/safetensors.c", "src/format/torch.c", "src/format/torch_build.c", "src/format/torch_pickle.c",
+    "src/format/torch_zip.c", "src/format/weight_list.c",
     "src/hub/choose.c", "src/hub/listing.c", "src/hub/reference.c",
     "src/net/header.c", "src/net/sse.c",
     "src/token/load_gguf.c", "src/token/load_hf.c", "src/token/load_spm.c", "src/token/load_tekken.c", "src/token/open.c",

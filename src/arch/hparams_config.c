@@ -85,6 +85,11 @@ static anemo_status check_quantization(const json_t *config, const char *name, a
     if (!json_is_object(q)) return ANEMO_OK;
     const char *method;
     AN_TRY(an_json_get_str(q, "quant_method", NULL, &method, name, err));
+    if (method && strstr(method, "fp8"))
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: FP8 weights (\"%s\") are not run by the native engine; convert them: anemo convert SRC OUT --to "
+                       "gguf (or mlx)",
+                       name, method);
     if (method)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
                        "%s: weights quantized by \"%s\" are not read by the native engine; use a "

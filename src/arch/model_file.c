@@ -5,6 +5,7 @@
 #include "arch/hparams.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "format/weight_list.h"
 #include "os/file.h"
 
 #include <errno.h>
@@ -15,15 +16,31 @@ enum { CONFIG_BYTES_MAX = 16 << 20 };
 
 /* -------------------------------------------------------------------------------------- what and where it is */
 
+/* Does the directory hold a file of this name? */
+static bool holds(const char *dir, const char *name)
+{
+    char *path = an_path_join(dir, name);
+    bool found = path && an_path_probe(path) == AN_PATH_FILE;
+    an_free(path);
+    return found;
+}
+
+/* What to do with a model that is read by the converter alone. */
+static anemo_status refuse_unconverted(const char *dir, const char *what, anemo_error *err)
+{
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                   "%s: holds %s, which no engine runs as it is; convert it: anemo convert %s OUT --to gguf (or mlx)", dir,
+                   what, dir);
+}
+
 anemo_status an_model_probe(const char *path, an_container *container, anemo_error *err)
 {
     switch (an_path_probe(path)) {
     case AN_PATH_ABSENT: return an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory", path);
     case AN_PATH_DIR: {
-        char *config = an_path_join(path, "config.json");
-        if (!config) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
-        bool found = an_path_probe(config) == AN_PATH_FILE;
-        an_free(config);
+        bool found = holds(path, "config.json");
+        if (!found && holds(path, "params.json"))
+            return refuse_unconverted(path, "a model in Mistral's own layout (params.json)", err);
         if (!found)
             return an_fail(err, ANEMO_ERR_FORMAT,
                            "%s: a directory without config.json is not a model; name a GGUF file or an "
@@ -33,7 +50,8 @@ anemo_status an_model_probe(const char *path, an_container *container, anemo_err
         return ANEMO_OK;
     }
     case AN_PATH_FILE:
-        if (an_str_ends_with(path, ".safetensors"))
+        if (an_str_ends_with(path, ".safetensors") || an_str_ends_with(path, ".pth") || an_str_ends_with(path, ".pt") ||
+            an_str_ends_with(path, ".bin"))
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
                            "%s: weights alone are not a model; name the directory that holds them", path);
         *container = AN_CONTAINER_GGUF;
@@ -140,6 +158,22 @@ static void name_from_path(an_model_file *m)
 
 /* ---------------------------------------------------------------------------------------------------- opening */
 
+/* The safetensors of a directory. Where there are none, other weights may be: the message says what to do with them. */
+static anemo_status open_safetensors(an_model_file *m, anemo_error *err)
+{
+    anemo_status status = an_safetensors_open(&m->st, m->path, err);
+    if (status != ANEMO_ERR_NOTFOUND) return status;
+    char **names = NULL;
+    size_t n = 0;
+    anemo_error unread;
+    bool torch = false;
+    if (an_dir_list(m->path, &names, &n, &unread) == ANEMO_OK) torch = an_weight_set_present(&an_weight_set_torch, names, n);
+    an_names_free(names);
+    if (torch) return refuse_unconverted(m->path, "PyTorch files (pytorch_model*.bin)", err);
+    if (holds(m->path, "params.json")) return refuse_unconverted(m->path, "a model in Mistral's own layout (params.json)", err);
+    return status;
+}
+
 /* config.json, and the end-of-sequence ids that generation_config.json puts in place of its own. */
 static anemo_status read_configs(an_model_file *m, an_arch_params *params, anemo_error *err)
 {
@@ -205,7 +239,7 @@ anemo_status an_model_file_open(an_model_file **out, const char *path, anemo_err
         AN_TRY(open_gguf(m, params, err));
     } else {
         AN_TRY(read_configs(m, params, err));
-        AN_TRY(an_safetensors_open(&m->st, path, err));
+        AN_TRY(open_safetensors(m, err));
         name_from_path(m);
     }
     m->hp = params->hp;

@@ -2,6 +2,7 @@
  * refuses. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/show_source.h"
 
 #include "arch/model_file.h"
 #include "base/alloc.h"
@@ -646,7 +647,10 @@ static int run(int argc, char **argv)
         goto cleanup;
     }
     AN_TRY(an_cli_model_path(pos.items[0], &path, &err));
-    AN_TRY(open_model(&x, path, &err));
+    status = open_model(&x, path, &err);
+    if (is_refusal(status) && an_path_probe(path) == AN_PATH_DIR)
+        status = an_cli_show_source(path, args.json, x.refusal.message[0] ? &x.refusal : &err, &err);
+    if (status != ANEMO_OK) goto cleanup;
     if (args.check && x.m) AN_TRY(an_model_check_values(x.m, &err));
     sum_types(&x);
     AN_TRY(print_model(&x, &args, &err));

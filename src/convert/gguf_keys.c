@@ -14,7 +14,9 @@ enum { QUANTIZATION_VERSION = 2 };
 
 static const char *kind_name(an_source_kind kind)
 {
-    return kind == AN_SOURCE_GGUF ? "gguf" : kind == AN_SOURCE_MLX ? "mlx" : "huggingface";
+    static const char *const names[] = {[AN_SOURCE_GGUF] = "gguf", [AN_SOURCE_MLX] = "mlx", [AN_SOURCE_HF] = "huggingface",
+                                        [AN_SOURCE_NATIVE] = "mistral"};
+    return names[kind];
 }
 
 /* What every conversion says about itself; llama.cpp passes over keys that it does not know. */
@@ -183,7 +185,17 @@ static void put_size_label(an_gguf_writer *w, uint64_t n_param)
     an_gguf_writer_str(w, "general.size_label", text);
 }
 
-static void put_general(const an_gguf_plan *p, an_gguf_writer *w, const char *arch)
+/* The directory's name. */
+static anemo_status put_name(const an_source *s, an_gguf_writer *w, anemo_error *err)
+{
+    char *real = an_path_real(s->path);
+    if (!real) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    an_gguf_writer_str(w, "general.name", an_path_base(real));
+    an_free(real);
+    return ANEMO_OK;
+}
+
+static anemo_status put_general(const an_gguf_plan *p, an_gguf_writer *w, const char *arch, anemo_error *err)
 {
     uint64_t n_param = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -193,9 +205,9 @@ static void put_general(const an_gguf_plan *p, an_gguf_writer *w, const char *ar
     }
     an_gguf_writer_str(w, "general.architecture", arch);
     an_gguf_writer_str(w, "general.type", "model");
-    an_gguf_writer_str(w, "general.name", p->source->model->name);
     put_size_label(w, n_param);
     put_conversion(p, w);
+    return put_name(p->source, w, err);
 }
 
 static anemo_status make_keys(const an_gguf_plan *p, an_gguf_writer *w, an_convert_result *result, anemo_error *err)
@@ -204,7 +216,7 @@ static anemo_status make_keys(const an_gguf_plan *p, an_gguf_writer *w, an_conve
     const an_source *s = p->source;
     const an_hparams *hp = &s->params.hp;
     keys k = {.w = w, .arch = arch_of(s)};
-    put_general(p, w, k.arch);
+    AN_TRY(put_general(p, w, k.arch, err));
     put_int(&k, "block_count", hp->n_layer);
     put_int(&k, "context_length", hp->n_ctx_train);
     put_int(&k, "embedding_length", hp->n_embd);
@@ -275,6 +287,7 @@ anemo_status an_gguf_put_keys(const an_gguf_plan *p, an_gguf_writer *w, an_conve
         return ANEMO_OK;
     }
     AN_TRY(make_keys(p, w, result, err));
+    if (s->notes[0]) AN_TRY(an_convert_note(result, err, "%s", s->notes));
     if (json_object_get(s->config, "vision_config"))
         AN_TRY(an_convert_note(result, err, "only the text part of the model was converted"));
     AN_TRY(note_left_keys(s->config, "config.json", is_carried, result, err));

@@ -17,10 +17,17 @@ static bool is_float(an_dtype type)
     return type == AN_DTYPE_F32 || type == AN_DTYPE_F16 || type == AN_DTYPE_BF16;
 }
 
-/* Does every value of one float type exist in the other? */
-static bool widens(an_dtype from, an_dtype to)
+/* Does every value of the tensor exist in the float type? */
+static bool widens(const an_source_tensor *t, an_dtype to)
 {
-    return from == to || (is_float(from) && to == AN_DTYPE_F32);
+    if (t->w.dtype == AN_DTYPE_AFFINE || t->fp8) return to == AN_DTYPE_F32;
+    return t->w.dtype == to || (is_float(t->w.dtype) && to == AN_DTYPE_F32);
+}
+
+/* Are its rows stored, so that they can be copied? */
+static bool has_rows(const an_source_tensor *t)
+{
+    return t->w.data && !t->fp8;
 }
 
 static an_dtype chosen_float(an_float_choice c)
@@ -108,7 +115,7 @@ static anemo_status as_asked(an_gguf_plan *p, an_gguf_out *out, an_dtype type, a
     bool has = t->w.dtype != AN_DTYPE_AFFINE ||
                (!is_float(type) && an_affine_exact_type(&t->w, p->pool, &exact, why, sizeof why));
     out->type = type;
-    if (has && exact == type) {
+    if (has && exact == type && has_rows(t)) {
         out->how = t->w.dtype == AN_DTYPE_AFFINE ? AN_GGUF_REPACK : AN_GGUF_COPY;
         return ANEMO_OK;
     }
@@ -124,7 +131,7 @@ static anemo_status as_asked(an_gguf_plan *p, an_gguf_out *out, an_dtype type, a
                        "had; take a model in F16, BF16 or F32, or say --allow-requantize",
                        p->source->path, t->name);
     out->how = AN_GGUF_ENCODE;
-    out->exact = widens(t->w.dtype, type);
+    out->exact = widens(t, type);
     return ANEMO_OK;
 }
 
@@ -137,8 +144,9 @@ static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *er
     const an_source_tensor *t = out->t;
     const an_float_choice dtype = p->options->dtype;
     char why[160] = "";
-    out->type = t->w.dtype;
+    out->type = is_float(t->w.dtype) ? t->float_dtype : t->w.dtype;
     out->how = AN_GGUF_COPY;
+    if (!has_rows(t)) return as_asked(p, out, dtype != AN_FLOAT_AS_STORED ? chosen_float(dtype) : t->float_dtype, err);
     if (t->w.dtype == AN_DTYPE_AFFINE) {
         out->how = AN_GGUF_REPACK;
         if (an_affine_exact_type(&t->w, p->pool, &out->type, why, sizeof why)) return ANEMO_OK;
@@ -161,7 +169,8 @@ static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, an_mix_plan *m, an
     an_dtype type;
     if (t->n_dim < 2) {
         out->type = AN_DTYPE_F32;
-        out->how = t->w.dtype == AN_DTYPE_F32 && (!t->rotated || t->rows == AN_ROPE_INTERLEAVED) ? AN_GGUF_COPY : AN_GGUF_ENCODE;
+        out->how = has_rows(t) && t->w.dtype == AN_DTYPE_F32 && (!t->rotated || t->rows == AN_ROPE_INTERLEAVED) ? AN_GGUF_COPY
+                                                                                                              : AN_GGUF_ENCODE;
         return ANEMO_OK;
     }
     anemo_status status = override_of(o, out->name, &found, &type, err);
@@ -191,7 +200,7 @@ static anemo_status add_source_tensor(an_gguf_plan *p, const an_source_tensor *t
 static anemo_status add_extras(an_gguf_plan *p, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    const an_gguf *g = p->source->model->gguf;
+    const an_gguf *g = p->source->kind == AN_SOURCE_GGUF ? p->source->model->gguf : NULL;
     size_t n_known = p->n;
     for (size_t i = 0; g && i < an_gguf_n_tensor(g); i++) {
         const an_gguf_tensor *t = an_gguf_tensor_at(g, i);

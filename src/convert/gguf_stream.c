@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "base/num.h"
+#include "convert/rows.h"
 #include "os/file.h"
-#include "quant/encode.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -94,24 +94,20 @@ static void encode_row(const stream *s, part *p, float *x, int64_t row, unsigned
     float *back = x + s->col_max;
     p->status = an_source_rows_in(s->plan->source, t, AN_ROPE_INTERLEAVED, row, 1, x, &p->err);
     if (p->status != ANEMO_OK) return;
-    if (an_find_nonfinite(x, t->n_col) >= 0) {
+    if (an_rows_find_nonfinite(x, t->n_col) >= 0) {
         p->bad = row;
         return;
     }
-    an_encode_rows(s->out->type, x, 1, t->n_col, to);
+    an_rows_encode(s->out->type, x, 1, t->n_col, to);
     if (s->out->exact) return;
-    an_dequant(s->out->type, to, back, t->n_col);
-    if (an_find_nonfinite(back, t->n_col) >= 0) {
+    an_rows_decode(s->out->type, to, back, t->n_col);
+    if (an_rows_find_nonfinite(back, t->n_col) >= 0) {
         p->bad = row;
         p->overflow = true;
         return;
     }
     double sum = 0, error = 0;
-    for (int64_t k = 0; k < t->n_col; k++) {
-        double v = (double)x[k], diff = v - (double)back[k];
-        sum += v * v;
-        error += diff * diff;
-    }
+    an_rows_square_sums(x, back, t->n_col, &sum, &error);
     p->sum_sq += sum;
     p->sum_sq_error += error;
     p->changed = p->changed || error > 0;

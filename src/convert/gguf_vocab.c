@@ -26,18 +26,9 @@ typedef struct vocab {
 
 /* ---- the files */
 
-static anemo_status has_tokenizer(const char *dir, bool *has, anemo_error *err)
+static bool has_tokenizer(const an_source *s)
 {
-    char **names;
-    size_t n;
-    anemo_status status = an_dir_list(dir, &names, &n, err);
-    if (status != ANEMO_OK) return status;
-    *has = false;
-    for (size_t i = 0; i < n; i++)
-        *has = *has || !strcmp(names[i], "tekken.json") || !strcmp(names[i], "tokenizer.json") ||
-               an_str_starts_with(names[i], "tokenizer.model");
-    an_names_free(names);
-    return ANEMO_OK;
+    return s->side[AN_SIDE_TEKKEN] || s->side[AN_SIDE_SPM] || s->side[AN_SIDE_TOKENIZER_JSON];
 }
 
 static anemo_status read_config(vocab *v, anemo_error *err)
@@ -312,15 +303,12 @@ cleanup:
 
 anemo_status an_gguf_put_vocab(const an_source *s, an_gguf_writer *w, an_convert_result *result, anemo_error *err)
 {
-    bool has;
     vocab v = {.s = s, .w = w, .result = result};
-    anemo_status status = has_tokenizer(s->path, &has, err);
-    if (status != ANEMO_OK) return status;
-    if (!has) {
+    if (!has_tokenizer(s)) {
         an_gguf_writer_str(w, "tokenizer.ggml.model", "no_vocab");
         return an_convert_note(result, err, "the source has no tokenizer, so the GGUF file has none: only token ids can be run");
     }
-    status = put_all(&v, err);
+    anemo_status status = put_all(&v, err);
     an_tokenizer_close(v.t);
     json_decref(v.config);
     return status;

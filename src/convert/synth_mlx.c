@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PARTS_MAX = 3, ROOM_FOR_REST = 64 << 20 /* tokenizer and configuration */ };
+/* What the configuration and the tokenizer take on the disk: about 160 bytes an entry of the vocabulary. */
+enum { PARTS_MAX = 3, ROOM_FOR_REST = 1 << 16, ROOM_FOR_ENTRY = 160 };
 
 /* What the tensors of the file come from, in the order in which they were declared. */
 typedef struct names {
@@ -173,6 +174,7 @@ static anemo_status write_weights(const an_synth_model *m, const an_synth_plan *
     AN_TRY(an_st_writer_open(&w, path, err));
     AN_TRY(declare_all(&na, w, m, plan, err));
     an_name_index_sort(na.index, na.n);
+    AN_TRY(an_st_writer_note(w, "anemo.source", "random weights", err));
     AN_TRY(an_st_writer_begin(w, "mlx", err));
     for (size_t i = 0; i < na.n; i++) {
         const char *name = an_st_writer_order(w, i);
@@ -197,7 +199,8 @@ anemo_status an_synth_mlx(const char *dst, const an_synth_model *m, const an_syn
     anemo_status status = ANEMO_OK;
     an_outdir out = {0};
     AN_TRY(an_outdir_open(&out, dst, o->force, err));
-    AN_TRY(an_outdir_make(&out, plan->bytes + ROOM_FOR_REST, err));
+    uint64_t rest = ROOM_FOR_REST + ROOM_FOR_ENTRY * (uint64_t)m->params.hp.n_vocab;
+    AN_TRY(an_outdir_make(&out, plan->bytes + rest, err));
     AN_TRY(write_config(m, plan, out.tmp.data, err));
     AN_TRY(write_tokenizer(m, o, out.tmp.data, err));
     AN_TRY(write_weights(m, plan, o, out.tmp.data, err));

@@ -27,39 +27,6 @@ static anemo_status find_form(an_synth_plan *plan, an_dtype dtype, int bits, int
     return ANEMO_OK;
 }
 
-/* Mixtral's rules beyond those of dense models (formats.md 2.8); -1 where the dense ones hold. */
-static int expert_type(const an_mix *mix, const char *part)
-{
-    static const char *const better[] = {"Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ4_NL", "IQ4_XS"};
-    if (mix->base <= AN_DTYPE_BF16) return -1;
-    if (!strcmp(part, "attn_k.weight") || !strcmp(part, "attn_v.weight")) return AN_DTYPE_Q8_0;
-    for (size_t i = 0; i < AN_COUNT_OF(better); i++)
-        if (!strcmp(part, "attn_output.weight") && !strcmp(mix->name, better[i])) return AN_DTYPE_Q5_K;
-    return -1;
-}
-
-static an_dtype type_of(const an_synth_types *types, const an_synth_model *m, const char *name, int n_dim, int64_t n_col)
-{
-    const an_hparams *hp = &m->params.hp;
-    const an_mix_model model = {hp->n_layer, hp->n_head, hp->n_head_kv, hp->tied};
-    char dense[AN_TENSOR_NAME_MAX];
-    const char *part, *rule_name = name;
-    int layer;
-    /* The rule of a matrix that no mix treats better. */
-    if (types->pure && n_dim > 1 && !strstr(name, "ffn_gate_inp")) rule_name = "blk.0.attn_q.weight";
-    else if (an_mix_layer_of(name, &layer, &part)) {
-        if (m->n_expert == 8) {
-            int type = expert_type(types->mix, part);
-            if (type >= 0 && n_col % an_dtype_get((an_dtype)type)->block_elems == 0) return (an_dtype)type;
-        }
-        if (!strcmp(part, "ffn_down_exps.weight")) {
-            snprintf(dense, sizeof dense, "blk.%d.ffn_down.weight", layer);
-            rule_name = dense;
-        }
-    }
-    return an_mix_type(types->mix, &model, rule_name, n_dim, n_col, AN_DTYPE_F32, false);
-}
-
 static void kind_of(const an_synth_tensor *t, char kind[AN_CLASS_KIND_MAX])
 {
     const char *part = t->name;
@@ -90,10 +57,8 @@ static anemo_status count(an_synth_plan *plan, const an_synth_tensor *t, bool ml
 }
 
 /* shape[0..n_dim-1] is set. */
-static anemo_status add(an_synth_plan *plan, const an_synth_model *m, const an_synth_types *types, an_synth_tensor t,
-                        anemo_error *err)
+static anemo_status add(an_synth_plan *plan, an_synth_tensor t, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
     if (plan->n == plan->cap) {
         size_t cap = plan->cap ? plan->cap * 2 : 64;
         an_synth_tensor *grown = an_realloc(plan->tensors, cap * sizeof *grown);
@@ -103,20 +68,35 @@ static anemo_status add(an_synth_plan *plan, const an_synth_model *m, const an_s
     }
     t.n_col = t.shape[t.n_dim - 1];
     t.n_row = t.n_dim == 3 ? t.shape[0] * t.shape[1] : t.n_dim == 2 ? t.shape[0] : 1;
-    if (types->mix) {
-        AN_TRY(find_form(plan, type_of(types, m, t.name, t.n_dim, t.n_col), 0, 0, t.n_col, &t.form, err));
-    } else if (t.n_dim > 1 && t.n_col % types->group == 0) {
-        AN_TRY(find_form(plan, AN_DTYPE_AFFINE, types->bits, types->group, t.n_col, &t.form, err));
-    } else {
-        AN_TRY(find_form(plan, AN_DTYPE_BF16, 0, 0, t.n_col, &t.form, err));
-    }
     plan->tensors[plan->n++] = t;
+    return ANEMO_OK;
+}
+
+/* The form of every tensor. The mixes' rules count as they go, in the order of the file. */
+static anemo_status choose_forms(an_synth_plan *plan, const an_synth_model *m, const an_synth_types *types, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    const an_hparams *hp = &m->params.hp;
+    an_mix_plan mix = {.mix = types->mix, .n_layer = hp->n_layer, .n_head = hp->n_head, .n_head_kv = hp->n_head_kv,
+                       .n_expert = m->n_expert, .tied = hp->tied, .pure = types->pure};
+    for (size_t i = 0; i < plan->n; i++) {
+        an_synth_tensor *t = &plan->tensors[i];
+        an_dtype type = AN_DTYPE_BF16;
+        if (types->mix) {
+            AN_TRY(an_mix_type(&mix, t->name, t->n_dim, t->n_col, AN_DTYPE_F32, &type, err));
+            AN_TRY(find_form(plan, type, 0, 0, t->n_col, &t->form, err));
+        } else if (t->n_dim > 1 && t->n_col % types->group == 0) {
+            AN_TRY(find_form(plan, AN_DTYPE_AFFINE, types->bits, types->group, t->n_col, &t->form, err));
+        } else {
+            AN_TRY(find_form(plan, type, 0, 0, t->n_col, &t->form, err));
+        }
+    }
 cleanup:
     return status;
 }
 
-static anemo_status add_rule(an_synth_plan *plan, const an_synth_model *m, const an_synth_types *types,
-                             const an_tensor_rule *rule, int layer, anemo_error *err)
+static anemo_status add_rule(an_synth_plan *plan, const an_synth_model *m, const an_tensor_rule *rule, int layer,
+                             anemo_error *err)
 {
     const an_hparams *hp = &m->params.hp;
     size_t n_prefix;
@@ -125,12 +105,11 @@ static anemo_status add_rule(an_synth_plan *plan, const an_synth_model *m, const
     an_tensor_path_hf(rule, &an_hf_prefixes(&n_prefix)[0], layer, t.path);
     if (t.n_dim == 2) t.shape[0] = an_dim_of(hp, rule->rows);
     t.shape[t.n_dim - 1] = an_dim_of(hp, rule->cols);
-    return add(plan, m, types, t, err);
+    return add(plan, t, err);
 }
 
 /* The router and the experts of a layer, which stand for its three feed-forward matrices. */
-static anemo_status add_experts(an_synth_plan *plan, const an_synth_model *m, const an_synth_types *types, int layer,
-                                anemo_error *err)
+static anemo_status add_experts(an_synth_plan *plan, const an_synth_model *m, int layer, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     int64_t n = m->n_expert, embd = m->params.hp.n_embd, ff = m->params.hp.n_ff;
@@ -140,10 +119,10 @@ static anemo_status add_experts(an_synth_plan *plan, const an_synth_model *m, co
     snprintf(gate.name, sizeof gate.name, "blk.%d.ffn_gate_exps.weight", layer);
     snprintf(up.name, sizeof up.name, "blk.%d.ffn_up_exps.weight", layer);
     snprintf(down.name, sizeof down.name, "blk.%d.ffn_down_exps.weight", layer);
-    AN_TRY(add(plan, m, types, router, err));
-    AN_TRY(add(plan, m, types, gate, err));
-    AN_TRY(add(plan, m, types, up, err));
-    AN_TRY(add(plan, m, types, down, err));
+    AN_TRY(add(plan, router, err));
+    AN_TRY(add(plan, gate, err));
+    AN_TRY(add(plan, up, err));
+    AN_TRY(add(plan, down, err));
 cleanup:
     return status;
 }
@@ -173,11 +152,12 @@ anemo_status an_synth_plan_make(an_synth_plan *out, const an_synth_model *m, con
         bool wanted = rules[f].required || (f == AN_FIELD_OUTPUT && !m->params.hp.tied);
         if (!wanted || (m->n_expert && is_feed_forward(rules[f].field))) continue;
         for (int layer = 0; layer < (rules[f].per_layer ? m->params.hp.n_layer : 1); layer++)
-            AN_TRY(add_rule(&plan, m, types, &rules[f], layer, err));
+            AN_TRY(add_rule(&plan, m, &rules[f], layer, err));
     }
     for (int layer = 0; m->n_expert && layer < m->params.hp.n_layer; layer++)
-        AN_TRY(add_experts(&plan, m, types, layer, err));
+        AN_TRY(add_experts(&plan, m, layer, err));
     qsort(plan.tensors, plan.n, sizeof *plan.tensors, by_layer);
+    AN_TRY(choose_forms(&plan, m, types, err));
     for (size_t i = 0; i < plan.n; i++) AN_TRY(count(&plan, &plan.tensors[i], types->mlx, err));
     *out = plan;
 cleanup:

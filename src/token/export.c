@@ -46,14 +46,19 @@ int32_t an_tokenizer_unk(const an_tokenizer *t)
 
 void an_tokenizer_losses(const an_tokenizer *t, an_str *out)
 {
-    size_t n_strip = 0, n_word = 0;
+    size_t n_strip = 0, n_word = 0, n_user = 0;
     for (int32_t id = 0; id < t->n_vocab; id++) {
         n_strip += (t->flags[id] & (AN_PIECE_LSTRIP | AN_PIECE_RSTRIP)) != 0;
         n_word += (t->flags[id] & AN_PIECE_SINGLE_WORD) != 0;
+        n_user += t->type[id] == AN_PIECE_USER;
     }
+    bool once = t->prefix == AN_PREFIX_TEXT || t->prefix == AN_PREFIX_FIRST;
     if (t->nfc) an_str_append(out, "normalizes text to NFC");
-    if (n_strip) an_str_appendf(out, "%s%zu of its tokens swallow the white space beside them", out->len ? ", " : "", n_strip);
-    if (n_word) an_str_appendf(out, "%s%zu of its tokens match whole words only", out->len ? ", " : "", n_word);
+    if (once && n_user)
+        an_str_appendf(out, "%sputs its space in front of a text, not also behind each of %zu user-defined tokens as llama.cpp does",
+                       out->len ? ", " : "", n_user);
+    if (n_strip) an_str_appendf(out, "%shas %zu tokens that swallow the white space beside them", out->len ? ", " : "", n_strip);
+    if (n_word) an_str_appendf(out, "%shas %zu tokens that match whole words only", out->len ? ", " : "", n_word);
 }
 
 /* ---------------------------------------------------------------------------------------------------- merges */

@@ -78,6 +78,13 @@ def main():
         expect("no config.json", show(temp / "empty")[0], 3)
         expect("absent", show(temp / "absent.gguf")[0], 4)
         expect("terminal", "\x1b" in show(other)[1], False)
+    # What only the converter reads is shown by it, refused and advised on.
+    models = TINY.parent / "convert" / "models"
+    for name, container, words in (("native", "native", "Mistral's own layout"), ("bin", "hf", "PyTorch files")):
+        code, s = show_json(models / name)
+        expect(name, (code, s["container"], s["parameters"], s["supported"]), (3, container, 37024, False))
+        code, out, err = show(models / name)
+        expect(name + " as text", (code, "BF16: 21 tensors" in out, words in err, "anemo convert" in err), (3, True, True, True))
     expect("usage", (show()[0], show(GGUF, "--frob")[0]), (2, 2))
     return 1 if failures else 0
 

@@ -12,6 +12,7 @@ import collections
 import concurrent.futures
 import datetime
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -28,60 +29,75 @@ HUB = Hub()
 BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
 CORPUS = ROOT / "fuzz/corpus"
 TINY = ROOT / "tests/golden/tiny"
+MODELS = ROOT / "tests/golden/convert/models"
 SHIM = BUILD / "tests/fault/libfail_calls.so"
 DENSE, SAMPLED, SHOWN = 300, 40, 20
 IO_KINDS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "short")
 # What a run that was disturbed may end with: README's exit codes without 2 (usage).
 CODES = {0, 1, 3, 4, 5, 6}
 
-# (words, final name or None, process that is disturbed). "{}" is the command's own folder.
+# (words, final name or None, process that is disturbed). "{}" is the command's own folder. IO marks those that the system calls
+# fail for too: what writes, and one of each way of reading.
+IO = True
 COMMANDS = [
     (["--version"], None, "main"),
     (["--help"], None, "main"),
     (["show", "--help"], None, "main"),
-    (["show", "{}/tiny.gguf"], None, "main"),
+    (["show", "{}/tiny.gguf"], None, "main", IO),
     (["show", "{}/tiny.gguf", "--tensors", "--json"], None, "main"),
     (["show", "{}/hf"], None, "main"),
-    (["show", "{}/hf", "--json"], None, "main"),
-    (["show", "{}/mlx", "--tensors"], None, "main"),
+    (["show", "{}/hf", "--json"], None, "main", IO),
+    (["show", "{}/mlx", "--tensors"], None, "main", IO),
     (["show", "{}/absent.gguf"], None, "main"),
     (["show", "{}/cut.gguf"], None, "main"),
     (["show", "{}/empty"], None, "main"),
-    (["tokenize", "{}/tiny.gguf", "Hello  world"], None, "main"),
-    (["tokenize", "{}/tiny.gguf", "-f", "{}/text.txt", "--json"], None, "main"),
-    (["tokenize", "{}/spm.json", "Hello world", "--json"], None, "main"),
+    (["tokenize", "{}/tiny.gguf", "Hello  world"], None, "main", IO),
+    (["tokenize", "{}/tiny.gguf", "-f", "{}/text.txt", "--json"], None, "main", IO),
+    (["tokenize", "{}/spm.json", "Hello world", "--json"], None, "main", IO),
     (["tokenize", "{}/gpt2.json", "Hello world"], None, "main"),
-    (["tokenize", "{}/tekken.json", "Hello world", "--special"], None, "main"),
-    (["tokenize", "{}/tokenizer.model", "Hello world", "--bos"], None, "main"),
+    (["tokenize", "{}/tekken.json", "Hello world", "--special"], None, "main", IO),
+    (["tokenize", "{}/tokenizer.model", "Hello world", "--bos"], None, "main", IO),
     (["tokenize", "{}/bad.json", "Hello"], None, "main"),
     (["tokenize", "{}/tiny.gguf", "--detokenize", "5,6,7"], None, "main"),
-    (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
-    (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main"),
-    (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main"),
-    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main"),
+    (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main", IO),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q"], "out", "main", IO),
+    (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["quantize", "{}/plain.gguf", "Q4_K_M", "--dry-run"], None, "main"),
-    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main"),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q4_0", "-q", "--threads", "1", "--imatrix", "{}/imatrix", "--tensor-type",
+      "ffn_(up|down)=q5_1"], "out.gguf", "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q4_1", "--json", "--threads", "1", "--imatrix", "{}/imatrix.gguf"], "out.gguf",
+     "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out", "4bit-g32", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/mlx", "{}/out.gguf", "--to", "gguf", "-q", "--threads", "1"], "out.gguf", "main", IO),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "hf", "--dtype", "f16", "-q", "--threads", "1"], "out", "main", IO),
+    (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main", IO),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
-    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main"),
-    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker"),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main", IO),
+    (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
-     "out.json", "main"),
+     "out.json", "main", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
+    (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
     (["ls"], None, "main"),
-    (["ls", "--json"], None, "main"),
-    (["pull", "org/some:Q4_1", "--json"], None, "main"),
+    (["ls", "--json"], None, "main", IO),
+    (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
     (["show", "org/some"], None, "main"),
     (["rm", "org/some", "--all", "--dry-run"], None, "main"),
-    (["pull", "tiny/model", "-q"], None, "main"),
-    (["pull", "tiny/hf"], None, "main"),
+    (["pull", "tiny/model", "-q"], None, "main", IO),
+    (["pull", "tiny/hf"], None, "main", IO),
     (["pull", "tiny/absent"], None, "main"),
-    (["rm", "tiny/hf", "--yes", "-q"], None, "main"),
+    (["rm", "tiny/hf", "--yes", "-q"], None, "main", IO),
+    (["show", "{}/native"], None, "main"),
+    (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/mlx", "{}/out.gguf", "--to", "gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
+    (["convert", "{}/native", "{}/out.gguf", "--to", "gguf", "--dtype", "f16", "--threads", "1"], "out.gguf", "main", IO),
 ]
-# Those that the system calls fail for: what writes, and one of each way of reading.
-IO_COMMANDS = (3, 6, 7, 11, 12, 13, 15, 16, 19, 20, 21, 22, 24, 27, 28, 29, 33, 34, 37, 38, 40)
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
 
@@ -102,11 +118,15 @@ def make_folder(folder):
     shutil.copy(CORPUS / "gguf/tiny_q4_1", folder / "tiny.gguf")
     shutil.copy(TINY / "types/type-q8_0.gguf", folder / "types.gguf")
     shutil.copy(TINY / "types/type-f16.gguf", folder / "plain.gguf")
+    shutil.copy(CORPUS / "imatrix/old", folder / "imatrix")
+    shutil.copy(CORPUS / "imatrix/gguf", folder / "imatrix.gguf")
     (folder / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:700])
     shutil.copytree(TINY / "arch/llama-bias/hf", folder / "hf")
     subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)
     shutil.copytree(folder / "mlx", folder / "mlx2")
     (folder / "empty").mkdir()
+    shutil.copytree(MODELS / "native-parallel", folder / "native")
+    shutil.copytree(MODELS / "bin-legacy", folder / "legacy")
     for name in ("spm", "gpt2"):
         shutil.copy(CORPUS / "tokenizer_json" / name, folder / f"{name}.json")
     shutil.copy(CORPUS / "tekken/v3", folder / "tekken.json")
@@ -115,6 +135,9 @@ def make_folder(folder):
     make_cache(folder / "hf_home/hub/models--org--some", folder / "tiny.gguf")
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
+    (folder / "shape.json").write_text(json.dumps({
+        "model_type": "mistral", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 600,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
 
 
 def hub_environment(folder):
@@ -146,7 +169,7 @@ def bad_cache(folder, repo, pulled):
 
 class Command:
     def __init__(self, index, temp):
-        words, self.out, self.process = COMMANDS[index]
+        words, self.out, self.process = COMMANDS[index][:3]
         self.folder = temp / f"{index}"
         self.home = temp / "home"
         make_folder(self.folder)
@@ -284,7 +307,7 @@ def main():
         print("skipped: needs a build without sanitizers, on Linux")
         return 77
     fill_hub()
-    indices = IO_COMMANDS if group == "io" else range(len(COMMANDS))
+    indices = [i for i, row in enumerate(COMMANDS) if group == "memory" or IO in row[3:]]
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp)
         (temp / "home").mkdir()
