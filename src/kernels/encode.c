@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/table.h"
-#include "quant/encode_internal.h"
+#include "quant/encode_pack.h"
 
 #include <string.h>
 
