@@ -313,6 +313,9 @@ static anemo_status open_model(an_source *s, const folder *f, anemo_error *err)
     s->config = json_incref(s->model->config);
     take_params(s);
     AN_TRY(list_tensors(s, err));
+    for (size_t i = 0; i < an_safetensors_n_tensor(s->model->st); i++)
+        AN_TRY(an_source_check_layer(s, s->model->hf_prefix,
+                                     an_safetensors_tensor_at(s->model->st, i)->name, err));
 cleanup:
     an_weight_list_free(&list);
     return status;

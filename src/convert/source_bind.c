@@ -241,9 +241,9 @@ cleanup:
  * what else is there */
 
 /* The number after "layers." in the text model's part of a name; -1 when there is none. */
-static int64_t layer_of(const binder *b, const char *name)
+static int64_t layer_of(const an_hf_prefix *prefix, const char *name)
 {
-    const char *body = b->prefix ? b->prefix->body : "";
+    const char *body = prefix ? prefix->body : "";
     size_t n = strlen(body);
     if (strncmp(name, body, n) != 0 || strncmp(name + n, "layers.", 7) != 0) return -1;
     char digits[10];
@@ -255,8 +255,16 @@ static int64_t layer_of(const binder *b, const char *name)
     return an_parse_i64(digits, &layer) ? layer : -1;
 }
 
-/* More layers than the configuration says are a mistake; other tensors that nothing used are told.
- */
+anemo_status an_source_check_layer(const an_source *s, const an_hf_prefix *prefix, const char *name,
+                                   anemo_error *err)
+{
+    if (layer_of(prefix, name) < s->params.hp.n_layer) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_FORMAT,
+                   "%s: tensor %.100s belongs to a layer beyond the %d that the model's parameters give",
+                   s->path, name, s->params.hp.n_layer);
+}
+
+/* More layers than the configuration says are a mistake; other tensors that nothing used are told. */
 static anemo_status check_rest(const binder *b)
 {
     static const char *const SILENT[] = {".activation_scale", ".input_scale", ".qscale_act",
@@ -266,11 +274,8 @@ static anemo_status check_rest(const binder *b)
     for (size_t i = 0; i < an_source_files_n_name(b->s->files); i++) {
         const char *name = an_source_files_name(b->s->files, i);
         bool silent = false;
-        if (layer_of(b, name) >= b->s->params.hp.n_layer)
-            return an_fail(b->err, ANEMO_ERR_FORMAT,
-                           "%s: tensor %.100s belongs to a layer beyond the %d that the model's "
-                           "parameters give",
-                           b->s->path, name, b->s->params.hp.n_layer);
+        anemo_status status = an_source_check_layer(b->s, b->prefix, name, b->err);
+        if (status != ANEMO_OK) return status;
         for (size_t k = 0; k < AN_COUNT_OF(SILENT); k++)
             silent = silent || an_str_ends_with(name, SILENT[k]);
         if (silent || an_source_files_used(b->s->files, i)) continue;

@@ -73,6 +73,13 @@ bool an_source_files_parallel(const an_source_files *files);
 ANEMO_MUST_CHECK anemo_status an_source_bind(an_source *s, const an_hf_prefix *prefix,
                                              const int64_t block[2], anemo_error *err);
 
+/*
+ * ERR_FORMAT when a tensor's name belongs to a layer that the model does not have. `prefix` is NULL
+ * for Mistral's own names.
+ */
+ANEMO_MUST_CHECK anemo_status an_source_check_layer(const an_source *s, const an_hf_prefix *prefix,
+                                                    const char *name, anemo_error *err);
+
 /* Rows of a tensor that has a form; the range was checked. */
 ANEMO_MUST_CHECK anemo_status an_source_form_rows(const an_source *s, const an_source_tensor *t,
                                                   int64_t row, int64_t n, float *out,

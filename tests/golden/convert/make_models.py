@@ -348,12 +348,21 @@ def yarn():
              "Mistral's own layout with YaRN, a query scale and vision tensors to be skipped")
 
 
+def tied():
+    s, w, ids = model("convert-tied", dtype="bf16", n_ff=32, n_layer=1, tied=True)
+    tensors = tensors_of(s, w)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    torch.save(tensors, hf_folder("bin-tied", s) / "pytorch_model.bin")
+    add_case("bin-tied", "torch", s, ids, save_logits(s, w, ids), "the output is the embedding's storage a second time")
+
+
 def main():
     shutil.rmtree(HERE / "models", ignore_errors=True)
     plain_types()
     every_layout()
     fp8()
     yarn()
+    tied()
     files = {str(p.relative_to(HERE)): hashlib.sha256(p.read_bytes()).hexdigest()
              for p in sorted((HERE / "models").rglob("*")) if p.is_file()}
     text = json.dumps({"schema": "anemo.tiny/1", "cases": cases, "files": files}, indent=1, ensure_ascii=False)

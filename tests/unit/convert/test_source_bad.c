@@ -219,6 +219,9 @@ static void test_contents(void **state)
     start("native");
     edit("params.json", "\"n_layers\": 2", "\"n_layers\": 1");
     finish_fails(ANEMO_ERR_FORMAT, "belongs to a layer beyond the 1 ");
+    start("hf-bf16");
+    edit("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
+    finish_fails(ANEMO_ERR_FORMAT, "belongs to a layer beyond the 1 ");
     start("native");
     edit("consolidated.safetensors", "\"tok_embeddings.weight\"", "\"tok_embeddingX.weight\"");
     finish_fails(ANEMO_ERR_FORMAT, "tensor tok_embeddings.weight is missing");
@@ -338,6 +341,14 @@ static void test_choice(void **state)
     assert_int_equal(s->kind, AN_SOURCE_HF);
     assert_null(s->model);
     assert_non_null(an_source_find(s, AN_FIELD_OUTPUT, 0)->w.data);
+    an_source_close(s);
+    remove_flat_dir(folder);
+
+    /* The output of a tied model is the embedding's storage a second time. */
+    start("bin-tied");
+    s = open_folder();
+    assert_true(s->params.hp.tied);
+    assert_null(an_source_find(s, AN_FIELD_OUTPUT, 0));
     an_source_close(s);
     remove_flat_dir(folder);
 
