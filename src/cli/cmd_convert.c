@@ -86,9 +86,9 @@ static anemo_status print_json(const char *dst, const an_convert_result *r, bool
         const an_weight_class *c = &r->classes.items[i];
         json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:I}", "tensors", c->kind, "type", c->type, "count", (json_int_t)c->n_tensor,
                               "weights", (json_int_t)c->n_weight, "bytes", (json_int_t)c->bytes);
-        if (!dry_run) json_object_set_new(o, "relative_rmse", json_real(c->sum_sq > 0 ? sqrt(c->sum_sq_error / c->sum_sq) : 0));
+        if (!dry_run) json_object_set_new(o, "relative_rmse", an_json_real(c->sum_sq > 0 ? sqrt(c->sum_sq_error / c->sum_sq) : 0));
         if (!dry_run && c->sum_sq_error > 0) {
-            json_object_set_new(o, "worst", json_real(c->worst));
+            json_object_set_new(o, "worst", an_json_real(c->worst));
             json_object_set_new(o, "worst_tensor", json_string(c->worst_name));
         }
         json_array_append_new(classes, o);
