@@ -1,6 +1,6 @@
 /*
- * What the hub and the user say: listings in their three forms with the choice of files from them, references, header values. The
- * first byte picks one.
+ * What the hub and the user say: listings in their three forms with the choice of files from them, references, header
+ * values. The first byte picks one.
  */
 #include "fuzz/fuzz.h"
 
@@ -34,7 +34,8 @@ static void use_listing(const an_listing *l, const char *text)
             for (size_t k = 0; k < c.n; k++)
                 if (c.index[k] >= l->n || (k && c.index[k] <= c.index[k - 1])) abort();
             an_choice_free(&c);
-        } else if (!err.message[0]) abort();
+        } else if (!err.message[0])
+            abort();
     }
     sink += an_glob_match(text, l->n ? l->files[0].path : "");
 }
@@ -50,11 +51,13 @@ static void use_text(const char *text)
         if (!an_repo_id_valid(ref.repo) || (ref.path[0] && !an_relpath_safe(ref.path)) ||
             (ref.revision[0] && !an_revision_valid(ref.revision)))
             abort();
-    } else if (!err.message[0]) abort();
+    } else if (!err.message[0])
+        abort();
     if (an_content_range_parse(text, &a, &b, &n) && (a > b || b >= n)) abort();
     if (an_retry_after_parse(text, 1000) < -1 || an_rate_limit_parse(text) < -1) abort();
     if (an_etag_parse(text, etag, sizeof etag) && strpbrk(etag, "/\\ ")) abort();
-    char *next = an_link_next_parse(text), *joined = an_url_join("https://h/a/b", text), *shown = an_url_for_message(text);
+    char *next = an_link_next_parse(text), *joined = an_url_join("https://h/a/b", text),
+         *shown = an_url_for_message(text);
     if (joined && strncmp(joined, "http", 4) != 0) abort();
     sink += an_url_same_origin(text, "https://h/") + an_url_unescape(&s, text, strlen(text));
     an_url_escape(&s, text, true);
@@ -76,14 +79,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size - 1] = '\0';
     anemo_status status = ANEMO_OK;
     switch (data[0] % 4) {
-    case 0: status = an_listing_add_page(&l, text, size - 1, "fuzz", &err); break;
-    case 1: status = an_listing_add_tree_cache(&l, text, size - 1, "fuzz", &err); break;
-    case 2: status = an_repo_info_parse(&info, text, size - 1, "fuzz", &err); break;
-    default: use_text(text); break;
+    case 0:
+        status = an_listing_add_page(&l, text, size - 1, "fuzz", &err);
+        break;
+    case 1:
+        status = an_listing_add_tree_cache(&l, text, size - 1, "fuzz", &err);
+        break;
+    case 2:
+        status = an_repo_info_parse(&info, text, size - 1, "fuzz", &err);
+        break;
+    default:
+        use_text(text);
+        break;
     }
     if (status == ANEMO_OK) status = an_listing_check(&l, "fuzz", &err);
-    if (status == ANEMO_OK) use_listing(&l, text);
-    else if (!err.message[0]) abort();
+    if (status == ANEMO_OK)
+        use_listing(&l, text);
+    else if (!err.message[0])
+        abort();
     an_listing_free(&l);
     free(text);
     return 0;

@@ -19,7 +19,11 @@ typedef struct ls_args {
 
 static const an_option options[] = {
     {.name = "json", .kind = AN_OPT_FLAG, .offset = offsetof(ls_args, json), .help = "Print JSON (anemo.ls/1)"},
-    {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = offsetof(ls_args, quiet), .help = "Print the names alone"},
+    {.name = "quiet",
+     .short_name = "q",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(ls_args, quiet),
+     .help = "Print the names alone"},
     AN_OPTION_END,
 };
 
@@ -120,18 +124,20 @@ static anemo_status print_json(const everything *e, anemo_error *err)
         char ref[256], used[21] = "";
         snprintf(ref, sizeof ref, "hf://%s@%s", m->repo, m->commit);
         if (m->used_ns) an_clock_rfc3339(m->used_ns, used);
-        json_array_append_new(
-            models, json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:o,s:I,s:I,s:s?,s:b,s:o}", "source", "hub", "ref", ref, "repo", m->repo, "commit",
-                              m->commit, "refs", an_json_text(m->refs, strlen(m->refs)), "format", m->format, "contents",
-                              an_json_text(m->contents, strlen(m->contents)), "bytes", (json_int_t)m->bytes, "files",
-                              (json_int_t)m->n_file, "last_used", m->used_ns ? used : NULL, "ours", m->ours, "path",
-                              an_json_text(m->path, strlen(m->path))));
+        json_array_append_new(models,
+                              json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:o,s:I,s:I,s:s?,s:b,s:o}", "source", "hub", "ref",
+                                        ref, "repo", m->repo, "commit", m->commit, "refs",
+                                        an_json_text(m->refs, strlen(m->refs)), "format", m->format, "contents",
+                                        an_json_text(m->contents, strlen(m->contents)), "bytes", (json_int_t)m->bytes,
+                                        "files", (json_int_t)m->n_file, "last_used", m->used_ns ? used : NULL, "ours",
+                                        m->ours, "path", an_json_text(m->path, strlen(m->path))));
     }
     for (size_t i = 0; i < e->n_made; i++) {
         const made *m = &e->made[i];
-        json_array_append_new(models, json_pack("{s:s,s:o,s:s,s:I,s:b,s:o}", "source", "made", "ref", an_json_text(m->name, strlen(m->name)),
-                                                "format", m->folder ? "directory" : "gguf", "bytes", (json_int_t)m->bytes, "ours", true,
-                                                "path", an_json_text(m->path, strlen(m->path))));
+        json_array_append_new(models, json_pack("{s:s,s:o,s:s,s:I,s:b,s:o}", "source", "made", "ref",
+                                                an_json_text(m->name, strlen(m->name)), "format",
+                                                m->folder ? "directory" : "gguf", "bytes", (json_int_t)m->bytes, "ours",
+                                                true, "path", an_json_text(m->path, strlen(m->path))));
     }
     return an_cli_print_json(json_pack("{s:s,s:o,s:I}", "schema", "anemo.ls/1", "models", models, "incomplete_bytes",
                                        (json_int_t)e->incomplete_bytes),
@@ -146,18 +152,21 @@ static void print_table(const everything *e)
     for (size_t i = 0; i < e->n_made; i++)
         if (strlen(e->made[i].name) > width) width = strlen(e->made[i].name);
     if (e->n_hub + e->n_made > 0)
-        printf("%-*s  %-12s  %10s  %-10s  %-9s  %s\n", (int)width, "model", "revision", "MB", "last used", "format", "contents");
+        printf("%-*s  %-12s  %10s  %-10s  %-9s  %s\n", (int)width, "model", "revision", "MB", "last used", "format",
+               "contents");
     for (size_t i = 0; i < e->n_hub; i++) {
         const an_hub_model *m = &e->hub[i];
         char used[21] = "-";
         if (m->used_ns) an_clock_rfc3339(m->used_ns, used);
         if (m->used_ns) used[10] = '\0';
-        printf("%-*s  %-12.12s  %10.1f  %-10s  %-9s  %s%s%s%s\n", (int)width, m->repo, m->commit, (double)m->bytes / 1e6, used, m->format,
-               m->contents, m->refs[0] ? " (" : "", m->refs, m->refs[0] ? ")" : "");
+        printf("%-*s  %-12.12s  %10.1f  %-10s  %-9s  %s%s%s%s\n", (int)width, m->repo, m->commit,
+               (double)m->bytes / 1e6, used, m->format, m->contents, m->refs[0] ? " (" : "", m->refs,
+               m->refs[0] ? ")" : "");
     }
     for (size_t i = 0; i < e->n_made; i++) {
         const made *m = &e->made[i];
-        printf("%-*s  %-12s  %10.1f  %-10s  %-9s\n", (int)width, m->name, "made here", (double)m->bytes / 1e6, "-", m->folder ? "directory" : "gguf");
+        printf("%-*s  %-12s  %10.1f  %-10s  %-9s\n", (int)width, m->name, "made here", (double)m->bytes / 1e6, "-",
+               m->folder ? "directory" : "gguf");
     }
     if (e->incomplete_bytes)
         fprintf(stderr, "anemo ls: unfinished downloads take %.1f MB; the same 'anemo pull' goes on with them\n",
@@ -168,18 +177,24 @@ static anemo_status list(const ls_args *args, const an_positional *pos, anemo_er
 {
     anemo_status status = ANEMO_OK;
     everything e = {0};
+    anemo_error unread;
     if (pos->n != 0) return an_fail(err, ANEMO_ERR_INVAL, "takes no arguments; 'anemo show MODEL' describes one model");
-    AN_TRY(an_hub_inventory(&e.hub, &e.n_hub, &e.incomplete_bytes, err));
+    AN_TRY(an_hub_inventory(&e.hub, &e.n_hub, &e.incomplete_bytes, &unread, err));
     AN_TRY(list_made(&e, err));
     if (args->json) {
         AN_TRY(print_json(&e, err));
     } else if (args->quiet) {
-        for (size_t i = 0; i < e.n_hub; i++) printf("hf://%s@%s\n", e.hub[i].repo, e.hub[i].commit);
-        for (size_t i = 0; i < e.n_made; i++) printf("%s\n", e.made[i].name);
+        for (size_t i = 0; i < e.n_hub; i++)
+            printf("hf://%s@%s\n", e.hub[i].repo, e.hub[i].commit);
+        for (size_t i = 0; i < e.n_made; i++)
+            printf("%s\n", e.made[i].name);
     } else {
         print_table(&e);
     }
-    if (fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+    if (fflush(stdout) != 0)
+        status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+    else if (unread.status != ANEMO_OK)
+        status = an_fail(err, unread.status, "not all could be read: %.900s", unread.message);
 cleanup:
     free_everything(&e);
     return status;

@@ -28,13 +28,21 @@ static const an_option options[] = {
      .offset = FIELD(revision),
      .arg = "REV",
      .help = "Branch, tag or commit (default: main)"},
-    {.name = "file", .kind = AN_OPT_STR, .offset = FIELD(file), .arg = "PATH", .help = "Take this file of the repository (and its shards)"},
+    {.name = "file",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(file),
+     .arg = "PATH",
+     .help = "Take this file of the repository (and its shards)"},
     {.name = "include",
      .kind = AN_OPT_LIST,
      .offset = FIELD(include),
      .arg = "GLOB",
      .help = "Take the files that match, and no others; may be repeated"},
-    {.name = "exclude", .kind = AN_OPT_LIST, .offset = FIELD(exclude), .arg = "GLOB", .help = "Leave these files away; may be repeated"},
+    {.name = "exclude",
+     .kind = AN_OPT_LIST,
+     .offset = FIELD(exclude),
+     .arg = "GLOB",
+     .help = "Leave these files away; may be repeated"},
     {.name = "token-file",
      .kind = AN_OPT_STR,
      .offset = FIELD(token_file),
@@ -81,8 +89,8 @@ static void show_progress(void *ctx, const an_hub_progress *p)
         uint64_t s = (uint64_t)((double)left / v->rate);
         snprintf(eta, sizeof eta, ", %" PRIu64 ":%02" PRIu64 " left", s / 60, s % 60);
     }
-    snprintf(line, sizeof line, "file %zu/%zu: %.1f of %.1f MB, %.1f MB/s%s: %.120s", p->file, p->n_file, (double)p->done_bytes / 1e6,
-             (double)p->total_bytes / 1e6, v->rate / 1e6, eta, p->name ? p->name : "");
+    snprintf(line, sizeof line, "file %zu/%zu: %.1f of %.1f MB, %.1f MB/s%s: %.120s", p->file, p->n_file,
+             (double)p->done_bytes / 1e6, (double)p->total_bytes / 1e6, v->rate / 1e6, eta, p->name ? p->name : "");
     an_progress_line(v->line, line);
 }
 
@@ -91,14 +99,15 @@ static anemo_status print_json(const an_hub_pulled *r, bool dry_run, anemo_error
     json_t *files = json_array();
     for (size_t i = 0; i < r->n_file; i++) {
         const an_hub_pulled_file *f = &r->files[i];
-        json_array_append_new(files, json_pack("{s:o,s:I,s:s,s:b}", "path", json_string(f->path), "bytes", (json_int_t)f->bytes,
-                                               strlen(f->etag) == 64 ? "sha256" : "etag", f->etag, "cached", f->cached));
+        json_array_append_new(files, json_pack("{s:o,s:I,s:s,s:b}", "path", json_string(f->path), "bytes",
+                                               (json_int_t)f->bytes, strlen(f->etag) == 64 ? "sha256" : "etag", f->etag,
+                                               "cached", f->cached));
     }
-    json_t *doc = json_pack("{s:s,s:s,s:b,s:b,s:s?,s:s?,s:s?,s:I,s:I,s:I,s:o}", "schema", "anemo.pull/1", "ref", r->reference,
-                            "local", r->local, "dry_run", dry_run, "repo", r->local ? NULL : r->repo, "revision",
-                            r->local ? NULL : r->revision, "commit", r->local ? NULL : r->commit, "bytes", (json_int_t)r->bytes,
-                            "missing_bytes", (json_int_t)r->missing_bytes, "fetched_bytes", (json_int_t)r->fetched_bytes, "files",
-                            files);
+    json_t *doc = json_pack("{s:s,s:s,s:b,s:b,s:s?,s:s?,s:s?,s:I,s:I,s:I,s:o}", "schema", "anemo.pull/1", "ref",
+                            r->reference, "local", r->local, "dry_run", dry_run, "repo", r->local ? NULL : r->repo,
+                            "revision", r->local ? NULL : r->revision, "commit", r->local ? NULL : r->commit, "bytes",
+                            (json_int_t)r->bytes, "missing_bytes", (json_int_t)r->missing_bytes, "fetched_bytes",
+                            (json_int_t)r->fetched_bytes, "files", files);
     if (doc) json_object_set_new(doc, "path", r->path ? json_string(r->path) : json_null());
     return an_cli_print_json(doc, JSON_COMPACT, err);
 }
@@ -107,7 +116,8 @@ static void print_result(const an_hub_pulled *r, const pull_args *args)
 {
     if (args->dry_run && !r->local) {
         for (size_t i = 0; i < r->n_file; i++)
-            printf("%-7s %14" PRIu64 "  %s\n", r->files[i].cached ? "cached" : "fetch", r->files[i].bytes, r->files[i].path);
+            printf("%-7s %14" PRIu64 "  %s\n", r->files[i].cached ? "cached" : "fetch", r->files[i].bytes,
+                   r->files[i].path);
         printf("%zu files, %.1f MB, of which %.1f MB would be fetched\n", r->n_file, (double)r->bytes / 1e6,
                (double)r->missing_bytes / 1e6);
         if (!args->quiet) printf("%s\n", r->reference);
@@ -141,8 +151,10 @@ static anemo_status pull(const pull_args *args, const an_positional *pos, anemo_
     status = an_hub_pull(here ? local : pos->items[0], &o, &result, err);
     an_progress_end(v.line);
     if (status != ANEMO_OK) goto cleanup;
-    if (args->json) AN_TRY(print_json(&result, args->dry_run, err));
-    else print_result(&result, args);
+    if (args->json)
+        AN_TRY(print_json(&result, args->dry_run, err));
+    else
+        print_result(&result, args);
     if (fflush(stdout) != 0) status = an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
 cleanup:
     an_free(local);
@@ -156,7 +168,8 @@ static int run(int argc, char **argv)
     pull_args args = {0};
     an_positional pos;
     bool help;
-    if (an_options_parse(&an_cmd_pull, argc, argv, &args, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("pull", &err);
+    if (an_options_parse(&an_cmd_pull, argc, argv, &args, &pos, &help, &err) != ANEMO_OK)
+        return an_cli_fail("pull", &err);
     anemo_status status = help ? ANEMO_OK : pull(&args, &pos, &err);
     an_options_free(&an_cmd_pull, &args, &pos);
     if (status == ANEMO_OK) return 0;
@@ -169,10 +182,11 @@ const an_command an_cmd_pull = {
     .name = "pull",
     .args = "MODEL",
     .summary = "Fetch a model from the Hugging Face hub",
-    .details = "MODEL is org/name, org/name:QUANT (GGUF; default Q4_K_M), hf.co/org/name:QUANT,\n"
-               "hf://org/name[@revision][/file] or the URL of a page of the hub. Files go to the cache that the Python\n"
-               "tools use (HF_HOME, HF_HUB_CACHE) and are checked before they get their names. The last line printed\n"
-               "is the path. An interrupted pull goes on where it stopped. docs/hub.md has the variables.",
+    .details =
+        "MODEL is org/name, org/name:QUANT (GGUF; default Q4_K_M), hf.co/org/name:QUANT,\n"
+        "hf://org/name[@revision][/file] or the URL of a page of the hub. Files go to the cache that the Python\n"
+        "tools use (HF_HOME, HF_HUB_CACHE) and are checked before they get their names. The last line printed\n"
+        "is the path. An interrupted pull goes on where it stopped. docs/hub.md has the variables.",
     .options = options,
     .args_bytes = sizeof(pull_args),
     .run = run,

@@ -17,18 +17,24 @@ typedef struct rm_args {
 } rm_args;
 
 static const an_option options[] = {
-    {.name = "all", .kind = AN_OPT_FLAG, .offset = offsetof(rm_args, all), .help = "Also files of the cache that other tools fetched"},
+    {.name = "all",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(rm_args, all),
+     .help = "Also files of the cache that other tools fetched"},
     {.name = "force", .kind = AN_OPT_FLAG, .offset = offsetof(rm_args, all), .help = "The same as --all"},
     {.name = "yes", .short_name = "y", .kind = AN_OPT_FLAG, .offset = offsetof(rm_args, yes), .help = "Do not ask"},
-    {.name = "dry-run", .kind = AN_OPT_FLAG, .offset = offsetof(rm_args, dry_run), .help = "Only say what would be removed"},
+    {.name = "dry-run",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(rm_args, dry_run),
+     .help = "Only say what would be removed"},
     {.name = "json", .kind = AN_OPT_FLAG, .offset = offsetof(rm_args, json), .help = "Print JSON (anemo.rm/1)"},
     AN_ROW_QUIET(offsetof(rm_args, quiet)),
     AN_OPTION_END,
 };
 
 /*
- * The name below $XDG_DATA_HOME/anemo/models that the argument means: a bare name, with or without ".gguf", or a path that leads
- * there. NULL when it means none. an_free. *models: the folder, an_free.
+ * The name below $XDG_DATA_HOME/anemo/models that the argument means: a bare name, with or without ".gguf", or a path
+ * that leads there. NULL when it means none. an_free. *models: the folder, an_free.
  */
 static char *made_name(const char *arg, char **models)
 {
@@ -53,7 +59,8 @@ static char *made_name(const char *arg, char **models)
     return found;
 }
 
-static anemo_status remove_made(const char *models, const char *name, bool dry_run, an_hub_removal *sum, anemo_error *err)
+static anemo_status remove_made(const char *models, const char *name, bool dry_run, an_hub_removal *sum,
+                                anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_beneath folder = {.fd = -1};
@@ -86,12 +93,15 @@ static anemo_status remove_one(const char *arg, bool all, bool dry_run, an_hub_r
 {
     char *models = NULL, *name = made_name(arg, &models);
     anemo_status status;
-    if (name) status = remove_made(models, name, dry_run, sum, err);
+    if (name)
+        status = remove_made(models, name, dry_run, sum, err);
     else if (an_path_probe(arg) != AN_PATH_ABSENT)
         status = an_fail(err, ANEMO_ERR_INVAL,
-                         "%s: anemo removes models of the hub's cache (by their names) and of %s; this is neither, remove it yourself",
+                         "%s: anemo removes models of the hub's cache (by their names) and of %s; this is neither, "
+                         "remove it yourself",
                          arg, models ? models : "its models folder");
-    else status = an_hub_remove(arg, all, dry_run, sum, err);
+    else
+        status = an_hub_remove(arg, all, dry_run, sum, err);
     an_free(name);
     an_free(models);
     return status;
@@ -103,7 +113,8 @@ static anemo_status confirm(const rm_args *args, const an_hub_removal *sum, anem
     char answer[16] = "";
     if (args->yes || args->dry_run) return ANEMO_OK;
     if (!an_terminal_is(0) || !an_terminal_is(2))
-        return an_fail(err, ANEMO_ERR_INVAL, "would free %.1f MB; nobody can be asked here, so say --yes", (double)sum->freed_bytes / 1e6);
+        return an_fail(err, ANEMO_ERR_INVAL, "would free %.1f MB; nobody can be asked here, so say --yes",
+                       (double)sum->freed_bytes / 1e6);
     fprintf(stderr, "Remove %zu files, freeing %.1f MB? [y/N] ", sum->n_removed, (double)sum->freed_bytes / 1e6);
     if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
         return an_fail(err, ANEMO_ERR_INVAL, "nothing was removed");
@@ -128,7 +139,8 @@ static anemo_status remove_models(const rm_args *args, const an_positional *pos,
         add(&sum, &one);
     }
     if (sum.n_removed == 0 && sum.n_kept > 0) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "other tools fetched this (%zu files, %.1f MB); --all removes it all the same", sum.n_kept,
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "other tools fetched this (%zu files, %.1f MB); --all removes it all the same", sum.n_kept,
                          (double)sum.kept_bytes / 1e6);
         goto cleanup;
     }
@@ -139,14 +151,17 @@ static anemo_status remove_models(const rm_args *args, const an_positional *pos,
         add(&sum, &one);
     }
     if (args->json) {
-        AN_TRY(an_cli_print_json(json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "schema", "anemo.rm/1", "dry_run", args->dry_run, "freed_bytes",
-                                           (json_int_t)sum.freed_bytes, "removed", (json_int_t)sum.n_removed, "kept",
-                                           (json_int_t)sum.n_kept, "kept_bytes", (json_int_t)sum.kept_bytes),
+        AN_TRY(an_cli_print_json(json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "schema", "anemo.rm/1", "dry_run",
+                                           args->dry_run, "freed_bytes", (json_int_t)sum.freed_bytes, "removed",
+                                           (json_int_t)sum.n_removed, "kept", (json_int_t)sum.n_kept, "kept_bytes",
+                                           (json_int_t)sum.kept_bytes),
                                  JSON_COMPACT, err));
     } else if (!args->quiet) {
-        printf("%zu file%s %s, %.1f MB\n", sum.n_removed, sum.n_removed == 1 ? "" : "s", args->dry_run ? "would be removed" : "removed, freed", (double)sum.freed_bytes / 1e6);
+        printf("%zu file%s %s, %.1f MB\n", sum.n_removed, sum.n_removed == 1 ? "" : "s",
+               args->dry_run ? "would be removed" : "removed, freed", (double)sum.freed_bytes / 1e6);
         if (sum.n_kept)
-            printf("%zu files (%.1f MB) stay: other tools fetched them; --all removes them too\n", sum.n_kept, (double)sum.kept_bytes / 1e6);
+            printf("%zu files (%.1f MB) stay: other tools fetched them; --all removes them too\n", sum.n_kept,
+                   (double)sum.kept_bytes / 1e6);
     }
 cleanup:
     return status;
@@ -168,8 +183,10 @@ const an_command an_cmd_rm = {
     .name = "rm",
     .args = "MODEL…",
     .summary = "Remove models that anemo fetched or made",
-    .details = "MODEL is a name of the hub (org/name for all of it, org/name:QUANT, hf://org/name@revision, hf://org/name/file) or of\n"
-               "the models folder. Files that another model in the cache shares stay. What other tools fetched stays without --all.",
+    .details = "MODEL is a name of the hub (org/name for all of it, org/name:QUANT, hf://org/name@revision, "
+               "hf://org/name/file) or of\n"
+               "the models folder. Files that another model in the cache shares stay. What other tools fetched stays "
+               "without --all.",
     .options = options,
     .args_bytes = sizeof(rm_args),
     .run = run,

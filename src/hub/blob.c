@@ -1,6 +1,6 @@
 /*
- * One blob over the network: parts of a file on several connections, into a partial file whose progress is on disk beside it, with
- * the checksum taken on the way. The blob gets its name only when the checksum is right.
+ * One blob over the network: parts of a file on several connections, into a partial file whose progress is on disk
+ * beside it, with the checksum taken on the way. The blob gets its name only when the checksum is right.
  */
 #include "hub/hub_internal.h"
 
@@ -18,8 +18,8 @@
 enum {
     PART_BYTES = 8 << 20,
     CONNECTIONS = 6,
-    SAVE_BYTES = 512 << 10,   /* of one connection that a kill can lose; times CONNECTIONS below 8 MiB */
-    CREDIT_BYTES = 16 << 10,  /* that must come before earlier failures are forgotten */
+    SAVE_BYTES = 512 << 10,  /* of one connection that a kill can lose; times CONNECTIONS below 8 MiB */
+    CREDIT_BYTES = 16 << 10, /* that must come before earlier failures are forgotten */
     CHUNK_BYTES = 1 << 20,
     CATCH_UP_BYTES = 8 << 20, /* that are read back between two looks at the network */
     REFUSAL_MAX_BYTES = 1 << 20,
@@ -57,18 +57,18 @@ typedef struct job {
     char *location;
     int fd, state_fd;
     uint64_t bytes, n_part;
-    uint64_t *done;      /* [n_part] bytes from the part's beginning */
+    uint64_t *done; /* [n_part] bytes from the part's beginning */
     uint64_t total_done;
-    an_digest *digest;   /* NULL when the etag is no checksum */
+    an_digest *digest; /* NULL when the etag is no checksum */
     uint64_t digested;
     char *chunk;
     slot slots[CONNECTIONS];
     bool ranges_work, no_ranges, resolve_again;
     int failures, resolves;
-    uint64_t credit;     /* bytes since the last failure */
-    uint64_t begin_ns;   /* no new request before */
-    uint64_t base_done;  /* of the pull's progress before this file */
-    anemo_error last;    /* the failure that was last retried */
+    uint64_t credit;    /* bytes since the last failure */
+    uint64_t begin_ns;  /* no new request before */
+    uint64_t base_done; /* of the pull's progress before this file */
+    anemo_error last;   /* the failure that was last retried */
 } job;
 
 static uint64_t part_length(const job *j, uint64_t part)
@@ -87,8 +87,8 @@ static anemo_status save_part(job *j, uint64_t part, anemo_error *err)
         anemo_status status = an_fd_sync(j->fd, j->data_name, err);
         if (status != ANEMO_OK) return status;
     }
-    return an_fd_write_at(j->state_fd, &j->done[part], sizeof j->done[part], sizeof(state_head) + part * sizeof j->done[part],
-                          j->state_name, err);
+    return an_fd_write_at(j->state_fd, &j->done[part], sizeof j->done[part],
+                          sizeof(state_head) + part * sizeof j->done[part], j->state_name, err);
 }
 
 static anemo_status save_all(job *j, anemo_error *err)
@@ -121,7 +121,8 @@ static bool load_state(job *j)
     uint64_t size = an_fd_size(j->fd);
     if (an_fd_size(j->state_fd) != sizeof head + j->n_part * sizeof *j->done ||
         an_fd_read_at(j->state_fd, &head, sizeof head, 0, "", NULL) != ANEMO_OK ||
-        memcmp(head.magic, state_magic, sizeof head.magic) != 0 || head.bytes != j->bytes || head.part_bytes != PART_BYTES ||
+        memcmp(head.magic, state_magic, sizeof head.magic) != 0 || head.bytes != j->bytes ||
+        head.part_bytes != PART_BYTES ||
         an_fd_read_at(j->state_fd, j->done, j->n_part * sizeof *j->done, sizeof head, "", NULL) != ANEMO_OK)
         return false;
     j->total_done = 0;
@@ -203,20 +204,23 @@ static anemo_status on_head(void *ctx, an_call *call, anemo_error *err)
     if (an_call_header(call, "Content-Encoding", value, sizeof value) && strcasecmp(value, "identity") != 0)
         return an_fail(err, ANEMO_ERR_NET, "the server compressed the file (%.40s), which was not asked for", value);
     /* On the hub itself the ETag is the file's; what stores are behind it have their own. */
-    if (an_url_same_origin(an_call_url(call), j->h->settings.endpoint) && an_call_header(call, "ETag", value, sizeof value)) {
+    if (an_url_same_origin(an_call_url(call), j->h->settings.endpoint) &&
+        an_call_header(call, "ETag", value, sizeof value)) {
         char etag[160];
-        if (!an_call_header(call, "X-Linked-Etag", value, sizeof value)) an_call_header(call, "ETag", value, sizeof value);
+        if (!an_call_header(call, "X-Linked-Etag", value, sizeof value))
+            an_call_header(call, "ETag", value, sizeof value);
         if (an_etag_parse(value, etag, sizeof etag) && strcmp(etag, j->meta->etag) != 0) {
             j->resolve_again = true;
             return an_fail(err, ANEMO_ERR_NET, "the file changed on the server while it was fetched");
         }
     }
     if (code == 206) {
-        if (!an_call_header(call, "Content-Range", value, sizeof value) || !an_content_range_parse(value, &first, &last, &total))
+        if (!an_call_header(call, "Content-Range", value, sizeof value) ||
+            !an_content_range_parse(value, &first, &last, &total))
             return an_fail(err, ANEMO_ERR_NET, "a part of the file came without a usable Content-Range");
         if (s->whole || first != s->at || last >= s->end)
-            return an_fail(err, ANEMO_ERR_NET, "bytes %" PRIu64 "-%" PRIu64 " were asked for and '%.80s' came", s->at, s->end - 1,
-                           value);
+            return an_fail(err, ANEMO_ERR_NET, "bytes %" PRIu64 "-%" PRIu64 " were asked for and '%.80s' came", s->at,
+                           s->end - 1, value);
         if (total != UINT64_MAX && total != j->bytes) {
             j->resolve_again = true;
             return an_fail(err, ANEMO_ERR_NET, "the file has %" PRIu64 " bytes now and had %" PRIu64, total, j->bytes);
@@ -225,16 +229,19 @@ static anemo_status on_head(void *ctx, an_call *call, anemo_error *err)
         return ANEMO_OK;
     }
     if (!s->whole) {
-        /* A server without ranges sends everything. Taken when nothing is there yet, else asked for again from the beginning. */
+        /* A server without ranges sends everything. Taken when nothing is there yet, else asked for again from the
+         * beginning. */
         j->no_ranges = true;
-        if (s->at != 0 || j->total_done != 0) return an_fail(err, ANEMO_ERR_NET, "the server does not send parts of files");
+        if (s->at != 0 || j->total_done != 0)
+            return an_fail(err, ANEMO_ERR_NET, "the server does not send parts of files");
         s->whole = true;
         s->end = j->bytes;
     }
     int64_t length = an_call_length(call);
     if (length >= 0 && (uint64_t)length != j->bytes) {
         j->resolve_again = true;
-        return an_fail(err, ANEMO_ERR_NET, "the server sends %" PRId64 " bytes where %" PRIu64 " were announced", length, j->bytes);
+        return an_fail(err, ANEMO_ERR_NET, "the server sends %" PRId64 " bytes where %" PRIu64 " were announced",
+                       length, j->bytes);
     }
     return ANEMO_OK;
 }
@@ -247,7 +254,8 @@ static anemo_status on_bytes(void *ctx, an_call *call, const char *bytes, size_t
     long code = an_call_code(call);
     if (code != 200 && code != 206) {
         s->swallowed += n;
-        return s->swallowed <= REFUSAL_MAX_BYTES ? ANEMO_OK : an_fail(err, ANEMO_ERR_NET, "an endless answer of code %ld", code);
+        return s->swallowed <= REFUSAL_MAX_BYTES ? ANEMO_OK
+                                                 : an_fail(err, ANEMO_ERR_NET, "an endless answer of code %ld", code);
     }
     if (n > s->end - s->at) return an_fail(err, ANEMO_ERR_NET, "more bytes came than the file has");
     AN_TRY(an_fd_write_at(j->fd, bytes, n, s->at, j->data_name, err));
@@ -330,7 +338,8 @@ static anemo_status launch(job *j, anemo_error *err)
     for (int i = 0; i < limit; i++) {
         slot *s = &j->slots[i];
         if (s->call) continue;
-        while (part < j->n_part && (j->done[part] == part_length(j, part) || is_taken(j, part))) part++;
+        while (part < j->n_part && (j->done[part] == part_length(j, part) || is_taken(j, part)))
+            part++;
         if (part == j->n_part) break;
         s->at = part * PART_BYTES + j->done[part];
         s->end = part * PART_BYTES + part_length(j, part);
@@ -344,7 +353,8 @@ cleanup:
     return status;
 }
 
-/* A failure that may pass: wait, and give up after too many without bytes in between. `why` is kept for the last message. */
+/* A failure that may pass: wait, and give up after too many without bytes in between. `why` is kept for the last
+ * message. */
 static anemo_status failed(job *j, const an_call *call, const anemo_error *why, anemo_error *err)
 {
     uint64_t ms;
@@ -356,7 +366,8 @@ static anemo_status failed(job *j, const an_call *call, const anemo_error *why, 
     j->failures++;
     if (j->failures > AN_HUB_RETRIES) {
         j->h->down = true;
-        return an_fail(err, ANEMO_ERR_NET, "%s: '%s': gave up after %d attempts: %s; the same command goes on from here", j->h->repo,
+        return an_fail(err, ANEMO_ERR_NET,
+                       "%s: '%s': gave up after %d attempts: %s; the same command goes on from here", j->h->repo,
                        j->file, j->failures, why->message);
     }
     anemo_status status = an_hub_delay(j->h, j->failures, call, &ms, err);
@@ -424,8 +435,10 @@ static anemo_status finish(job *j, slot *s, anemo_error *err)
     if (result == ANEMO_OK && data) {
         if (s->at < s->end && s->at == s->first)
             result = an_fail(&why, ANEMO_ERR_NET, "the answer was cut off before its first byte");
-        else if (s->at < s->end && s->whole) result = an_fail(&why, ANEMO_ERR_NET, "the answer was cut off");
-        else j->failures = s->at == s->end ? 0 : j->failures;
+        else if (s->at < s->end && s->whole)
+            result = an_fail(&why, ANEMO_ERR_NET, "the answer was cut off");
+        else
+            j->failures = s->at == s->end ? 0 : j->failures;
     }
     if (result != ANEMO_OK) {
         AN_TRY(failed(j, NULL, &why, err));
@@ -481,7 +494,8 @@ static anemo_status transfer(job *j, bool *changed, anemo_error *err)
         if (*changed) break;
         AN_TRY(launch(j, err));
         bool idle = true;
-        for (int i = 0; i < CONNECTIONS; i++) idle &= !j->slots[i].call;
+        for (int i = 0; i < CONNECTIONS; i++)
+            idle &= !j->slots[i].call;
         if (idle && !more && j->total_done < j->bytes) AN_TRY(an_hub_sleep(j->h, 10, err));
         if (!idle) AN_TRY(an_net_poll(j->h->net, more ? 0 : 100, err));
         for (int i = 0; i < CONNECTIONS; i++)
@@ -546,7 +560,8 @@ static anemo_status fetch_once(job *j, bool *changed, bool *wrong, anemo_error *
 {
     anemo_status status = ANEMO_OK;
     j->fd = j->state_fd = -1;
-    for (int i = 0; i < CONNECTIONS; i++) j->slots[i].job = j;
+    for (int i = 0; i < CONNECTIONS; i++)
+        j->slots[i].job = j;
     j->n_part = j->bytes / PART_BYTES + (j->bytes % PART_BYTES != 0);
     j->done = an_calloc((size_t)j->n_part + 1, sizeof *j->done);
     j->chunk = an_malloc(CHUNK_BYTES);
@@ -559,8 +574,10 @@ static anemo_status fetch_once(job *j, bool *changed, bool *wrong, anemo_error *
     AN_TRY(open_files(j, err));
     j->base_done = j->h->progress.done_bytes;
     AN_TRY(transfer(j, changed, err));
-    if (!*changed) AN_TRY(publish(j, wrong, err));
-    else AN_TRY(remove_partial(j, err));
+    if (!*changed)
+        AN_TRY(publish(j, wrong, err));
+    else
+        AN_TRY(remove_partial(j, err));
     if (*changed || *wrong) j->h->progress.done_bytes = j->base_done;
 cleanup:
     job_close(j);
@@ -581,7 +598,8 @@ uint64_t an_hub_partial_bytes(const an_hub_cache *cache, const char *etag, uint6
     }
     if (n_part <= 1) return node.bytes <= bytes ? node.bytes : 0;
     snprintf(name, sizeof name, "%s/blobs/%s.anemo.incomplete.parts", cache->folder, etag);
-    if (an_beneath_read(&cache->root, name, sizeof(state_head) + n_part * sizeof done, &state, &n, NULL) != ANEMO_OK) return 0;
+    if (an_beneath_read(&cache->root, name, sizeof(state_head) + n_part * sizeof done, &state, &n, NULL) != ANEMO_OK)
+        return 0;
     for (size_t at = sizeof(state_head); at + sizeof done <= n; at += sizeof done) {
         memcpy(&done, state + at, sizeof done);
         sum += done <= PART_BYTES ? done : 0;
@@ -590,8 +608,8 @@ uint64_t an_hub_partial_bytes(const an_hub_cache *cache, const char *etag, uint6
     return sum <= bytes ? sum : 0;
 }
 
-anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char *url, const char *file, const an_hub_meta *meta,
-                               bool *changed, anemo_error *err)
+anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char *url, const char *file,
+                               const an_hub_meta *meta, bool *changed, anemo_error *err)
 {
     *changed = false;
     for (int attempt = 0;; attempt++) {
@@ -603,7 +621,8 @@ anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char 
         if (status != ANEMO_OK || !wrong) return status;
         if (attempt > 0)
             return an_fail(err, ANEMO_ERR_NET,
-                           "%s: '%s': what came twice has another checksum than the hub promises (%s); nothing was kept. Try later, "
+                           "%s: '%s': what came twice has another checksum than the hub promises (%s); nothing was "
+                           "kept. Try later, "
                            "or without the proxy or mirror in between",
                            h->repo, file, meta->etag);
         an_hub_note(h, "'%s' has a wrong checksum; it is fetched again from the beginning", file);

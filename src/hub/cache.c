@@ -10,7 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 1600, LINK_MAX_BYTES = 2048, SNAPSHOT_MAX_FILES = 100000, REF_MAX_BYTES = 128, MARKS_MAX_BYTES = 8 << 20 };
+enum {
+    NAME_MAX_BYTES = 1600,
+    LINK_MAX_BYTES = 2048,
+    SNAPSHOT_MAX_FILES = 100000,
+    REF_MAX_BYTES = 128,
+    MARKS_MAX_BYTES = 8 << 20
+};
 
 static const char tag_text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
                                "# This file is a cache directory tag created by huggingface_hub.\n"
@@ -55,7 +61,8 @@ bool an_hub_folder_repo(const char *folder, char repo[128])
 }
 
 /* folder/a/b... ; names are checked to fit by their callers' limits. */
-static const char *name_of(const an_hub_cache *c, char out[NAME_MAX_BYTES], const char *a, const char *b, const char *tail)
+static const char *name_of(const an_hub_cache *c, char out[NAME_MAX_BYTES], const char *a, const char *b,
+                           const char *tail)
 {
     snprintf(out, NAME_MAX_BYTES, "%s/%s/%s%s", c->folder, a, b, tail);
     return out;
@@ -78,10 +85,10 @@ anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char 
     anemo_status status = ANEMO_ERR_NOTFOUND;
     if (an_revision_valid(revision))
         status = an_beneath_read(&c->root, name_of(c, name, "refs", revision, ""), REF_MAX_BYTES, &text, &n, err);
-    if (status == ANEMO_ERR_NOMEM) return status;
-    if (status != ANEMO_OK)
-        return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) text[--n] = '\0';
+    if (status == ANEMO_ERR_NOMEM || status == ANEMO_ERR_IO || status == ANEMO_ERR_NOSPACE) return status;
+    if (status != ANEMO_OK) return an_fail(err, ANEMO_ERR_NOTFOUND, "revision '%.100s' is not in the cache", revision);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
+        text[--n] = '\0';
     bool good = an_commit_valid(text);
     if (good) memcpy(commit, text, 41);
     an_free(text);
@@ -147,7 +154,8 @@ static void linked_etag(const an_hub_cache *c, const char *commit, const char *p
     if (*etag && strlen(etag) < 256 && !strchr(etag, '/') && strcmp(etag, "..") != 0) strcpy(out, etag);
 }
 
-bool an_hub_cache_has_file(const an_hub_cache *c, const char *commit, const char *path, const char *etag, uint64_t bytes)
+bool an_hub_cache_has_file(const an_hub_cache *c, const char *commit, const char *path, const char *etag,
+                           uint64_t bytes)
 {
     char name[NAME_MAX_BYTES], linked[256];
     an_node node = an_beneath_probe(&c->root, snapshot_name(c, name, commit, path));
@@ -189,7 +197,8 @@ anemo_status an_hub_cache_snapshot(const an_hub_cache *c, const char *commit, an
         if (node.kind == AN_NODE_LINK) {
             linked_etag(c, commit, names[i], etag);
             if (!etag[0] || !blob_size(c, etag, &bytes)) continue;
-        } else if (node.kind != AN_NODE_FILE) continue;
+        } else if (node.kind != AN_NODE_FILE)
+            continue;
         AN_TRY(an_listing_add(out, names[i], bytes, etag, folder, err));
     }
 cleanup:
@@ -208,7 +217,8 @@ anemo_status an_hub_cache_tree(const an_hub_cache *c, const char *commit, an_lis
     an_free(text);
     if (status != ANEMO_OK) {
         an_listing_free(out);
-        if (status != ANEMO_ERR_NOMEM) status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no listing that can be used", name);
+        if (status != ANEMO_ERR_NOMEM)
+            status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no listing that can be used", name);
     }
     return status;
 }
@@ -223,8 +233,8 @@ anemo_status an_hub_cache_set_tree(const an_hub_cache *c, const char *commit, co
         const an_hub_file *f = &l->files[i];
         bool lfs = strlen(f->etag) == 64;
         json_object_set_new(files, f->path,
-                            lfs ? json_pack("{s:I,s:s,s:s,s:I}", "size", (json_int_t)f->bytes, "blob_id", f->etag, "lfs_sha256",
-                                            f->etag, "lfs_size", (json_int_t)f->bytes)
+                            lfs ? json_pack("{s:I,s:s,s:s,s:I}", "size", (json_int_t)f->bytes, "blob_id", f->etag,
+                                            "lfs_sha256", f->etag, "lfs_size", (json_int_t)f->bytes)
                                 : json_pack("{s:I,s:s}", "size", (json_int_t)f->bytes, "blob_id", f->etag));
     }
     AN_TRY(an_json_write(json_pack("{s:i,s:o}", "format_version", 1, "files", files), JSON_INDENT(1), &text, err));
@@ -257,13 +267,15 @@ char *an_hub_cache_path(const an_hub_cache *c, const char *name)
 /* ------------------------------------------------------------------------------------------------- marks */
 
 /* $XDG_DATA_HOME/anemo opened, and the name of the marks below it. Several caches are told apart by their path. */
-static anemo_status open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES], anemo_error *err)
+static anemo_status open_marks(const an_hub_cache *c, bool make, an_beneath *b, char name[NAME_MAX_BYTES],
+                               anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     uint64_t hash = 14695981039346656037u;
     char *data = an_dir_data(), *real = an_path_real(c->root.path);
     if (data && real) {
-        for (const char *p = real; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+        for (const char *p = real; *p; p++)
+            hash = (hash ^ (unsigned char)*p) * 1099511628211u;
         snprintf(name, NAME_MAX_BYTES, "pulled/%016" PRIx64 "/%s", hash, c->folder);
         status = an_beneath_open(b, data, make, err);
     } else if (!data && !an_env("XDG_DATA_HOME") && !an_env("HOME")) {

@@ -21,7 +21,8 @@ static bool match_set(const char **p, char c, bool *is_set)
         if (q[1] == '-' && q[2] && q[2] != ']') {
             found |= (unsigned char)q[0] <= (unsigned char)c && (unsigned char)c <= (unsigned char)q[2];
             q += 3;
-        } else found |= *q++ == c;
+        } else
+            found |= *q++ == c;
     }
     *is_set = *q == ']';
     if (*is_set) *p = q;
@@ -49,9 +50,11 @@ bool an_glob_match(const char *pattern, const char *text)
         } else if (star) {
             p = star;
             t = ++mark;
-        } else return false;
+        } else
+            return false;
     }
-    while (*p == '*') p++;
+    while (*p == '*')
+        p++;
     return *p == '\0';
 }
 
@@ -125,9 +128,11 @@ const char *an_quant_of_path(const char *path, char out[32])
     /* The last word of the path that names one; words are divided by "-", "." and "/". */
     while (end > 0) {
         size_t begin = end;
-        while (begin > 0 && !strchr("-./", path[begin - 1])) begin--;
+        while (begin > 0 && !strchr("-./", path[begin - 1]))
+            begin--;
         if (is_quant_name(path + begin, end - begin) && end - begin < 32) {
-            for (size_t i = begin; i < end; i++) out[i - begin] = (char)toupper((unsigned char)path[i]);
+            for (size_t i = begin; i < end; i++)
+                out[i - begin] = (char)toupper((unsigned char)path[i]);
             out[end - begin] = '\0';
             return out;
         }
@@ -136,7 +141,8 @@ const char *an_quant_of_path(const char *path, char out[32])
     return out;
 }
 
-/* Does the tag stand in the path as a whole word? After it comes "-", ".", "/" or a shard number; "_" would make it another. */
+/* Does the tag stand in the path as a whole word? After it comes "-", ".", "/" or a shard number; "_" would make it
+ * another. */
 static bool has_tag(const char *path, const char *tag)
 {
     size_t n = strlen(tag);
@@ -158,7 +164,8 @@ static anemo_status add_index(an_choice *c, size_t index, anemo_error *err)
     if (!bigger) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     c->index = bigger;
     size_t at = c->n++;
-    for (; at > 0 && bigger[at - 1] > index; at--) bigger[at] = bigger[at - 1];
+    for (; at > 0 && bigger[at - 1] > index; at--)
+        bigger[at] = bigger[at - 1];
     bigger[at] = index;
     return ANEMO_OK;
 }
@@ -175,7 +182,8 @@ static void list_name(an_str *list, const char *name)
     char shown[200];
     if (list->len < 600)
         an_str_appendf(list, "%s%s", list->len ? ", " : "", an_name_for_message(name, shown, sizeof shown));
-    else if (!an_str_ends_with(an_str_text(list), "...")) an_str_append(list, ", ...");
+    else if (!an_str_ends_with(an_str_text(list), "..."))
+        an_str_append(list, ", ...");
 }
 
 /* All shards of the set that file `index` belongs to, or that file alone. */
@@ -202,11 +210,13 @@ static anemo_status add_set(an_choice *c, const an_listing *l, size_t index, ane
     for (int want = 1; found < n && !missing && want <= n; want++) {
         bool there = false;
         for (size_t i = 0; i < c->n && !there; i++)
-            there = an_shard_parse(l->files[c->index[i]].path, &stem, &number, &count) && stem == n_stem && number == want;
+            there =
+                an_shard_parse(l->files[c->index[i]].path, &stem, &number, &count) && stem == n_stem && number == want;
         if (!there) missing = want;
     }
     if (found != n)
-        status = an_fail(err, ANEMO_ERR_FORMAT, "'%s': only %d of its %d shards are there; the first that is missing is number %d", path,
+        status = an_fail(err, ANEMO_ERR_FORMAT,
+                         "'%s': only %d of its %d shards are there; the first that is missing is number %d", path,
                          found, n, missing);
 cleanup:
     return status;
@@ -224,7 +234,8 @@ static bool is_head_of_gguf(const char *path, const char *tag, const char *prefi
     return tag[0] == '\0' || has_tag(path, tag);
 }
 
-static anemo_status choose_gguf(an_choice *c, const an_listing *l, const an_wish *w, const char *prefix, anemo_error *err)
+static anemo_status choose_gguf(an_choice *c, const an_listing *l, const an_wish *w, const char *prefix,
+                                anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_str list = {0};
@@ -244,7 +255,8 @@ static anemo_status choose_gguf(an_choice *c, const an_listing *l, const an_wish
         match = first;
         n_match = 1;
         if (n_all > 1)
-            snprintf(c->note, sizeof c->note, "there is no Q4_K_M; the first file is taken: %.180s", l->files[first].path);
+            snprintf(c->note, sizeof c->note, "there is no Q4_K_M; the first file is taken: %.180s",
+                     l->files[first].path);
     }
     if (n_match == 1) {
         AN_TRY(add_set(c, l, match, err));
@@ -257,15 +269,18 @@ static anemo_status choose_gguf(an_choice *c, const an_listing *l, const an_wish
     }
     if (n_match)
         snprintf(head, sizeof head, "%.100s:%.64s is ambiguous; name one with --file", w->repo, tag);
-    else if (n_all) snprintf(head, sizeof head, "%.100s has no %.64s; there are", w->repo, tag);
-    else snprintf(head, sizeof head, "%.100s has no GGUF files; leave :%.64s away", w->repo, tag);
+    else if (n_all)
+        snprintf(head, sizeof head, "%.100s has no %.64s; there are", w->repo, tag);
+    else
+        snprintf(head, sizeof head, "%.100s has no GGUF files; leave :%.64s away", w->repo, tag);
     status = fail_with_list(err, n_match ? ANEMO_ERR_INVAL : ANEMO_ERR_NOTFOUND, head, &list);
 cleanup:
     an_str_free(&list);
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------- folders of weights */
+/* ------------------------------------------------------------------------------------------------- folders of weights
+ */
 
 /* The name below the prefix; NULL for what lies elsewhere or deeper. */
 static const char *direct_name(const char *path, const char *prefix)
@@ -276,11 +291,11 @@ static const char *direct_name(const char *path, const char *prefix)
 }
 
 /*
- * One set of weights: BASE.EXT alone, or all BASE-%05d-of-%05d.EXT; where both or several counts are there, the one file, else
- * an error. Sets *found.
+ * One set of weights: BASE.EXT alone, or all BASE-%05d-of-%05d.EXT; where both or several counts are there, the one
+ * file, else an error. Sets *found.
  */
-static anemo_status add_weights(an_choice *c, const an_listing *l, const char *prefix, const char *base, const char *ext,
-                                bool *found, anemo_error *err)
+static anemo_status add_weights(an_choice *c, const an_listing *l, const char *prefix, const char *base,
+                                const char *ext, bool *found, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     size_t shard = l->n, n_stem;
@@ -299,8 +314,8 @@ static anemo_status add_weights(an_choice *c, const an_listing *l, const char *p
             strncmp(path, stem, n_stem) != 0)
             continue;
         if (count != 0 && n != count)
-            return an_fail(err, ANEMO_ERR_INVAL, "%s: there are shards '-of-%05d' and '-of-%05d'; choose with --include", stem,
-                           count, n);
+            return an_fail(err, ANEMO_ERR_INVAL,
+                           "%s: there are shards '-of-%05d' and '-of-%05d'; choose with --include", stem, count, n);
         count = n;
         shard = i;
     }
@@ -388,8 +403,10 @@ static anemo_status add_native(an_choice *c, const an_listing *l, const char *pr
     *found = false;
     if (!has_file(l, prefix, "params.json")) return ANEMO_OK;
     AN_TRY(add_weights(c, l, prefix, "consolidated", ".safetensors", found, err));
-    if (*found) AN_TRY(add_matching(c, l, prefix, index, NULL, err));
-    else AN_TRY(add_matching(c, l, prefix, torch, found, err));
+    if (*found)
+        AN_TRY(add_matching(c, l, prefix, index, NULL, err));
+    else
+        AN_TRY(add_matching(c, l, prefix, torch, found, err));
     if (!*found) goto cleanup;
     AN_TRY(add_matching(c, l, prefix, native_small, NULL, err));
     c->form = AN_FORM_NATIVE;
@@ -397,7 +414,8 @@ cleanup:
     return status;
 }
 
-static anemo_status choose_model(an_choice *c, const an_listing *l, const an_wish *w, const char *prefix, anemo_error *err)
+static anemo_status choose_model(an_choice *c, const an_listing *l, const an_wish *w, const char *prefix,
+                                 anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     bool found = false;
@@ -410,10 +428,11 @@ static anemo_status choose_model(an_choice *c, const an_listing *l, const an_wis
     }
     for (size_t i = 0; i < l->n; i++)
         if (is_head_of_gguf(l->files[i].path, "", prefix)) return choose_gguf(c, l, w, prefix, err);
-    status = an_fail(err, l->n ? ANEMO_ERR_UNSUPPORTED : ANEMO_ERR_NOTFOUND,
-                     "%s: none of its %zu files is a set of weights that anemo reads (GGUF, or config.json with safetensors or "
-                     "pytorch_model*.bin, or params.json with consolidated*); --include takes other files",
-                     w->repo, l->n);
+    status = an_fail(
+        err, l->n ? ANEMO_ERR_UNSUPPORTED : ANEMO_ERR_NOTFOUND,
+        "%s: none of its %zu files is a set of weights that anemo reads (GGUF, or config.json with safetensors or "
+        "pytorch_model*.bin, or params.json with consolidated*); --include takes other files",
+        w->repo, l->n);
 cleanup:
     return status;
 }
@@ -450,7 +469,8 @@ static anemo_status choose_by_pattern(an_choice *c, const an_listing *l, const a
         AN_TRY(add_index(c, i, err));
     }
     snprintf(c->main, sizeof c->main, "%s", prefix);
-    if (c->n == 0) status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no file matches --include %s", w->repo, w->include[0]);
+    if (c->n == 0)
+        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no file matches --include %s", w->repo, w->include[0]);
 cleanup:
     return status;
 }
@@ -488,12 +508,13 @@ static anemo_status check_case(const an_choice *c, const an_listing *l, anemo_er
     anemo_status status = ANEMO_OK;
     const char **names = an_calloc(c->n + 1, sizeof *names);
     if (!names) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < c->n; i++) names[i] = l->files[c->index[i]].path;
+    for (size_t i = 0; i < c->n; i++)
+        names[i] = l->files[c->index[i]].path;
     qsort(names, c->n, sizeof *names, by_name_without_case);
     for (size_t i = 0; i + 1 < c->n; i++)
         if (strcasecmp(names[i], names[i + 1]) == 0) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "listing: '%s' and '%s' differ by case alone; take one with --file", names[i],
-                             names[i + 1]);
+            status = an_fail(err, ANEMO_ERR_FORMAT, "listing: '%s' and '%s' differ by case alone; take one with --file",
+                             names[i], names[i + 1]);
             break;
         }
     an_free(names);
@@ -514,19 +535,21 @@ anemo_status an_choose(an_choice *out, const an_listing *l, const an_wish *wish,
         }
         snprintf(prefix, sizeof prefix, "%s/", wish->path);
         bool is_folder = false;
-        for (size_t i = 0; i < l->n && !is_folder; i++) is_folder = an_str_starts_with(l->files[i].path, prefix);
+        for (size_t i = 0; i < l->n && !is_folder; i++)
+            is_folder = an_str_starts_with(l->files[i].path, prefix);
         if (!is_folder) {
             status = no_such_file(l, wish, err);
             goto cleanup;
         }
     }
-    if (wish->include && wish->include[0]) AN_TRY(choose_by_pattern(out, l, wish, prefix, err));
-    else AN_TRY(choose_model(out, l, wish, prefix, err));
+    if (wish->include && wish->include[0])
+        AN_TRY(choose_by_pattern(out, l, wish, prefix, err));
+    else
+        AN_TRY(choose_model(out, l, wish, prefix, err));
     size_t kept = 0;
     for (size_t i = 0; i < out->n; i++)
         if (!matches_any(wish->exclude, l->files[out->index[i]].path)) out->index[kept++] = out->index[i];
-    if (kept == 0 && out->n > 0)
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: --exclude leaves no file", wish->repo);
+    if (kept == 0 && out->n > 0) status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: --exclude leaves no file", wish->repo);
     out->n = kept;
     if (status == ANEMO_OK) AN_TRY(check_case(out, l, err));
 cleanup:

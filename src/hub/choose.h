@@ -1,9 +1,9 @@
 /*
  * Which files of a repository make the model: exactly one set of weights with what belongs to it, by the listing alone.
  *   GGUF: the chosen quantization, all shards of it; never a vision projector (mmproj) or an importance matrix.
- *   Hugging Face and MLX: config.json, model*.safetensors (or pytorch_model*.bin), *.json, *.jinja, *.txt, tokenizer.model*.
- *   Mistral's own: params.json, consolidated*, tekken.json, tokenizer.model*, when there is no Hugging Face set.
- * Python files are fetched only when a pattern that ends in .py asks for them.
+ *   Hugging Face and MLX: config.json, model*.safetensors (or pytorch_model*.bin), *.json, *.jinja, *.txt,
+ * tokenizer.model*. Mistral's own: params.json, consolidated*, tekken.json, tokenizer.model*, when there is no Hugging
+ * Face set. Python files are fetched only when a pattern that ends in .py asks for them.
  */
 #ifndef AN_HUB_CHOOSE_H
 #define AN_HUB_CHOOSE_H
@@ -11,9 +11,9 @@
 #include "hub/listing.h"
 
 typedef struct an_wish {
-    const char *repo;  /* for messages */
-    const char *quant; /* "" for the default: Q4_K_M, else the first file */
-    const char *path;  /* a file, or a folder to which all the rest is limited; "" for none */
+    const char *repo;           /* for messages */
+    const char *quant;          /* "" for the default: Q4_K_M, else the first file */
+    const char *path;           /* a file, or a folder to which all the rest is limited; "" for none */
     const char *const *include; /* patterns, NULL-terminated, or NULL; "*" also matches "/" */
     const char *const *exclude;
 } an_wish;

@@ -40,7 +40,8 @@ anemo_status an_hub_sleep(an_hub *h, uint64_t ms, anemo_error *err)
     uint64_t end = an_clock_ns() + ms * 1000000u;
     for (;;) {
         uint64_t now = an_clock_ns();
-        if (an_hub_stopped(h)) return an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted; the same command goes on later");
+        if (an_hub_stopped(h))
+            return an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted; the same command goes on later");
         if (now >= end) return ANEMO_OK;
         uint64_t left = end - now;
         an_clock_sleep_ns(left < 50000000u ? left : 50000000u);
@@ -73,7 +74,8 @@ anemo_status an_hub_delay(an_hub *h, int attempt, const an_call *call, uint64_t 
     *ms = (uint64_t)asked * 1000;
     h->waited_ms += *ms;
     if (h->waited_ms > AN_HUB_WAIT_MAX_S * 1000u)
-        return an_fail(err, ANEMO_ERR_NET, "%s answered %ld and asks to wait %" PRId64 " s, which is too long; try again later%s",
+        return an_fail(err, ANEMO_ERR_NET,
+                       "%s answered %ld and asks to wait %" PRId64 " s, which is too long; try again later%s",
                        h->settings.endpoint, an_call_code(call), asked,
                        h->settings.token ? "" : " (with HF_TOKEN the limits are wider)");
     if (asked > 0)
@@ -101,7 +103,8 @@ char *an_hub_redirect(const an_call *call, const char *from, anemo_error *err)
     } else {
         to = an_url_join(from, location);
         if (!to)
-            an_fail(err, ANEMO_ERR_NET, "%s: redirected to '%.80s', which is no http or https URL; not followed", shown, location);
+            an_fail(err, ANEMO_ERR_NET, "%s: redirected to '%.80s', which is no http or https URL; not followed", shown,
+                    location);
         else if (an_url_is_https(from) && !an_url_is_https(to)) {
             an_fail(err, ANEMO_ERR_NET, "%s: redirected from https to plain http; not followed", shown);
             an_free(to);
@@ -118,12 +121,13 @@ char *an_hub_redirect(const an_call *call, const char *from, anemo_error *err)
 /* Of a 401, 403 or 404. `code` is the hub's own word for it. */
 static anemo_status fail_access(an_hub *h, const an_call *call, const char *code, const char *file, anemo_error *err)
 {
-    const char *endpoint = h->settings.endpoint, *have = h->settings.token ? "the token that was sent has no access to it" : "no token was sent";
+    const char *endpoint = h->settings.endpoint,
+               *have = h->settings.token ? "the token that was sent has no access to it" : "no token was sent";
     char shown[200], message[300];
     if (strcmp(code, "GatedRepo") == 0)
         return an_fail(err, ANEMO_ERR_NET,
-                       "%s is gated: accept its licence at %s/%s, then set HF_TOKEN to a token of that account (%s)", h->repo,
-                       endpoint, h->repo, have);
+                       "%s is gated: accept its licence at %s/%s, then set HF_TOKEN to a token of that account (%s)",
+                       h->repo, endpoint, h->repo, have);
     if (strcmp(code, "RevisionNotFound") == 0)
         return an_fail(err, ANEMO_ERR_NOTFOUND, "%s has no revision '%s'; %s/%s/tree/main shows what there is", h->repo,
                        h->revision, endpoint, h->repo);
@@ -134,13 +138,15 @@ static anemo_status fail_access(an_hub *h, const an_call *call, const char *code
         return an_fail(err, ANEMO_ERR_NET, "%s: the hub refuses access (403): %s; check HF_TOKEN (%s)", h->repo,
                        an_name_for_message(message, shown, sizeof shown), have);
     if (an_call_code(call) == 403)
-        return an_fail(err, ANEMO_ERR_NET, "%s: the hub refuses access (403); check HF_TOKEN (%s) or accept the licence at %s/%s",
-                       h->repo, have, endpoint, h->repo);
+        return an_fail(err, ANEMO_ERR_NET,
+                       "%s: the hub refuses access (403); check HF_TOKEN (%s) or accept the licence at %s/%s", h->repo,
+                       have, endpoint, h->repo);
     if (an_call_code(call) == 401 && strcmp(code, "RepoNotFound") != 0 && h->settings.token)
         return an_fail(err, ANEMO_ERR_NET, "%s: the hub does not take the token (401); check HF_TOKEN", h->repo);
-    return an_fail(err, an_call_code(call) == 401 && strcmp(code, "RepoNotFound") != 0 ? ANEMO_ERR_NET : ANEMO_ERR_NOTFOUND,
-                   "%s: not found, or private and not yours (the hub does not say which); check the name, or set HF_TOKEN (%s)",
-                   h->repo, have);
+    return an_fail(
+        err, an_call_code(call) == 401 && strcmp(code, "RepoNotFound") != 0 ? ANEMO_ERR_NET : ANEMO_ERR_NOTFOUND,
+        "%s: not found, or private and not yours (the hub does not say which); check the name, or set HF_TOKEN (%s)",
+        h->repo, have);
 }
 
 anemo_status an_hub_refused(an_hub *h, an_call *call, const char *file, anemo_error *err)
@@ -153,8 +159,8 @@ anemo_status an_hub_refused(an_hub *h, an_call *call, const char *file, anemo_er
     char *url = an_url_for_message(an_call_url(call));
     bool said = an_call_header(call, "X-Error-Message", message, sizeof message) != NULL;
     anemo_status status =
-        an_fail(err, ANEMO_ERR_NET, "%s: the server answered %ld%s%s%s%s", url ? url : h->settings.endpoint, code, said ? ": " : "",
-                said ? an_name_for_message(message, shown, sizeof shown) : "",
+        an_fail(err, ANEMO_ERR_NET, "%s: the server answered %ld%s%s%s%s", url ? url : h->settings.endpoint, code,
+                said ? ": " : "", said ? an_name_for_message(message, shown, sizeof shown) : "",
                 an_hub_code_is_passing(code) ? " again and again; try later" : "",
                 code == 429 && !h->settings.token ? " (with HF_TOKEN the limits are wider)" : "");
     an_free(url);
@@ -179,10 +185,12 @@ static anemo_status attempt(an_hub *h, const an_call_request *r, an_call **call,
         failures++;
         /* Nobody waits half a minute to hear that there is no network. */
         if (no_connection && !h->reached)
-            return an_fail_prefix(err, status, "the hub cannot be reached (is there a network? HF_ENDPOINT names a mirror)");
+            return an_fail_prefix(err, status,
+                                  "the hub cannot be reached (is there a network? HF_ENDPOINT names a mirror)");
         /* Nor a minute where packets are lost without a word. */
         int most = h->reached ? AN_HUB_RETRIES : 2;
-        if (failures > most) return status == ANEMO_OK ? ANEMO_OK : an_fail_prefix(err, status, "gave up after %d attempts", failures);
+        if (failures > most)
+            return status == ANEMO_OK ? ANEMO_OK : an_fail_prefix(err, status, "gave up after %d attempts", failures);
         AN_TRY(an_hub_delay(h, failures, status == ANEMO_OK ? *call : NULL, &ms, err));
         an_call_end(*call);
         *call = NULL;
@@ -198,7 +206,8 @@ static bool is_page(an_call *call)
     char type[128];
     const char *body = an_str_text(an_call_body(call));
     body += strspn(body, " \r\n\t");
-    return *body == '<' || (an_call_header(call, "Content-Type", type, sizeof type) && an_str_starts_with(type, "text/html"));
+    return *body == '<' ||
+           (an_call_header(call, "Content-Type", type, sizeof type) && an_str_starts_with(type, "text/html"));
 }
 
 /* "org/name" that an API path is about, for the note on renamed repositories. */
@@ -245,8 +254,9 @@ anemo_status an_hub_get_json(an_hub *h, const char *url, an_call **call, anemo_e
         *call = NULL;
         if (!same || redirects >= AN_HUB_REDIRECTS) {
             char *shown = an_url_for_message(url), *target = an_url_for_message(at);
-            status = an_fail(err, ANEMO_ERR_NET, "%s: %s%s; not followed", shown, same ? "redirected too often" : "redirected to another host, ",
-                             same || !target ? "" : target);
+            status =
+                an_fail(err, ANEMO_ERR_NET, "%s: %s%s; not followed", shown,
+                        same ? "redirected too often" : "redirected to another host, ", same || !target ? "" : target);
             an_free(shown);
             an_free(target);
             goto cleanup;
@@ -257,12 +267,16 @@ anemo_status an_hub_get_json(an_hub *h, const char *url, an_call **call, anemo_e
     if (!at) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     if (an_call_code(*call) >= 300) {
         status = an_hub_refused(h, *call, NULL, err);
-    } else if (an_call_header(*call, "Content-Encoding", encoding, sizeof encoding) && strcmp(encoding, "identity") != 0) {
-        status = an_fail(err, ANEMO_ERR_NET, "%s: the answer is compressed (%s), which was not asked for; is there a proxy between?",
-                         at, an_name_for_message(encoding, after_text, sizeof after_text));
-    } else if (is_page(*call)) {
+    } else if (an_call_header(*call, "Content-Encoding", encoding, sizeof encoding) &&
+               strcmp(encoding, "identity") != 0) {
         status = an_fail(err, ANEMO_ERR_NET,
-                         "%s: the answer is a web page and not JSON; does the network ask for a login, or is HF_ENDPOINT wrong?", at);
+                         "%s: the answer is compressed (%s), which was not asked for; is there a proxy between?", at,
+                         an_name_for_message(encoding, after_text, sizeof after_text));
+    } else if (is_page(*call)) {
+        status = an_fail(
+            err, ANEMO_ERR_NET,
+            "%s: the answer is a web page and not JSON; does the network ask for a login, or is HF_ENDPOINT wrong?",
+            at);
     }
 cleanup:
     an_free(at);
@@ -285,8 +299,10 @@ static void read_meta(const an_call *call, an_hub_meta *m)
 {
     char value[256];
     uint64_t n;
-    if (an_call_header(call, "X-Repo-Commit", value, sizeof value) && an_commit_valid(value)) memcpy(m->commit, value, 41);
-    if (an_call_header(call, "X-Linked-Etag", value, sizeof value) || (!m->etag[0] && an_call_header(call, "ETag", value, sizeof value)))
+    if (an_call_header(call, "X-Repo-Commit", value, sizeof value) && an_commit_valid(value))
+        memcpy(m->commit, value, 41);
+    if (an_call_header(call, "X-Linked-Etag", value, sizeof value) ||
+        (!m->etag[0] && an_call_header(call, "ETag", value, sizeof value)))
         an_etag_parse(value, m->etag, sizeof m->etag);
     if (an_call_header(call, "X-Linked-Size", value, sizeof value) && an_parse_u64(value, &n)) {
         m->bytes = n;
@@ -339,7 +355,9 @@ anemo_status an_hub_head(an_hub *h, const char *url, const char *file, an_hub_me
     }
     if (!at) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     if (!out->etag[0]) {
-        status = an_fail(err, ANEMO_ERR_NET, "%s: '%s': the server gives no ETag to name the file by; is HF_ENDPOINT a hub?", h->repo, file);
+        status =
+            an_fail(err, ANEMO_ERR_NET, "%s: '%s': the server gives no ETag to name the file by; is HF_ENDPOINT a hub?",
+                    h->repo, file);
         goto cleanup;
     }
     out->location = at;

@@ -27,8 +27,10 @@ anemo_status an_digest_open(an_digest **out, const char *etag, uint64_t bytes, a
     /* git hashes a header with its NUL before the content. */
     int len = snprintf(header, sizeof header, "blob %" PRIu64, bytes);
     anemo_status status = n == 40 ? an_digest_add(d, header, (size_t)len + 1, err) : ANEMO_OK;
-    if (status != ANEMO_OK) an_digest_close(d);
-    else *out = d;
+    if (status != ANEMO_OK)
+        an_digest_close(d);
+    else
+        *out = d;
     return status;
 }
 
@@ -44,7 +46,8 @@ anemo_status an_digest_end(an_digest *d, char hex[65], anemo_error *err)
     unsigned n = 0;
     if (EVP_DigestFinal_ex(d->ctx, value, &n) != 1 || n > 32)
         return an_fail(err, ANEMO_ERR_INTERNAL, "libcrypto: a checksum failed");
-    for (unsigned i = 0; i < n; i++) snprintf(hex + 2 * i, 3, "%02x", value[i]);
+    for (unsigned i = 0; i < n; i++)
+        snprintf(hex + 2 * i, 3, "%02x", value[i]);
     return ANEMO_OK;
 }
 

@@ -14,9 +14,9 @@ typedef struct an_hub {
     an_net *net;
     const an_hub_pull_options *o;
     char repo[128], revision[256]; /* what is asked for, for messages */
-    bool reached;     /* some answer came */
-    bool down;        /* the last failure was no connection, or the server's own (5xx, 429) */
-    uint64_t waited_ms; /* in answer to 429 and the like, in all */
+    bool reached;                  /* some answer came */
+    bool down;                     /* the last failure was no connection, or the server's own (5xx, 429) */
+    uint64_t waited_ms;            /* in answer to 429 and the like, in all */
     an_hub_progress progress;
     uint64_t shown_ns;
 } an_hub;
@@ -39,8 +39,9 @@ void an_hub_show(an_hub *h, bool force);
 ANEMO_MUST_CHECK anemo_status an_hub_sleep(an_hub *h, uint64_t ms, anemo_error *err);
 
 /*
- * How long to wait before attempt `attempt` (1..): what the answer asks for (`call` may be NULL), else the doubling delay. A wait
- * that the server asked for is noted, and ERR_NET when all waits together would be longer than AN_HUB_WAIT_MAX_S.
+ * How long to wait before attempt `attempt` (1..): what the answer asks for (`call` may be NULL), else the doubling
+ * delay. A wait that the server asked for is noted, and ERR_NET when all waits together would be longer than
+ * AN_HUB_WAIT_MAX_S.
  */
 ANEMO_MUST_CHECK anemo_status an_hub_delay(an_hub *h, int attempt, const an_call *call, uint64_t *ms, anemo_error *err);
 
@@ -53,9 +54,11 @@ anemo_status an_hub_refused(an_hub *h, an_call *call, const char *file, anemo_er
 ANEMO_MUST_CHECK anemo_status an_hub_get_json(an_hub *h, const char *url, an_call **call, anemo_error *err);
 
 /* HEAD of a file. Gives out->location. */
-ANEMO_MUST_CHECK anemo_status an_hub_head(an_hub *h, const char *url, const char *file, an_hub_meta *out, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_hub_head(an_hub *h, const char *url, const char *file, an_hub_meta *out,
+                                          anemo_error *err);
 
-/* The target of a redirect that may be followed for data: http or https, not from https to http. NULL with err otherwise. */
+/* The target of a redirect that may be followed for data: http or https, not from https to http. NULL with err
+ * otherwise. */
 char *an_hub_redirect(const an_call *call, const char *from, anemo_error *err);
 
 /* The bearer token for this URL: only when it is on the endpoint's own scheme, host and port. */
@@ -65,8 +68,9 @@ const char *an_hub_token_for(const an_hub *h, const char *url);
 char *an_hub_resolve_url(const an_hub *h, const char *commit, const char *path);
 
 /*
- * Bring blob meta->etag (bytes long) of the cache into place, from url by way of meta->location; the caller holds its lock.
- * *changed: the file is another one now on the server; nothing was published, ask again. `file` is its path, for messages.
+ * Bring blob meta->etag (bytes long) of the cache into place, from url by way of meta->location; the caller holds its
+ * lock. *changed: the file is another one now on the server; nothing was published, ask again. `file` is its path, for
+ * messages.
  */
 ANEMO_MUST_CHECK anemo_status an_hub_fetch_blob(an_hub *h, const an_hub_cache *cache, const char *url, const char *file,
                                                 const an_hub_meta *meta, bool *changed, anemo_error *err);
@@ -78,10 +82,11 @@ uint64_t an_hub_partial_bytes(const an_hub_cache *cache, const char *etag, uint6
 ANEMO_MUST_CHECK anemo_status an_ollama_find(const char *name, const char *tag, char **path, anemo_error *err);
 
 /*
- * The path of a model in the cache by repository, revision ("" for any, "main" first), quantization and path. Without a tree cache
- * a folder is whole when its listing is. Gives *path and *commit.
+ * The path of a model in the cache by repository, revision ("" for any, "main" first), quantization and path. Without a
+ * tree cache a folder is whole when its listing is. Gives *path and *commit.
  */
-ANEMO_MUST_CHECK anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision, const char *quant,
-                                             const char *file, char **path, char commit[41], anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision,
+                                             const char *quant, const char *file, char **path, char commit[41],
+                                             anemo_error *err);
 
 #endif

@@ -57,14 +57,16 @@ cleanup:
 }
 
 /* Is the model whole in this snapshot? Gives *path. */
-static anemo_status find_in_snapshot(const an_hub_cache *c, const char *commit, const an_wish *wish, char **path, anemo_error *err)
+static anemo_status find_in_snapshot(const an_hub_cache *c, const char *commit, const an_wish *wish, char **path,
+                                     anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_listing there = {0}, tree = {0};
     an_choice choice = {0};
     an_str s = {0};
     AN_TRY(an_hub_cache_snapshot(c, commit, &there, err));
-    /* Where the whole listing is known the choice is made from that, so that a half pulled model is not taken for a whole one. */
+    /* Where the whole listing is known the choice is made from that, so that a half pulled model is not taken for a
+     * whole one. */
     bool known = an_hub_cache_tree(c, commit, &tree, NULL) == ANEMO_OK;
     AN_TRY(an_choose(&choice, known ? &tree : &there, wish, err));
     for (size_t i = 0; known && i < choice.n; i++) {
@@ -87,8 +89,8 @@ cleanup:
     return status;
 }
 
-anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision, const char *quant, const char *file,
-                            char **path, char commit[41], anemo_error *err)
+anemo_status an_hub_find_in(const an_hub_cache *c, const char *repo, const char *revision, const char *quant,
+                            const char *file, char **path, char commit[41], anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     const an_wish wish = {.repo = repo, .quant = quant, .path = file};
@@ -125,12 +127,14 @@ anemo_status an_hub_find_cached(const char *reference, char **path, anemo_error 
         goto cleanup;
     }
     status = an_hub_cache_open(&cache, settings.cache, ref.repo, false, &why);
-    if (status == ANEMO_OK) status = an_hub_find_in(&cache, ref.repo, ref.revision, ref.quant, ref.path, path, commit, &why);
+    if (status == ANEMO_OK)
+        status = an_hub_find_in(&cache, ref.repo, ref.revision, ref.quant, ref.path, path, commit, &why);
     if (status == ANEMO_ERR_INVAL || status == ANEMO_ERR_NOMEM) {
         if (err) *err = why;
     } else if (status != ANEMO_OK) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory, and not in the cache %s; 'anemo pull %s' fetches it", reference,
-                         settings.cache, reference);
+        status = an_fail(err, ANEMO_ERR_NOTFOUND,
+                         "%s: no such file or directory, and not in the cache %s; 'anemo pull %s' fetches it",
+                         reference, settings.cache, reference);
     }
 cleanup:
     an_hub_cache_close(&cache);
@@ -140,35 +144,55 @@ cleanup:
 
 /* ------------------------------------------------------------------------------------------------- the list */
 
-/* "main, v1": the refs that name the commit. */
-static void add_refs(const an_hub_cache *c, const char *commit, an_str *out)
+/* Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is
+ * none. */
+static void keep_unread(anemo_error *unread, const anemo_error *why)
 {
+    if (unread->status == ANEMO_OK && (why->status == ANEMO_ERR_IO || why->status == ANEMO_ERR_NOSPACE)) *unread = *why;
+}
+
+/* "main, v1": the refs that name the commit. */
+static void add_refs(const an_hub_cache *c, const char *commit, an_str *out, anemo_error *unread)
+{
+    anemo_error why = {0};
     char folder[512], **names = NULL;
     size_t n = 0;
     snprintf(folder, sizeof folder, "%s/refs", c->folder);
-    anemo_status status = an_beneath_walk(&c->root, folder, 10000, &names, &n, NULL);
+    anemo_status status = an_beneath_walk(&c->root, folder, 10000, &names, &n, &why);
     out->failed |= status == ANEMO_ERR_NOMEM;
-    if (status != ANEMO_OK) return;
+    if (status != ANEMO_OK) {
+        keep_unread(unread, &why);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         char at[41];
-        status = an_hub_cache_ref(c, names[i], at, NULL);
+        status = an_hub_cache_ref(c, names[i], at, &why);
         out->failed |= status == ANEMO_ERR_NOMEM;
+        if (status != ANEMO_OK) keep_unread(unread, &why);
         if (status == ANEMO_OK && strcmp(at, commit) == 0) an_str_appendf(out, "%s%s", out->len ? ", " : "", names[i]);
     }
     an_names_free(names);
 }
 
-/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without memory. */
-static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag, bool *no_memory)
+/* Read a file of the snapshot through its link, which was checked by the listing. NULL when it cannot be, or without
+ * memory. */
+static json_t *read_json(const an_hub_cache *c, const char *commit, const an_hub_file *f, const char *etag,
+                         bool *no_memory, anemo_error *unread)
 {
+    anemo_error why = {0};
     char name[2048], *text = NULL;
     size_t n;
     json_t *doc = NULL;
-    if (etag[0]) snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
-    else snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
-    anemo_status status = an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, NULL);
-    if (status == ANEMO_OK) status = an_json_parse(&doc, text, n, name, NULL);
-    if (status != ANEMO_OK) doc = NULL;
+    if (etag[0])
+        snprintf(name, sizeof name, "%s/blobs/%s", c->folder, etag);
+    else
+        snprintf(name, sizeof name, "%s/snapshots/%s/%s", c->folder, commit, f->path);
+    anemo_status status = an_beneath_read(&c->root, name, CONFIG_MAX_BYTES, &text, &n, &why);
+    if (status == ANEMO_OK) status = an_json_parse(&doc, text, n, name, &why);
+    if (status != ANEMO_OK) {
+        doc = NULL;
+        keep_unread(unread, &why);
+    }
     *no_memory |= status == ANEMO_ERR_NOMEM;
     an_free(text);
     return doc;
@@ -196,7 +220,7 @@ static void describe_config(const json_t *config, an_hub_model *m, an_str *out)
     if (dtype) an_str_append(out, an_name_for_message(dtype, shown, sizeof shown));
 }
 
-static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m, an_str *out)
+static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m, an_str *out, anemo_error *unread)
 {
     const an_hub_file *config = an_listing_find(l, "config.json");
     bool weights = false, native = false;
@@ -212,15 +236,17 @@ static void describe(const an_hub_cache *c, const an_listing *l, an_hub_model *m
         an_str_appendf(out, "%s%s", out->len ? ", " : "", an_quant_of_path(path, quant)[0] ? quant : "GGUF");
     }
     if (m->format[0]) return;
-    json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag, &out->failed) : NULL;
-    if (doc) describe_config(doc, m, out);
-    else snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
+    json_t *doc = config && weights ? read_json(c, m->commit, config, config->etag, &out->failed, unread) : NULL;
+    if (doc)
+        describe_config(doc, m, out);
+    else
+        snprintf(m->format, sizeof m->format, "%s", native && weights ? "native" : "other");
     json_decref(doc);
 }
 
 /* One snapshot into m. */
-static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks, an_hub_model *m,
-                               anemo_error *err)
+static anemo_status fill_model(const an_hub_cache *c, const char *repo, const char *commit, const char *marks,
+                               an_hub_model *m, anemo_error *unread, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_listing l = {0};
@@ -235,7 +261,8 @@ static anemo_status fill_model(const an_hub_cache *c, const char *repo, const ch
     for (size_t i = 0; i < l.n; i++) {
         const an_hub_file *f = &l.files[i];
         bool twice = false;
-        for (size_t k = 0; k < i && f->etag[0] && l.n < 1000; k++) twice |= strcmp(l.files[k].etag, f->etag) == 0;
+        for (size_t k = 0; k < i && f->etag[0] && l.n < 1000; k++)
+            twice |= strcmp(l.files[k].etag, f->etag) == 0;
         if (!twice) m->bytes += f->bytes;
         m->ours &= an_hub_is_marked(marks, f->etag);
         snprintf(name, sizeof name, "%s/blobs/%s", c->folder, f->etag);
@@ -243,8 +270,8 @@ static anemo_status fill_model(const an_hub_cache *c, const char *repo, const ch
         /* Looking at config.json, as this function does, is no use of the model. */
         if (f->etag[0] && !an_str_ends_with(f->path, ".json") && node.read_ns > m->used_ns) m->used_ns = node.read_ns;
     }
-    add_refs(c, commit, &refs);
-    describe(c, &l, m, &contents);
+    add_refs(c, commit, &refs, unread);
+    describe(c, &l, m, &contents, unread);
     snprintf(name, sizeof name, "snapshots/%s", commit);
     m->path = an_hub_cache_path(c, name);
     m->refs = an_str_take(&refs);
@@ -265,18 +292,25 @@ static void free_model(an_hub_model *m)
 }
 
 static anemo_status add_repo(an_hub_cache *c, const char *folder, const char *repo, an_hub_model **list, size_t *n,
-                             anemo_error *err)
+                             anemo_error *unread, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
+    anemo_error why = {0};
     snapshot *all = NULL;
     size_t n_all = 0;
     snprintf(c->folder, sizeof c->folder, "%s", folder);
     char *marks = NULL;
     AN_TRY(an_hub_marks(c, &marks, err));
     /* A repository without snapshots, or one that cannot be read, is left out. */
-    status = list_snapshots(c, &all, &n_all, err);
-    if (status == ANEMO_ERR_NOMEM) goto cleanup;
-    if (status != ANEMO_OK) n_all = 0;
+    status = list_snapshots(c, &all, &n_all, &why);
+    if (status == ANEMO_ERR_NOMEM) {
+        if (err) *err = why;
+        goto cleanup;
+    }
+    if (status != ANEMO_OK) {
+        keep_unread(unread, &why);
+        n_all = 0;
+    }
     status = ANEMO_OK;
     for (size_t i = 0; i < n_all; i++) {
         an_hub_model *bigger = an_realloc(*list, (*n + 1) * sizeof *bigger);
@@ -285,10 +319,17 @@ static anemo_status add_repo(an_hub_cache *c, const char *folder, const char *re
             goto cleanup;
         }
         *list = bigger;
-        status = fill_model(c, repo, all[i].commit, marks, &bigger[*n], err);
-        if (status == ANEMO_OK) (*n)++;
-        else free_model(&bigger[*n]);
-        if (status == ANEMO_ERR_NOMEM) goto cleanup;
+        status = fill_model(c, repo, all[i].commit, marks, &bigger[*n], unread, &why);
+        if (status == ANEMO_OK) {
+            (*n)++;
+            continue;
+        }
+        free_model(&bigger[*n]);
+        keep_unread(unread, &why);
+        if (status == ANEMO_ERR_NOMEM) {
+            if (err) *err = why;
+            goto cleanup;
+        }
         status = ANEMO_OK;
     }
 cleanup:
@@ -313,9 +354,11 @@ static uint64_t incomplete_in(const an_hub_cache *c, const char *folder)
     return bytes;
 }
 
-anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplete_bytes, anemo_error *err)
+anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplete_bytes, anemo_error *unread,
+                              anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
+    anemo_error first_unread = {0};
     an_hub_settings settings = {0};
     an_hub_cache cache = {.root = {.fd = -1}};
     char **folders = NULL, repo[128];
@@ -333,10 +376,11 @@ anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplet
     AN_TRY(an_beneath_list(&cache.root, "", &folders, &n_folder, err));
     for (size_t i = 0; i < n_folder; i++) {
         if (!an_hub_folder_repo(folders[i], repo)) continue;
-        AN_TRY(add_repo(&cache, folders[i], repo, out, n, err));
+        AN_TRY(add_repo(&cache, folders[i], repo, out, n, &first_unread, err));
         if (incomplete_bytes) *incomplete_bytes += incomplete_in(&cache, folders[i]);
     }
 cleanup:
+    if (unread) *unread = first_unread;
     an_names_free(folders);
     an_hub_cache_close(&cache);
     an_hub_settings_free(&settings);
@@ -350,6 +394,7 @@ cleanup:
 
 void an_hub_inventory_free(an_hub_model *models, size_t n)
 {
-    for (size_t i = 0; i < n; i++) free_model(&models[i]);
+    for (size_t i = 0; i < n; i++)
+        free_model(&models[i]);
     an_free(models);
 }

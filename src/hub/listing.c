@@ -14,7 +14,8 @@
 const char *an_name_for_message(const char *text, char *out, size_t cap)
 {
     size_t n = 0;
-    for (; text[n] && n + 4 < cap; n++) out[n] = (unsigned char)text[n] < 0x20 || (unsigned char)text[n] > 0x7e ? '?' : text[n];
+    for (; text[n] && n + 4 < cap; n++)
+        out[n] = (unsigned char)text[n] < 0x20 || (unsigned char)text[n] > 0x7e ? '?' : text[n];
     out[n] = '\0';
     if (text[n]) strcat(out, "...");
     return out;
@@ -33,9 +34,10 @@ anemo_status an_listing_add(an_listing *l, const char *path, uint64_t bytes, con
 {
     char shown[80];
     if (!an_relpath_safe(path))
-        return an_fail(err, ANEMO_ERR_FORMAT,
-                       "%s: entry %zu: '%s' is not a name that may be used below a folder; nothing of this listing is used", name,
-                       l->n, an_name_for_message(path, shown, sizeof shown));
+        return an_fail(
+            err, ANEMO_ERR_FORMAT,
+            "%s: entry %zu: '%s' is not a name that may be used below a folder; nothing of this listing is used", name,
+            l->n, an_name_for_message(path, shown, sizeof shown));
     if (l->n >= AN_LISTING_MAX_FILES)
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d files", name, AN_LISTING_MAX_FILES);
     if (bytes > INT64_MAX / 4)
@@ -130,7 +132,8 @@ anemo_status an_listing_add_page(an_listing *l, const char *text, size_t n, cons
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not a JSON array of files", name);
         goto cleanup;
     }
-    for (size_t i = 0; i < json_array_size(doc); i++) AN_TRY(add_entry(l, json_array_get(doc, i), i, name, err));
+    for (size_t i = 0; i < json_array_size(doc); i++)
+        AN_TRY(add_entry(l, json_array_get(doc, i), i, name, err));
 cleanup:
     json_decref(doc);
     return status;
@@ -149,7 +152,8 @@ anemo_status an_listing_add_tree_cache(an_listing *l, const char *text, size_t n
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not a listing of version 1", name);
         goto cleanup;
     }
-    json_object_foreach(json_object_get(doc, "files"), path, entry) {
+    json_object_foreach(json_object_get(doc, "files"), path, entry)
+    {
         const char *blob;
         AN_TRY(an_json_get_str(entry, "blob_id", NULL, &blob, name, err));
         AN_TRY(an_json_get_str(entry, "lfs_sha256", blob, &blob, name, err));
@@ -222,7 +226,8 @@ const an_hub_file *an_listing_find(const an_listing *l, const char *path)
 
 void an_listing_free(an_listing *l)
 {
-    for (size_t i = 0; i < l->n; i++) an_free(l->files[i].path);
+    for (size_t i = 0; i < l->n; i++)
+        an_free(l->files[i].path);
     an_free(l->files);
     *l = (an_listing){0};
 }

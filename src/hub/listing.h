@@ -1,6 +1,6 @@
 /*
- * What a repository holds, read from the hub's answers, which are not trusted: every name is checked for use below a folder,
- * sizes and counts have limits, and a listing with one bad entry is refused whole.
+ * What a repository holds, read from the hub's answers, which are not trusted: every name is checked for use below a
+ * folder, sizes and counts have limits, and a listing with one bad entry is refused whole.
  */
 #ifndef AN_HUB_LISTING_H
 #define AN_HUB_LISTING_H
@@ -17,7 +17,8 @@ enum { AN_LISTING_MAX_FILES = 100000, AN_LISTING_MAX_BYTES = 16 << 20 };
 typedef struct an_hub_file {
     char *path;
     uint64_t bytes;
-    char etag[65]; /* expected name of its blob: 64 hex digits (sha256) or 40 (git's sha1); "" when the listing has none */
+    char etag[65]; /* expected name of its blob: 64 hex digits (sha256) or 40 (git's sha1); "" when the listing has none
+                    */
 } an_hub_file;
 
 typedef struct an_listing {

@@ -1,4 +1,5 @@
-/* Ollama's local store: manifests/registry.ollama.ai/library/NAME/TAG names the blob of the model. Only read, never fetched. */
+/* Ollama's local store: manifests/registry.ollama.ai/library/NAME/TAG names the blob of the model. Only read, never
+ * fetched. */
 #include "hub/hub_internal.h"
 
 #include "base/alloc.h"
@@ -32,7 +33,8 @@ static anemo_status model_blob(const char *text, size_t n, const char *name, cha
         AN_TRY(an_json_get_str(layer, "digest", "", &digest, name, err));
         if (strcmp(type, "application/vnd.ollama.image.model") != 0) continue;
         /* The digest becomes a file name: it is one, or it is refused. */
-        if (strlen(digest) != 71 || strncmp(digest, "sha256:", 7) != 0 || strspn(digest + 7, "0123456789abcdef") != 64) {
+        if (strlen(digest) != 71 || strncmp(digest, "sha256:", 7) != 0 ||
+            strspn(digest + 7, "0123456789abcdef") != 64) {
             status = an_fail(err, ANEMO_ERR_FORMAT, "%s: the model's digest is not sha256 and 64 hex digits", name);
             goto cleanup;
         }
@@ -51,20 +53,22 @@ anemo_status an_ollama_find(const char *name, const char *tag, char **path, anem
     char manifest[300], blob[80], *text = NULL, *folder = store_folder();
     size_t n;
     an_beneath store = {.fd = -1};
-    if (!folder) return an_fail(err, ANEMO_ERR_NOTFOUND, "%s:%s: where are Ollama's models? HOME is not set", name, tag);
+    if (!folder)
+        return an_fail(err, ANEMO_ERR_NOTFOUND, "%s:%s: where are Ollama's models? HOME is not set", name, tag);
     snprintf(manifest, sizeof manifest, "manifests/registry.ollama.ai/library/%s/%s", name, tag);
     if (an_beneath_open(&store, folder, false, NULL) != ANEMO_OK ||
         an_beneath_read(&store, manifest, MANIFEST_MAX_BYTES, &text, &n, NULL) != ANEMO_OK) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND,
-                         "%s:%s is a name of Ollama's and not in %s; anemo fetches nothing from Ollama's registry: run 'ollama pull "
-                         "%s:%s', or name a repository of the hub (org/name:QUANT)",
-                         name, tag, folder, name, tag);
+        status = an_fail(
+            err, ANEMO_ERR_NOTFOUND,
+            "%s:%s is a name of Ollama's and not in %s; anemo fetches nothing from Ollama's registry: run 'ollama pull "
+            "%s:%s', or name a repository of the hub (org/name:QUANT)",
+            name, tag, folder, name, tag);
         goto cleanup;
     }
     AN_TRY(model_blob(text, n, manifest, blob, err));
     if (an_beneath_probe(&store, blob).kind != AN_NODE_FILE) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s:%s: %s/%s is missing; 'ollama pull %s:%s' brings it", name, tag, folder, blob,
-                         name, tag);
+        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s:%s: %s/%s is missing; 'ollama pull %s:%s' brings it", name, tag,
+                         folder, blob, name, tag);
         goto cleanup;
     }
     *path = an_path_join(folder, blob);

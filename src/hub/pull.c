@@ -23,7 +23,7 @@ typedef struct pull {
     an_listing listing;
     bool from_tree; /* the listing is trees/COMMIT.json's */
     an_choice choice;
-    bool *present;  /* [choice.n] */
+    bool *present; /* [choice.n] */
 } pull;
 
 /* ------------------------------------------------------------------------------------------------- the listing */
@@ -86,8 +86,10 @@ static anemo_status fetch_tree(pull *p, anemo_error *err)
             goto cleanup;
         }
     }
-    if (!url || !link) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    else status = an_listing_check(&p->listing, name, err);
+    if (!url || !link)
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    else
+        status = an_listing_check(&p->listing, name, err);
 cleanup:
     an_call_end(call);
     an_free(link);
@@ -111,8 +113,10 @@ cleanup:
 static anemo_status list_online(pull *p, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    if (an_commit_valid(p->h.revision)) memcpy(p->commit, p->h.revision, sizeof p->commit);
-    else AN_TRY(fetch_info(p, err));
+    if (an_commit_valid(p->h.revision))
+        memcpy(p->commit, p->h.revision, sizeof p->commit);
+    else
+        AN_TRY(fetch_info(p, err));
     /* A commit never changes, and neither does its listing. */
     p->from_tree = p->cache.root.fd >= 0 && an_hub_cache_tree(&p->cache, p->commit, &p->listing, NULL) == ANEMO_OK;
     if (!p->from_tree) AN_TRY(fetch_tree(p, err));
@@ -146,7 +150,8 @@ static anemo_status choose(pull *p, anemo_error *err)
 static size_t n_missing(const pull *p)
 {
     size_t n = 0;
-    for (size_t i = 0; i < p->choice.n; i++) n += !p->present[i];
+    for (size_t i = 0; i < p->choice.n; i++)
+        n += !p->present[i];
     return n;
 }
 
@@ -158,9 +163,10 @@ static anemo_status choose_cached(pull *p, const char *why, anemo_error *err)
     if (status == ANEMO_OK) status = choose(p, &first);
     if (status == ANEMO_OK && n_missing(p) > 0) {
         size_t i = 0;
-        while (p->present[i]) i++;
-        status = an_fail(&first, ANEMO_ERR_NOTFOUND, "%zu of %zu files are missing (%.200s, ...)", n_missing(p), p->choice.n,
-                         p->listing.files[p->choice.index[i]].path);
+        while (p->present[i])
+            i++;
+        status = an_fail(&first, ANEMO_ERR_NOTFOUND, "%zu of %zu files are missing (%.200s, ...)", n_missing(p),
+                         p->choice.n, p->listing.files[p->choice.index[i]].path);
     }
     if (status == ANEMO_OK || status == ANEMO_ERR_NOMEM || status == ANEMO_ERR_INVAL) {
         if (status != ANEMO_OK && err) *err = first;
@@ -201,9 +207,10 @@ static anemo_status check_space(pull *p, anemo_error *err)
         need += f->bytes > there ? f->bytes - there : 0;
     }
     if (need == 0 || have == UINT64_MAX || need + need / 20 <= have) return ANEMO_OK;
-    return an_fail(err, ANEMO_ERR_NOSPACE,
-                   "%s: %.1f MB are needed (and 5 %% to spare) and %.1f MB are free; free some, or set HF_HOME to another disk",
-                   p->h.settings.cache, (double)need / 1e6, (double)have / 1e6);
+    return an_fail(
+        err, ANEMO_ERR_NOSPACE,
+        "%s: %.1f MB are needed (and 5 %% to spare) and %.1f MB are free; free some, or set HF_HOME to another disk",
+        p->h.settings.cache, (double)need / 1e6, (double)have / 1e6);
 }
 
 /* The lock of a blob, waiting for whoever has it. */
@@ -262,13 +269,15 @@ static anemo_status fetch_file(pull *p, const an_hub_file *f, anemo_error *err)
             status = an_fail(err, ANEMO_ERR_NET, "%s: '%s' changes on the server all the time", p->h.repo, f->path);
             goto cleanup;
         }
-        if (changes > 0) an_hub_note(&p->h, "'%s' changed on the server; it is fetched again from the beginning", f->path);
+        if (changes > 0)
+            an_hub_note(&p->h, "'%s' changed on the server; it is fetched again from the beginning", f->path);
         an_free(meta.location);
         AN_TRY(an_hub_head(&p->h, url, f->path, &meta, err));
         if (!meta.has_bytes) meta.bytes = f->bytes;
         if (strcmp(meta.etag, f->etag) == 0 && meta.bytes != f->bytes) {
-            status = an_fail(err, ANEMO_ERR_NET, "%s: '%s' has %" PRIu64 " bytes by the listing and %" PRIu64 " by the server",
-                             p->h.repo, f->path, f->bytes, meta.bytes);
+            status = an_fail(err, ANEMO_ERR_NET,
+                             "%s: '%s' has %" PRIu64 " bytes by the listing and %" PRIu64 " by the server", p->h.repo,
+                             f->path, f->bytes, meta.bytes);
             goto cleanup;
         }
         changed = false;
@@ -318,7 +327,8 @@ static void drop_leftovers(const pull *p)
             if (an_beneath_probe(&p->cache.root, name).kind != AN_NODE_FILE) continue;
             snprintf(lock_name, sizeof lock_name, ".locks/%s/%s.lock", p->cache.folder, f->etag);
             if (an_beneath_try_lock(&p->cache.root, lock_name, &lock, NULL) != ANEMO_OK || lock < 0) continue;
-            if (an_hub_cache_has_blob(&p->cache, f->etag, f->bytes)) (void)!an_beneath_remove(&p->cache.root, name, NULL);
+            if (an_hub_cache_has_blob(&p->cache, f->etag, f->bytes))
+                (void)!an_beneath_remove(&p->cache.root, name, NULL);
             an_fd_close(&lock);
         }
     }
@@ -398,8 +408,8 @@ static anemo_status take_reference(pull *p, const char *reference, anemo_error *
     const an_hub_pull_options *o = p->h.o;
     AN_TRY(an_ref_parse(&p->ref, reference, p->h.settings.endpoint, err));
     if (o->revision && p->ref.revision[0] && strcmp(o->revision, p->ref.revision) != 0)
-        return an_fail(err, ANEMO_ERR_INVAL, "'%.200s' names revision '%s' and --revision '%.200s'", reference, p->ref.revision,
-                       o->revision);
+        return an_fail(err, ANEMO_ERR_INVAL, "'%.200s' names revision '%s' and --revision '%.200s'", reference,
+                       p->ref.revision, o->revision);
     if (o->revision && !an_revision_valid(o->revision))
         return an_fail(err, ANEMO_ERR_INVAL, "--revision '%.200s' is no branch, tag or commit", o->revision);
     if (o->file && p->ref.path[0])
@@ -408,7 +418,10 @@ static anemo_status take_reference(pull *p, const char *reference, anemo_error *
         return an_fail(err, ANEMO_ERR_INVAL, "--file '%.200s' is no path inside a repository", o->file);
     if (o->file) snprintf(p->ref.path, sizeof p->ref.path, "%s", o->file);
     snprintf(p->h.repo, sizeof p->h.repo, "%s", p->ref.repo);
-    snprintf(p->h.revision, sizeof p->h.revision, "%.255s", o->revision ? o->revision : p->ref.revision[0] ? p->ref.revision : "main");
+    snprintf(p->h.revision, sizeof p->h.revision, "%.255s",
+             o->revision          ? o->revision
+             : p->ref.revision[0] ? p->ref.revision
+                                  : "main");
 cleanup:
     return status;
 }
@@ -461,7 +474,8 @@ cleanup:
 
 void an_hub_pulled_free(an_hub_pulled *p)
 {
-    for (size_t i = 0; i < p->n_file; i++) an_free(p->files[i].path);
+    for (size_t i = 0; i < p->n_file; i++)
+        an_free(p->files[i].path);
     an_free(p->files);
     an_free(p->reference);
     an_free(p->path);

@@ -12,8 +12,7 @@
 
 enum { REPO_MAX = 96, PATH_MAX_BYTES = 1000, COMPONENT_MAX = 255, TEXT_MAX = 4096 };
 
-#define FORMS                                                                                                          \
-    "org/name, org/name:QUANT, hf://org/name[@revision][/file], a URL of the hub, or a path that exists"
+#define FORMS "org/name, org/name:QUANT, hf://org/name[@revision][/file], a URL of the hub, or a path that exists"
 
 static bool id_part_valid(const char *p, size_t n)
 {
@@ -47,7 +46,8 @@ bool an_relpath_safe(const char *path)
         if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '\\') return false;
     for (const char *p = path;; p++) {
         size_t n = strcspn(p, "/");
-        if (n == 0 || n > COMPONENT_MAX || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.')) return false;
+        if (n == 0 || n > COMPONENT_MAX || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+            return false;
         p += n;
         if (*p == '\0') return true;
     }
@@ -55,7 +55,8 @@ bool an_relpath_safe(const char *path)
 
 bool an_revision_valid(const char *revision)
 {
-    return an_relpath_safe(revision) && strlen(revision) < 250 && revision[0] != '-' && !strpbrk(revision, " ~^:?*[\"<>|");
+    return an_relpath_safe(revision) && strlen(revision) < 250 && revision[0] != '-' &&
+           !strpbrk(revision, " ~^:?*[\"<>|");
 }
 
 static bool copy_part(char *out, size_t cap, const char *p, size_t n)
@@ -70,8 +71,8 @@ static bool copy_part(char *out, size_t cap, const char *p, size_t n)
 static bool decode_part(char *out, size_t cap, const char *p, size_t n)
 {
     an_str s = {0};
-    bool good = an_url_unescape(&s, p, n) && !s.failed && copy_part(out, cap, an_str_text(&s), s.len) &&
-                strlen(out) == s.len;
+    bool good =
+        an_url_unescape(&s, p, n) && !s.failed && copy_part(out, cap, an_str_text(&s), s.len) && strlen(out) == s.len;
     an_str_free(&s);
     return good;
 }
@@ -86,7 +87,8 @@ static anemo_status take_quant(an_ref *out, const char *text, const char *quant,
     size_t n = strlen(quant);
     if (n == 0) return bad(err, text, "nothing follows the colon");
     for (size_t i = 0; i < n; i++)
-        if (!isalnum((unsigned char)quant[i]) && !strchr("._-", quant[i])) return bad(err, text, "this is no quantization");
+        if (!isalnum((unsigned char)quant[i]) && !strchr("._-", quant[i]))
+            return bad(err, text, "this is no quantization");
     if (!copy_part(out->quant, sizeof out->quant, quant, n)) return bad(err, text, "the quantization is too long");
     if (out->kind == AN_REF_HUB && strcasecmp(out->quant, "latest") == 0) out->quant[0] = '\0';
     return ANEMO_OK;
@@ -157,7 +159,8 @@ static anemo_status parse_page(an_ref *out, const char *text, const char *p, ane
     p += n;
     if (*p == ':') return take_quant(out, text, p + 1, err);
     if (*p == '@') return bad(err, text, "a revision with @ goes with hf://");
-    while (*p == '/') p++;
+    while (*p == '/')
+        p++;
     if (*p == '\0') return ANEMO_OK;
     for (size_t i = 0; i < AN_COUNT_OF(views); i++) {
         if (!an_str_starts_with(p, views[i])) continue;
@@ -165,7 +168,8 @@ static anemo_status parse_page(an_ref *out, const char *text, const char *p, ane
         size_t take = strcspn(p, "/");
         if (an_str_starts_with(p, "refs/pr/")) take = strlen("refs/pr/") + strcspn(p + strlen("refs/pr/"), "/");
         size_t rest = p[take] == '/' ? strlen(p + take + 1) : 0;
-        while (rest > 0 && p[take + rest] == '/') rest--;
+        while (rest > 0 && p[take + rest] == '/')
+            rest--;
         if (take == 0 || !decode_part(out->revision, sizeof out->revision, p, take) ||
             !decode_part(out->path, sizeof out->path, p + take + (rest > 0), rest))
             return bad(err, text, "no file or revision can be read from it");
@@ -230,7 +234,8 @@ anemo_status an_ref_parse(an_ref *out, const char *text, const char *endpoint, a
     size_t n = take_repo(out, text, ":@");
     if (n == 0) return bad(err, text, "this is no name of a repository");
     if (text[n] == '/')
-        return bad(err, text, "no such path here, and a file of a repository is named hf://org/name/file or with --file");
+        return bad(err, text,
+                   "no such path here, and a file of a repository is named hf://org/name/file or with --file");
     if (text[n] == '@') {
         if (!decode_part(out->revision, sizeof out->revision, text + n + 1, strlen(text + n + 1)) || !out->revision[0])
             return bad(err, text, "this is no revision");

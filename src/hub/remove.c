@@ -18,7 +18,7 @@ typedef struct removal {
     char *marks;
     bool all, dry_run;
     an_hub_removal *sum;
-    char **commits;   /* the names in snapshots/ */
+    char **commits; /* the names in snapshots/ */
     size_t n_commit;
     an_listing *held; /* [n_commit] what each snapshot holds; an entry that is gone has bytes UINT64_MAX */
     bool found;
@@ -52,7 +52,8 @@ static anemo_status remove_blob(removal *r, const char *etag, anemo_error *err)
     snprintf(lock_name, sizeof lock_name, ".locks/%s/%s.lock", r->cache.folder, etag);
     AN_TRY(an_beneath_try_lock(&r->cache.root, lock_name, &lock, err));
     if (lock < 0) {
-        status = an_fail(err, ANEMO_ERR_BUSY, "%s/%s: another process is fetching it; try again later", r->cache.root.path, name);
+        status = an_fail(err, ANEMO_ERR_BUSY, "%s/%s: another process is fetching it; try again later",
+                         r->cache.root.path, name);
         goto cleanup;
     }
     status = an_beneath_remove(&r->cache.root, name, err);
@@ -92,10 +93,12 @@ static anemo_status remove_from(removal *r, size_t snapshot, anemo_error *err)
         status = an_choose(&choice, l, &wish, err);
         if (status == ANEMO_ERR_NOTFOUND) return ANEMO_OK;
         AN_TRY(status);
-        for (size_t i = 0; i < choice.n; i++) AN_TRY(remove_file(r, snapshot, &l->files[choice.index[i]], err));
+        for (size_t i = 0; i < choice.n; i++)
+            AN_TRY(remove_file(r, snapshot, &l->files[choice.index[i]], err));
     } else {
         r->found = true;
-        for (size_t i = 0; i < l->n; i++) AN_TRY(remove_file(r, snapshot, &l->files[i], err));
+        for (size_t i = 0; i < l->n; i++)
+            AN_TRY(remove_file(r, snapshot, &l->files[i], err));
     }
 cleanup:
     an_choice_free(&choice);
@@ -110,7 +113,8 @@ static bool is_empty(const removal *r, size_t snapshot)
     return true;
 }
 
-/* The folder of a snapshot without files, and what belongs to its commit: a ref to nothing is a broken cache for Python. */
+/* The folder of a snapshot without files, and what belongs to its commit: a ref to nothing is a broken cache for
+ * Python. */
 static anemo_status remove_snapshot(removal *r, const char *commit, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -192,14 +196,16 @@ static anemo_status remove_all(removal *r, anemo_error *err)
     }
     if (!r->found) {
         status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s%s%s%s%s: nothing like that is in the cache %s", r->ref.repo,
-                         r->ref.quant[0] ? ":" : "", r->ref.quant, r->ref.path[0] ? "/" : "", r->ref.path, r->cache.root.path);
+                         r->ref.quant[0] ? ":" : "", r->ref.quant, r->ref.path[0] ? "/" : "", r->ref.path,
+                         r->cache.root.path);
         goto cleanup;
     }
     for (size_t i = 0; i < r->n_commit; i++) {
         bool chosen = !commit[0] || strcmp(commit, r->commits[i]) == 0;
         if (an_commit_valid(r->commits[i]) && is_empty(r, i) && chosen) {
             if (!r->dry_run) AN_TRY(remove_snapshot(r, r->commits[i], err));
-        } else empty = false;
+        } else
+            empty = false;
     }
     if (empty && !r->dry_run) AN_TRY(remove_repo(r, err));
 cleanup:
@@ -215,16 +221,19 @@ anemo_status an_hub_remove(const char *reference, bool all, bool dry_run, an_hub
     AN_TRY(an_hub_settings_read(&settings, NULL, err));
     AN_TRY(an_ref_parse(&r.ref, reference, settings.endpoint, err));
     if (r.ref.kind == AN_REF_OLLAMA) {
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s is a model of Ollama's; 'ollama rm %s' removes it", reference, reference);
+        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s is a model of Ollama's; 'ollama rm %s' removes it", reference,
+                         reference);
         goto cleanup;
     }
     status = an_hub_cache_open(&r.cache, settings.cache, r.ref.repo, false, err);
     if (status == ANEMO_ERR_NOTFOUND)
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s is not in the cache: there is none at %s", r.ref.repo, settings.cache);
+        status =
+            an_fail(err, ANEMO_ERR_NOTFOUND, "%s is not in the cache: there is none at %s", r.ref.repo, settings.cache);
     AN_TRY(status);
     status = remove_all(&r, err);
 cleanup:
-    for (size_t i = 0; r.held && i < r.n_commit; i++) an_listing_free(&r.held[i]);
+    for (size_t i = 0; r.held && i < r.n_commit; i++)
+        an_listing_free(&r.held[i]);
     an_free(r.held);
     an_names_free(r.commits);
     an_free(r.marks);

@@ -13,10 +13,12 @@ enum { TOKEN_MAX_BYTES = 4096 };
 
 static bool is_true(const char *value)
 {
-    return value && (!strcasecmp(value, "1") || !strcasecmp(value, "on") || !strcasecmp(value, "yes") || !strcasecmp(value, "true"));
+    return value && (!strcasecmp(value, "1") || !strcasecmp(value, "on") || !strcasecmp(value, "yes") ||
+                     !strcasecmp(value, "true"));
 }
 
-/* "~" and "~/x" stand for the home folder, $NAME and ${NAME} for variables, as Python's expanduser and expandvars have it. */
+/* "~" and "~/x" stand for the home folder, $NAME and ${NAME} for variables, as Python's expanduser and expandvars have
+ * it. */
 static char *expand(const char *path)
 {
     an_str s = {0};
@@ -30,14 +32,16 @@ static char *expand(const char *path)
         bool braces = p[0] == '$' && p[1] == '{';
         const char *begin = p + 1 + braces;
         size_t n = 0;
-        while (p[0] == '$' && n + 1 < sizeof name && (isalnum((unsigned char)begin[n]) || begin[n] == '_')) n++;
+        while (p[0] == '$' && n + 1 < sizeof name && (isalnum((unsigned char)begin[n]) || begin[n] == '_'))
+            n++;
         memcpy(name, begin, n * (p[0] == '$'));
         name[n] = '\0';
         const char *value = n > 0 && (!braces || begin[n] == '}') ? an_env(name) : NULL;
         if (value) {
             an_str_append(&s, value);
             p = begin + n + braces;
-        } else an_str_append_char(&s, *p++);
+        } else
+            an_str_append_char(&s, *p++);
     }
     return an_str_take(&s);
 }
@@ -59,8 +63,10 @@ static char *clean_token(const char *text, bool *bad)
         text++;
         n--;
     }
-    while (n > 0 && isspace((unsigned char)text[n - 1])) n--;
-    for (size_t i = 0; i < n; i++) *bad |= text[i] <= 0x20 || text[i] == 0x7f;
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
+        n--;
+    for (size_t i = 0; i < n; i++)
+        *bad |= text[i] <= 0x20 || text[i] == 0x7f;
     return n ? an_strndup(text, n) : NULL;
 }
 
@@ -97,7 +103,8 @@ static anemo_status read_token(an_hub_settings *s, const char *token_file, const
         if (an_path_probe(file) == AN_PATH_FILE) status = token_from_file(s, file, &bad, err);
     }
     if (status == ANEMO_OK && bad)
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: the token holds spaces or control characters; it is one word hf_...", source);
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "%s: the token holds spaces or control characters; it is one word hf_...", source);
 cleanup:
     an_free(file);
     return status;
@@ -124,14 +131,17 @@ anemo_status an_hub_settings_read(an_hub_settings *out, const char *token_file, 
     if (!hf_home) return an_fail(err, ANEMO_ERR_NOTFOUND, "where is the cache? Neither HF_HOME nor HOME is set");
     if (!endpoint) endpoint = "https://huggingface.co";
     size_t n = strlen(endpoint);
-    while (n > 0 && endpoint[n - 1] == '/') n--;
+    while (n > 0 && endpoint[n - 1] == '/')
+        n--;
     if (strchr(endpoint, '@')) {
         /* Not shown: what stands before the @ may be a password. */
-        status = an_fail(err, ANEMO_ERR_INVAL, "HF_ENDPOINT holds a user name; it is the http:// or https:// URL of a host alone");
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "HF_ENDPOINT holds a user name; it is the http:// or https:// URL of a host alone");
         goto cleanup;
     }
     if ((strncasecmp(endpoint, "http://", 7) && strncasecmp(endpoint, "https://", 8)) || strpbrk(endpoint, "?# ")) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "HF_ENDPOINT='%.200s' is not an http:// or https:// URL of a host", endpoint);
+        status =
+            an_fail(err, ANEMO_ERR_INVAL, "HF_ENDPOINT='%.200s' is not an http:// or https:// URL of a host", endpoint);
         goto cleanup;
     }
     out->endpoint = an_strndup(endpoint, n);
@@ -158,7 +168,8 @@ void an_hub_settings_free(an_hub_settings *s)
 {
     /* The token does not stay behind in freed memory. */
     if (s->token)
-        for (volatile char *p = s->token; *p; p++) *p = 0;
+        for (volatile char *p = s->token; *p; p++)
+            *p = 0;
     an_free(s->token);
     an_free(s->endpoint);
     an_free(s->cache);

@@ -57,7 +57,8 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
     size_t total = size * n, len = total;
     /* A status line begins an answer; those of before (100, a proxy's) are forgotten. */
     if (total >= 5 && memcmp(bytes, "HTTP/", 5) == 0) an_str_clear(&c->head);
-    while (len > 0 && (bytes[len - 1] == '\r' || bytes[len - 1] == '\n')) len--;
+    while (len > 0 && (bytes[len - 1] == '\r' || bytes[len - 1] == '\n'))
+        len--;
     if (c->head.len + len + 1 > HEAD_MAX_BYTES) {
         c->status = an_fail(&c->err, ANEMO_ERR_NET, "the answer's headers are longer than %d bytes", HEAD_MAX_BYTES);
         return 0;
@@ -85,7 +86,8 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *ctx)
     if (c->r.on_bytes) {
         c->status = c->r.on_bytes(c->r.ctx, c, bytes, total, &c->err);
     } else if (c->body.len + total > c->r.body_max) {
-        c->status = an_fail(&c->err, ANEMO_ERR_NET, "the answer is longer than the limit of %" PRIu64 " bytes", c->r.body_max);
+        c->status =
+            an_fail(&c->err, ANEMO_ERR_NET, "the answer is longer than the limit of %" PRIu64 " bytes", c->r.body_max);
     } else {
         an_str_append_bytes(&c->body, bytes, total);
         c->status = an_str_check(&c->body, &c->err);
@@ -96,8 +98,10 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *ctx)
 static void add_header(an_call *c, const char *text)
 {
     struct curl_slist *more = curl_slist_append(c->headers, text);
-    if (more) c->headers = more;
-    else c->status = an_fail(&c->err, ANEMO_ERR_NOMEM, "out of memory");
+    if (more)
+        c->headers = more;
+    else
+        c->status = an_fail(&c->err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
 static void set_options(an_call *c)
@@ -216,9 +220,9 @@ bool an_call_done(const an_call *c)
 anemo_status an_call_result(const an_call *c, bool *no_connection, anemo_error *err)
 {
     if (no_connection)
-        *no_connection = c->status == ANEMO_OK &&
-                         (c->rc == CURLE_COULDNT_CONNECT || c->rc == CURLE_COULDNT_RESOLVE_HOST ||
-                          c->rc == CURLE_COULDNT_RESOLVE_PROXY);
+        *no_connection =
+            c->status == ANEMO_OK && (c->rc == CURLE_COULDNT_CONNECT || c->rc == CURLE_COULDNT_RESOLVE_HOST ||
+                                      c->rc == CURLE_COULDNT_RESOLVE_PROXY);
     char *shown = an_url_for_message(c->url);
     anemo_status status = c->status;
     if (status != ANEMO_OK) {
@@ -265,8 +269,10 @@ const char *an_call_header(const an_call *c, const char *name, char *out, size_t
         size_t n = strcspn(line, "\n");
         if (n > n_name && line[n_name] == ':' && strncasecmp(line, name, n_name) == 0) {
             const char *value = line + n_name + 1, *end = line + n;
-            while (value < end && (*value == ' ' || *value == '\t')) value++;
-            while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
+            while (value < end && (*value == ' ' || *value == '\t'))
+                value++;
+            while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+                end--;
             if ((size_t)(end - value) >= cap) return NULL;
             memcpy(out, value, (size_t)(end - value));
             out[end - value] = '\0';

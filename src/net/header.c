@@ -28,8 +28,10 @@ bool an_content_range_parse(const char *value, uint64_t *first, uint64_t *last, 
     p += 5;
     p += strspn(p, " =");
     if (!take_u64(&p, &a) || *p++ != '-' || !take_u64(&p, &b) || *p++ != '/') return false;
-    if (*p == '*') p++;
-    else if (!take_u64(&p, &all)) return false;
+    if (*p == '*')
+        p++;
+    else if (!take_u64(&p, &all))
+        return false;
     if (*p != '\0' || a > b || b >= all) return false;
     *first = a;
     *last = b;
@@ -77,7 +79,7 @@ static bool is_next(const char *p, size_t n)
         bool quoted = at < n && p[at] == '"';
         at += quoted;
         return n - at >= 4 && strncasecmp(p + at, "next", 4) == 0 &&
-               (n - at == 4 || (quoted ? p[at + 4] == '"' : !isalnum((unsigned char)p[at + 4])));
+               (n - at == 4 ? !quoted : quoted ? p[at + 4] == '"' : !isalnum((unsigned char)p[at + 4]));
     }
     return false;
 }
@@ -182,14 +184,19 @@ void an_url_escape(an_str *out, const char *text, bool keep_slash)
 {
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
-        if (isalnum(c) || strchr("._~-", c) || (keep_slash && c == '/')) an_str_append_char(out, *p);
-        else an_str_appendf(out, "%%%02X", c);
+        if (isalnum(c) || strchr("._~-", c) || (keep_slash && c == '/'))
+            an_str_append_char(out, *p);
+        else
+            an_str_appendf(out, "%%%02X", c);
     }
 }
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 bool an_url_unescape(an_str *out, const char *text, size_t n)

@@ -11,7 +11,8 @@
 /* "bytes 0-99/200": false unless first <= last < total; *total is UINT64_MAX for "*". */
 bool an_content_range_parse(const char *value, uint64_t *first, uint64_t *last, uint64_t *total);
 
-/* Seconds to wait by Retry-After (a number or an HTTP date, seen from `now_s` since the Unix epoch); -1 when it is neither. */
+/* Seconds to wait by Retry-After (a number or an HTTP date, seen from `now_s` since the Unix epoch); -1 when it is
+ * neither. */
 int64_t an_retry_after_parse(const char *value, int64_t now_s);
 
 /* Seconds to wait by a RateLimit header ("\"api\";r=0;t=55"); -1 while something remains or when it says nothing. */
@@ -20,13 +21,15 @@ int64_t an_rate_limit_parse(const char *value);
 /* The target of rel="next" in a Link header; NULL when there is none. an_free. */
 char *an_link_next_parse(const char *value);
 
-/* An ETag without W/ and quotes. false (and "") when it is empty, too long for cap or holds a character beyond [A-Za-z0-9._-]. */
+/* An ETag without W/ and quotes. false (and "") when it is empty, too long for cap or holds a character beyond
+ * [A-Za-z0-9._-]. */
 bool an_etag_parse(const char *value, char *out, size_t cap);
 
 /* Scheme, host and port are the same (default ports filled in). false when one is no http(s) URL. */
 bool an_url_same_origin(const char *a, const char *b);
 
-/* `reference` (absolute or relative) seen from `base`; NULL unless the result is an http or https URL without a password. */
+/* `reference` (absolute or relative) seen from `base`; NULL unless the result is an http or https URL without a
+ * password. */
 char *an_url_join(const char *base, const char *reference);
 
 bool an_url_is_https(const char *url);

@@ -25,9 +25,10 @@ enum { DEPTH_MAX = 64, COMPONENT_MAX = 255, COPY_BYTES = 1 << 20 };
 static anemo_status fail_at(const an_beneath *b, int err_no, const char *what, const char *name, anemo_error *err)
 {
     if (err_no == ELOOP || err_no == ENOTDIR)
-        return an_fail(err, ANEMO_ERR_IO,
-                       "%s/%s: cannot %s: a symbolic link or a file is in the way, and links are not followed here; remove it",
-                       b->path, name, what);
+        return an_fail(
+            err, ANEMO_ERR_IO,
+            "%s/%s: cannot %s: a symbolic link or a file is in the way, and links are not followed here; remove it",
+            b->path, name, what);
     char *path = an_path_join(b->path, name);
     anemo_status status = an_fail_errno(err, err_no, what, path ? path : name);
     an_free(path);
@@ -61,8 +62,8 @@ void an_beneath_close(an_beneath *b)
 }
 
 /*
- * The folder that holds the last component of `name`, opened (made on the way when `make`), and that component, borrowed
- * from `name`. -1 with errno. EINVAL for components that lead elsewhere.
+ * The folder that holds the last component of `name`, opened (made on the way when `make`), and that component,
+ * borrowed from `name`. -1 with errno. EINVAL for components that lead elsewhere.
  */
 static int open_parent(const an_beneath *b, const char *name, bool make, const char **base)
 {
@@ -150,7 +151,8 @@ anemo_status an_beneath_make_dir(const an_beneath *b, const char *name, anemo_er
 
 /* ------------------------------------------------------------------------------------------------- small files */
 
-anemo_status an_beneath_read(const an_beneath *b, const char *name, uint64_t limit, char **out, size_t *n, anemo_error *err)
+anemo_status an_beneath_read(const an_beneath *b, const char *name, uint64_t limit, char **out, size_t *n,
+                             anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     const char *base;
@@ -230,7 +232,8 @@ anemo_status an_beneath_append(const an_beneath *b, const char *name, const void
 {
     const char *base;
     int fd = -1, parent = open_parent(b, name, true, &base);
-    if (parent >= 0) fd = openat(parent, base, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (parent >= 0)
+        fd = openat(parent, base, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     int rc = fd < 0 ? errno : 0;
     if (fd >= 0) {
         ssize_t put = write(fd, data, n);
@@ -276,7 +279,8 @@ anemo_status an_beneath_symlink(const an_beneath *b, const char *text, const cha
     close(parent);
     if (rc == EPERM || rc == EOPNOTSUPP || rc == ENOSYS)
         status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s/%s: this file system has no symbolic links", b->path, name);
-    else if (rc != 0) status = fail_at(b, rc, "link", name, err);
+    else if (rc != 0)
+        status = fail_at(b, rc, "link", name, err);
     return status;
 }
 
@@ -430,8 +434,8 @@ static char *joined(const char *dir, const char *name)
 }
 
 /*
- * Files and, when `dirs` is given, folders below `root`. The folders are their own queue: each is listed once, in the order
- * in which it was found.
+ * Files and, when `dirs` is given, folders below `root`. The folders are their own queue: each is listed once, in the
+ * order in which it was found.
  */
 static anemo_status walk(const an_beneath *b, const char *root, size_t limit, name_list *files, name_list *dirs,
                          anemo_error *err)
@@ -472,13 +476,14 @@ cleanup:
     return status;
 }
 
-anemo_status an_beneath_walk(const an_beneath *b, const char *name, size_t limit, char ***names, size_t *n, anemo_error *err)
+anemo_status an_beneath_walk(const an_beneath *b, const char *name, size_t limit, char ***names, size_t *n,
+                             anemo_error *err)
 {
     name_list files = {0}, dirs = {0};
     files.items = an_calloc(1, sizeof *files.items);
     files.cap = files.items ? 1 : 0;
-    anemo_status status =
-        files.items ? walk(b, name, limit, &files, &dirs, err) : an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", b->path);
+    anemo_status status = files.items ? walk(b, name, limit, &files, &dirs, err)
+                                      : an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", b->path);
     an_names_free(dirs.items);
     if (status != ANEMO_OK) {
         an_names_free(files.items);
@@ -584,7 +589,8 @@ anemo_status an_fd_read_at(int fd, void *data, size_t n, uint64_t offset, const 
         ssize_t got = pread(fd, p, n, (off_t)offset);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return an_fail_errno(err, errno, "read", what);
-        if (got == 0) return an_fail(err, ANEMO_ERR_IO, "%s: ends at byte %" PRIu64 ", more was there before", what, offset);
+        if (got == 0)
+            return an_fail(err, ANEMO_ERR_IO, "%s: ends at byte %" PRIu64 ", more was there before", what, offset);
         p += got;
         n -= (size_t)got;
         offset += (uint64_t)got;

@@ -1,7 +1,7 @@
 /*
- * Files below one folder, by relative names that may come from strangers: no component of a name is followed when it is a
- * symbolic link, so nothing outside the folder is read or written whatever lies in it. The folder itself may be a link.
- * Names are relative, with "/" between components; ".", ".." and empty components are ERR_INVAL.
+ * Files below one folder, by relative names that may come from strangers: no component of a name is followed when it is
+ * a symbolic link, so nothing outside the folder is read or written whatever lies in it. The folder itself may be a
+ * link. Names are relative, with "/" between components; ".", ".." and empty components are ERR_INVAL.
  */
 #ifndef AN_OS_BENEATH_H
 #define AN_OS_BENEATH_H
@@ -25,8 +25,8 @@ typedef enum an_node_kind { AN_NODE_ABSENT, AN_NODE_FILE, AN_NODE_DIR, AN_NODE_L
 
 typedef struct an_node {
     an_node_kind kind;
-    uint64_t bytes;    /* of a file */
-    uint64_t disk_bytes; /* that it takes */
+    uint64_t bytes;               /* of a file */
+    uint64_t disk_bytes;          /* that it takes */
     uint64_t read_ns, written_ns; /* last access and last change, since the Unix epoch */
 } an_node;
 
@@ -37,8 +37,8 @@ an_node an_beneath_probe(const an_beneath *b, const char *name);
 ANEMO_MUST_CHECK anemo_status an_beneath_make_dir(const an_beneath *b, const char *name, anemo_error *err);
 
 /* A regular file of at most `limit` bytes. Gives *out (an_free), NUL-terminated beyond *n. */
-ANEMO_MUST_CHECK anemo_status an_beneath_read(const an_beneath *b, const char *name, uint64_t limit, char **out, size_t *n,
-                                              anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_beneath_read(const an_beneath *b, const char *name, uint64_t limit, char **out,
+                                              size_t *n, anemo_error *err);
 
 /* Put a small file in place in one step: a temporary beside it, fsync, rename. Parents are made. */
 ANEMO_MUST_CHECK anemo_status an_beneath_write(const an_beneath *b, const char *name, const void *data, size_t n,
@@ -52,13 +52,16 @@ ANEMO_MUST_CHECK anemo_status an_beneath_append(const an_beneath *b, const char 
 bool an_beneath_link_text(const an_beneath *b, const char *name, char *out, size_t cap);
 
 /* Make (or replace a file or link by) a symbolic link with that text. ERR_UNSUPPORTED where there are no links. */
-ANEMO_MUST_CHECK anemo_status an_beneath_symlink(const an_beneath *b, const char *text, const char *name, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_beneath_symlink(const an_beneath *b, const char *text, const char *name,
+                                                 anemo_error *err);
 
 /* Rename within the folder, replacing a file; `to`'s parents are made and its folder is synced. */
-ANEMO_MUST_CHECK anemo_status an_beneath_rename(const an_beneath *b, const char *from, const char *to, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_beneath_rename(const an_beneath *b, const char *from, const char *to,
+                                                anemo_error *err);
 
 /* A second name for a file, by a hard link or, where there are none, a copy. */
-ANEMO_MUST_CHECK anemo_status an_beneath_duplicate(const an_beneath *b, const char *from, const char *to, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_beneath_duplicate(const an_beneath *b, const char *from, const char *to,
+                                                   anemo_error *err);
 
 /* Remove a file, a link or an empty folder; absent is success. */
 ANEMO_MUST_CHECK anemo_status an_beneath_remove(const an_beneath *b, const char *name, anemo_error *err);
@@ -75,12 +78,12 @@ ANEMO_MUST_CHECK anemo_status an_beneath_list(const an_beneath *b, const char *n
  * All that is neither folder nor absent below folder `name`, as names relative to it, sorted by folder; at most `limit`
  * (ERR_FORMAT beyond) and 64 folders deep. Gives *names: an_names_free.
  */
-ANEMO_MUST_CHECK anemo_status an_beneath_walk(const an_beneath *b, const char *name, size_t limit, char ***names, size_t *n,
-                                              anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_beneath_walk(const an_beneath *b, const char *name, size_t limit, char ***names,
+                                              size_t *n, anemo_error *err);
 
 /*
- * A regular file for reading and writing at offsets, made when it is absent (parents too). A name that is a link, or a file
- * with a second name, is refused: ERR_IO says to remove it. Gives *fd: an_fd_close.
+ * A regular file for reading and writing at offsets, made when it is absent (parents too). A name that is a link, or a
+ * file with a second name, is refused: ERR_IO says to remove it. Gives *fd: an_fd_close.
  */
 ANEMO_MUST_CHECK anemo_status an_beneath_edit(const an_beneath *b, const char *name, int *fd, anemo_error *err);
 

@@ -95,6 +95,8 @@ COMMANDS = [
     (["show", "{}/native"], None, "main"),
     (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
     (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/mlx", "{}/out.gguf", "--to", "gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
+    (["convert", "{}/native", "{}/out.gguf", "--to", "gguf", "--dtype", "f16", "--threads", "1"], "out.gguf", "main", IO),
 ]
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
