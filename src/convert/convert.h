@@ -26,7 +26,7 @@ typedef struct an_convert_options {
      * `dtype` says what they become.
      */
     const char *quantize;
-    const char *const *overrides; /* n_override of "PATTERN=TYPE"; the first whose pattern is found in a name counts */
+    const char *const *overrides; /* n_override of "PATTERN=TYPE"; the first found in a name counts (GGUF: tensor_types.h) */
     size_t n_override;
     int n_thread; /* 0 = 1 */
     /* Called now and then with the bytes of weights written so far and in all; may be NULL. */

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static bool is_float(an_dtype type)
 {
@@ -33,37 +32,6 @@ static bool has_rows(const an_source_tensor *t)
 static an_dtype chosen_float(an_float_choice c)
 {
     return c == AN_FLOAT_F16 ? AN_DTYPE_F16 : c == AN_FLOAT_BF16 ? AN_DTYPE_BF16 : AN_DTYPE_F32;
-}
-
-/* ---- overrides */
-
-static bool type_by_name(const char *name, an_dtype *out)
-{
-    for (int type = 0; type < AN_DTYPE_N; type++) {
-        const an_dtype_info *info = an_dtype_get((an_dtype)type);
-        if (info->ggml_id < 0 || !an_encode_can((an_dtype)type) || strcasecmp(name, info->name)) continue;
-        *out = (an_dtype)type;
-        return true;
-    }
-    return false;
-}
-
-/* The type that an override gives this tensor; *found false when none does. */
-static anemo_status override_of(const an_convert_options *o, const char *tensor, bool *found, an_dtype *type,
-                                anemo_error *err)
-{
-    *found = false;
-    for (size_t i = 0; i < o->n_override && !*found; i++) {
-        const char *rule = o->overrides[i], *equals = strrchr(rule, '=');
-        char pattern[AN_TENSOR_NAME_MAX];
-        if (!equals || equals == rule || equals - rule >= (ptrdiff_t)sizeof pattern)
-            return an_fail(err, ANEMO_ERR_INVAL, "'%.80s': an override is PATTERN=TYPE", rule);
-        if (!type_by_name(equals + 1, type))
-            return an_fail(err, ANEMO_ERR_INVAL, "'%.80s': there is no type %.20s that tensors could get", rule, equals + 1);
-        snprintf(pattern, sizeof pattern, "%.*s", (int)(equals - rule), rule);
-        *found = strstr(tensor, pattern) != NULL;
-    }
-    return ANEMO_OK;
 }
 
 /* ---- the list */
@@ -164,7 +132,6 @@ static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *er
 static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, an_mix_plan *m, anemo_error *err)
 {
     const an_source_tensor *t = out->t;
-    const an_convert_options *o = p->options;
     bool found;
     an_dtype type;
     if (t->n_dim < 2) {
@@ -173,9 +140,9 @@ static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, an_mix_plan *m, an
                                                                                                               : AN_GGUF_ENCODE;
         return ANEMO_OK;
     }
-    anemo_status status = override_of(o, out->name, &found, &type, err);
+    anemo_status status = an_tensor_types_find(p->types, out->name, &found, &type, err);
     if (status != ANEMO_OK) return status;
-    if (!found && p->mix) {
+    if (p->mix && (!found || m->overrides)) {
         status = an_mix_type(m, out->name, 2, t->n_col, t->w.dtype, &type, err);
         if (status != ANEMO_OK) return status;
         found = true;
@@ -274,7 +241,10 @@ anemo_status an_gguf_plan_make(an_gguf_plan *out, const an_source *s, const an_c
             goto cleanup;
         }
     }
+    AN_TRY(an_tensor_types_make(&p.types, options->overrides, options->n_override, err));
     m.mix = p.mix;
+    /* In a mix of blocks they are a part of its rules; among floats the mix has no rules. */
+    m.overrides = p.mix && an_dtype_get(p.mix->base)->block_elems > 1 ? p.types : NULL;
     for (size_t i = 0; i < s->n_tensor; i++) AN_TRY(add_source_tensor(&p, &s->tensors[i], &m, err));
     if (hp->rope_scaling == AN_ROPE_LLAMA3) AN_TRY(make_rope_freqs(&p, err));
     AN_TRY(add_extras(&p, err));
@@ -290,6 +260,7 @@ void an_gguf_plan_free(an_gguf_plan *plan)
 {
     an_free(plan->tensors);
     an_free(plan->rope_freqs);
+    an_tensor_types_free(plan->types);
     *plan = (an_gguf_plan){0};
 }
 

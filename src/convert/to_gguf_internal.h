@@ -34,6 +34,7 @@ typedef struct an_gguf_plan {
     const an_convert_options *options;
     an_pool *pool;
     const an_mix *mix; /* of `quantize`, or NULL */
+    an_tensor_types *types; /* compiled overrides */
     an_gguf_out *tensors; /* in the order of the file */
     size_t n, cap;
     float *rope_freqs; /* [head_dim / 2] made from Llama 3's parameters, or NULL */
