@@ -1,6 +1,7 @@
 /*
- * A pickle alone, beside an archive that has one storage of 64 bytes under each key from 0 to 3: what comes out of it are
- * views into these. The input is also tried as what follows the magic number of the stream form.
+ * A pickle alone, beside an archive that has one storage of 64 bytes under each key from 0 to 3:
+ * what comes out of it are views into these. The input is also tried as what follows the magic
+ * number of the stream form.
  */
 #include "fuzz/fuzz.h"
 
@@ -15,10 +16,12 @@ static void use(an_torch_tensor *all, size_t n, uint64_t limit)
     for (size_t i = 0; i < n; i++) {
         int64_t last = 0;
         uint64_t elem = (uint64_t)an_dtype_get(all[i].dtype)->block_bytes;
-        for (int d = 0; d < all[i].n_dim; d++) last += (all[i].shape[d] - 1) * all[i].stride[d];
+        for (int d = 0; d < all[i].n_dim; d++)
+            last += (all[i].shape[d] - 1) * all[i].stride[d];
         if (all[i].bytes > limit) abort();
         if (all[i].bytes)
-            sink += fuzz_touch(all[i].data, elem) + fuzz_touch((const uint8_t *)all[i].data + (uint64_t)last * elem, elem);
+            sink += fuzz_touch(all[i].data, elem) +
+                    fuzz_touch((const uint8_t *)all[i].data + (uint64_t)last * elem, elem);
         an_free((char *)all[i].name);
     }
     an_free(all);
@@ -50,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(copy, 0, AN_TORCH_MAGIC_BYTES);
     if (size) memcpy(copy + AN_TORCH_MAGIC_BYTES, data, size);
     err.message[0] = '\0';
-    if (an_torch_unpickle_stream(copy, AN_TORCH_MAGIC_BYTES + size, UINT64_MAX, "fuzz", &all, &n, &err) == ANEMO_OK)
+    if (an_torch_unpickle_stream(copy, AN_TORCH_MAGIC_BYTES + size, UINT64_MAX, "fuzz", &all, &n,
+                                 &err) == ANEMO_OK)
         use(all, n, size);
     else if (!err.message[0])
         abort();

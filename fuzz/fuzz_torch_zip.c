@@ -1,4 +1,5 @@
-/* The directory of an archive alone: entries lie inside the file, apart from each other, and are found by their names. */
+/* The directory of an archive alone: entries lie inside the file, apart from each other, and are
+ * found by their names. */
 #include "fuzz/fuzz.h"
 
 #include "format/torch_internal.h"

@@ -1,6 +1,7 @@
 /*
- * params.json of Mistral's own layout as the config.json that the official converter writes for it (formats.md 6.1). The
- * hyperparameters are then read from that configuration, so that both layouts of a model end in the same values.
+ * params.json of Mistral's own layout as the config.json that the official converter writes for it
+ * (formats.md 6.1). The hyperparameters are then read from that configuration, so that both layouts
+ * of a model end in the same values.
  */
 #include "arch/hparams.h"
 
@@ -17,7 +18,7 @@ enum { NATIVE_CTX_DEFAULT = 32768 };
 typedef struct reader {
     const json_t *params, *beside;
     const char *name;
-    json_t *text;  /* the text part of the configuration */
+    json_t *text;   /* the text part of the configuration */
     bool no_memory; /* jansson dropped a member */
     char *note;
     size_t note_cap;
@@ -38,55 +39,68 @@ static void put(reader *r, json_t *object, const char *key, json_t *value)
 static void add_note(reader *r, const char *text)
 {
     size_t used = strlen(r->note);
-    if (used < r->note_cap) snprintf(r->note + used, r->note_cap - used, "%s%s", used ? "; " : "", text);
+    if (used < r->note_cap)
+        snprintf(r->note + used, r->note_cap - used, "%s%s", used ? "; " : "", text);
 }
 
-/* ---------------------------------------------------------------------------------------------- what is refused */
+/* ----------------------------------------------------------------------------------------------
+ * what is refused */
 
 static anemo_status refuse(const reader *r, const char *key, const char *why)
 {
-    return an_fail(r->err, ANEMO_ERR_UNSUPPORTED, "%s: \"%s\" says that this model %s, which is not read", r->name, key, why);
+    return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
+                   "%s: \"%s\" says that this model %s, which is not read", r->name, key, why);
 }
 
 /* Objects and keys that mean another architecture. Any object that is not known may be one. */
 static anemo_status check_architecture(const reader *r)
 {
-    static const char *const MLA[] = {"q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"};
-    static const char *const KNOWN[] = {"yarn", "llama_4_scaling", "quantization", "quantization_config",
-                                        "vision_encoder", "multimodal", "lora"};
+    static const char *const MLA[] = {"q_lora_rank", "kv_lora_rank", "qk_rope_head_dim",
+                                      "qk_nope_head_dim", "v_head_dim"};
+    static const char *const KNOWN[] = {
+        "yarn",           "llama_4_scaling", "quantization", "quantization_config",
+        "vision_encoder", "multimodal",      "lora"};
     anemo_status status = ANEMO_OK;
     const char *text, *key;
     json_t *value;
     for (size_t i = 0; i < AN_COUNT_OF(MLA); i++)
-        if (present(r->params, MLA[i])) return refuse(r, MLA[i], "uses multi-head latent attention (MLA)");
+        if (present(r->params, MLA[i]))
+            return refuse(r, MLA[i], "uses multi-head latent attention (MLA)");
     if (present(r->params, "moe")) return refuse(r, "moe", "is a mixture of experts");
     AN_TRY(an_json_get_str(r->params, "model_type", "transformer", &text, r->name, r->err));
     if (strcmp(text, "transformer") != 0)
-        return an_fail(r->err, ANEMO_ERR_UNSUPPORTED, "%s: model type \"%.40s\" is not read, only \"transformer\"",
-                       r->name, text);
+        return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: model type \"%.40s\" is not read, only \"transformer\"", r->name, text);
     AN_TRY(an_json_get_str(r->params, "activation", "silu", &text, r->name, r->err));
     if (strcmp(text, "silu") != 0)
-        return an_fail(r->err, ANEMO_ERR_UNSUPPORTED, "%s: activation \"%.40s\" is not read, only \"silu\"", r->name, text);
+        return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: activation \"%.40s\" is not read, only \"silu\"", r->name, text);
     json_object_foreach((json_t *)r->params, key, value)
     {
         bool known = !json_is_object(value);
-        for (size_t i = 0; i < AN_COUNT_OF(KNOWN); i++) known = known || strcmp(key, KNOWN[i]) == 0;
+        for (size_t i = 0; i < AN_COUNT_OF(KNOWN); i++)
+            known = known || strcmp(key, KNOWN[i]) == 0;
         if (!known)
-            return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: \"%.60s\" is a part of a model that is not known here, so it is not read", r->name, key);
+            return an_fail(
+                r->err, ANEMO_ERR_UNSUPPORTED,
+                "%s: \"%.60s\" is a part of a model that is not known here, so it is not read",
+                r->name, key);
     }
     const json_t *multimodal = json_object_get(r->params, "multimodal");
     json_object_foreach((json_t *)multimodal, key, value)
     {
         if (strcmp(key, "vision_encoder") != 0 && json_is_object(value))
-            return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: \"multimodal\" holds \"%.60s\"; only models of text and images are read", r->name, key);
+            return an_fail(
+                r->err, ANEMO_ERR_UNSUPPORTED,
+                "%s: \"multimodal\" holds \"%.60s\"; only models of text and images are read",
+                r->name, key);
     }
 cleanup:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------------------- plain values */
+/* ----------------------------------------------------------------------------------------------------
+ * plain values */
 
 /* A whole number under the other layout's name; required when def is negative. */
 static anemo_status copy_int(reader *r, const char *from, const char *to, int64_t def, int64_t *out)
@@ -98,7 +112,8 @@ static anemo_status copy_int(reader *r, const char *from, const char *to, int64_
     return status;
 }
 
-/* The context length: max_position_embeddings, max_seq_len, the config.json beside, else the converter's number. */
+/* The context length: max_position_embeddings, max_seq_len, the config.json beside, else the
+ * converter's number. */
 static anemo_status copy_context(reader *r, int64_t *n_ctx)
 {
     anemo_status status = ANEMO_OK;
@@ -106,7 +121,8 @@ static anemo_status copy_context(reader *r, int64_t *n_ctx)
     if (!json_is_object(text)) text = r->beside;
     *n_ctx = 0;
     AN_TRY(an_json_get_i64(r->params, "max_seq_len", 0, 0, INT_MAX, n_ctx, r->name, r->err));
-    AN_TRY(an_json_get_i64(r->params, "max_position_embeddings", *n_ctx, 0, INT_MAX, n_ctx, r->name, r->err));
+    AN_TRY(an_json_get_i64(r->params, "max_position_embeddings", *n_ctx, 0, INT_MAX, n_ctx, r->name,
+                           r->err));
     if (*n_ctx == 0 && json_is_integer(json_object_get(text, "max_position_embeddings")))
         *n_ctx = json_integer_value(json_object_get(text, "max_position_embeddings"));
     if (*n_ctx == 0) {
@@ -119,8 +135,8 @@ cleanup:
 }
 
 /*
- * The base of the rotary embedding. Files of the first 7B model have none and mean 10000; they can be told by their window
- * or vocabulary.
+ * The base of the rotary embedding. Files of the first 7B model have none and mean 10000; they can
+ * be told by their window or vocabulary.
  */
 static anemo_status find_theta(reader *r, bool window, int64_t n_vocab, double *theta)
 {
@@ -138,12 +154,15 @@ static anemo_status find_theta(reader *r, bool window, int64_t n_vocab, double *
         add_note(r, "params.json gives no rope_theta: 10000 is taken, as for Mistral 7B v0.1");
     } else {
         *theta = 1e6;
-        add_note(r, "params.json gives no rope_theta: 1000000 is taken, which may be wrong for this model");
+        add_note(
+            r,
+            "params.json gives no rope_theta: 1000000 is taken, which may be wrong for this model");
     }
     return ANEMO_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- windows */
+/* ----------------------------------------------------------------------------------------------------------
+ * windows */
 
 /* A window as a number, a string of digits, or null. */
 static bool window_of(const json_t *v, int64_t *out)
@@ -167,13 +186,17 @@ static anemo_status copy_windows(reader *r, int64_t n_layer, bool *any)
     bool same = true, first_full = false;
     for (size_t i = 0; i < n; i++) {
         if (!window_of(json_is_array(v) ? json_array_get(v, i) : v, &one))
-            return an_fail(r->err, ANEMO_ERR_FORMAT,
-                           "%s: \"sliding_window\" must be a positive number, null, or a list of these", r->name);
+            return an_fail(
+                r->err, ANEMO_ERR_FORMAT,
+                "%s: \"sliding_window\" must be a positive number, null, or a list of these",
+                r->name);
         if (i == 0) first_full = one == 0;
         same = same && (one == 0) == first_full;
         if (one != 0 && window != 0 && one != window)
             return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: \"sliding_window\" has windows of different sizes, which no other format can say", r->name);
+                           "%s: \"sliding_window\" has windows of different sizes, which no other "
+                           "format can say",
+                           r->name);
         if (one != 0) window = one;
     }
     *any = window != 0;
@@ -182,38 +205,47 @@ static anemo_status copy_windows(reader *r, int64_t n_layer, bool *any)
     json_t *types = json_array();
     for (int64_t layer = 0; layer < n_layer; layer++) {
         bool full = json_is_null(json_array_get(v, (size_t)layer % n));
-        if (json_array_append_new(types, json_string(full ? "full_attention" : "sliding_attention")) != 0)
+        if (json_array_append_new(types,
+                                  json_string(full ? "full_attention" : "sliding_attention")) != 0)
             r->no_memory = true;
     }
     put(r, r->text, "layer_types", types);
     return ANEMO_OK;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- YaRN */
+/* --------------------------------------------------------------------------------------------------------------
+ * YaRN */
 
 static anemo_status copy_yarn(reader *r, double theta)
 {
     anemo_status status = ANEMO_OK;
-    const json_t *yarn = json_object_get(r->params, "yarn"), *q = json_object_get(r->params, "llama_4_scaling");
+    const json_t *yarn = json_object_get(r->params, "yarn"),
+                 *q = json_object_get(r->params, "llama_4_scaling");
     double factor = 0, fast = 0, slow = 0, beta = 0;
     int64_t n_orig = 0, q_orig = 0;
     bool scale = true;
     if (!json_is_object(yarn) || (q && !json_is_null(q) && !json_is_object(q)))
-        return an_fail(r->err, ANEMO_ERR_FORMAT, "%s: \"yarn\" and \"llama_4_scaling\" must be objects", r->name);
+        return an_fail(r->err, ANEMO_ERR_FORMAT,
+                       "%s: \"yarn\" and \"llama_4_scaling\" must be objects", r->name);
     AN_TRY(an_json_get_f64(yarn, "factor", 0, &factor, r->name, r->err));
     AN_TRY(an_json_get_f64(yarn, "beta", 32, &fast, r->name, r->err));
     AN_TRY(an_json_get_f64(yarn, "alpha", 1, &slow, r->name, r->err));
     AN_TRY(an_json_get_bool(yarn, "apply_scale", true, &scale, r->name, r->err));
-    AN_TRY(an_json_get_i64(yarn, "original_max_position_embeddings", 0, 0, INT_MAX, &n_orig, r->name, r->err));
+    AN_TRY(an_json_get_i64(yarn, "original_max_position_embeddings", 0, 0, INT_MAX, &n_orig,
+                           r->name, r->err));
     if (factor <= 0 || n_orig == 0)
         return an_fail(r->err, ANEMO_ERR_FORMAT,
-                       "%s: \"yarn\" needs \"factor\" and \"original_max_position_embeddings\"", r->name);
+                       "%s: \"yarn\" needs \"factor\" and \"original_max_position_embeddings\"",
+                       r->name);
     if (json_is_object(q)) {
         AN_TRY(an_json_get_f64(q, "beta", 0, &beta, r->name, r->err));
-        AN_TRY(an_json_get_i64(q, "original_max_position_embeddings", n_orig, 0, INT_MAX, &q_orig, r->name, r->err));
+        AN_TRY(an_json_get_i64(q, "original_max_position_embeddings", n_orig, 0, INT_MAX, &q_orig,
+                               r->name, r->err));
         if (q_orig != n_orig)
-            return an_fail(r->err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: \"llama_4_scaling\" and \"yarn\" start from different original lengths", r->name);
+            return an_fail(
+                r->err, ANEMO_ERR_UNSUPPORTED,
+                "%s: \"llama_4_scaling\" and \"yarn\" start from different original lengths",
+                r->name);
     }
     json_t *rope = json_object();
     put(r, rope, "rope_type", json_string("yarn"));
@@ -231,7 +263,8 @@ cleanup:
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------------- whole file */
+/* -------------------------------------------------------------------------------------------------------
+ * whole file */
 
 static anemo_status copy_text(reader *r, bool yarn)
 {
@@ -249,8 +282,8 @@ static anemo_status copy_text(reader *r, bool yarn)
     AN_TRY(copy_int(r, "hidden_dim", "intermediate_size", -1, &unused));
     AN_TRY(copy_int(r, "vocab_size", "vocab_size", -1, &n_vocab));
     if (n_layer > AN_LAYERS_MAX)
-        return an_fail(r->err, ANEMO_ERR_FORMAT, "%s: number of layers is %d, expected 1 to %d", r->name, (int)n_layer,
-                       AN_LAYERS_MAX);
+        return an_fail(r->err, ANEMO_ERR_FORMAT, "%s: number of layers is %d, expected 1 to %d",
+                       r->name, (int)n_layer, AN_LAYERS_MAX);
     if (!present(r->params, "norm_eps"))
         return an_fail(r->err, ANEMO_ERR_FORMAT, "%s: \"norm_eps\" is missing", r->name);
     AN_TRY(an_json_get_f64(r->params, "norm_eps", 0, &eps, r->name, r->err));
@@ -266,11 +299,17 @@ cleanup:
     return status;
 }
 
-anemo_status an_hparams_native_config(const json_t *params, const json_t *beside, const char *name, json_t **config,
-                                      char *note, size_t note_cap, anemo_error *err)
+anemo_status an_hparams_native_config(const json_t *params, const json_t *beside, const char *name,
+                                      json_t **config, char *note, size_t note_cap,
+                                      anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    reader r = {.params = params, .beside = beside, .name = name, .note = note, .note_cap = note_cap, .err = err};
+    reader r = {.params = params,
+                .beside = beside,
+                .name = name,
+                .note = note,
+                .note_cap = note_cap,
+                .err = err};
     json_t *top = NULL;
     bool tied = false;
     note[0] = '\0';
@@ -282,7 +321,8 @@ anemo_status an_hparams_native_config(const json_t *params, const json_t *beside
     bool vision = present(params, "vision_encoder") ||
                   present(json_object_get(params, "multimodal"), "vision_encoder");
     if (q_scale && !yarn)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: \"llama_4_scaling\" without \"yarn\" is not read", name);
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: \"llama_4_scaling\" without \"yarn\" is not read", name);
     top = json_object();
     r.text = vision ? json_object() : json_incref(top);
     if (!top || !r.text) {

@@ -1,4 +1,4 @@
-/* anemo quantize: a GGUF model in one of llama.cpp's mixes. */
+/* anemo quantize: a model in one of llama.cpp's mixes or in one of MLX's types. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/print_classes.h"
@@ -6,8 +6,12 @@
 #include "arch/model_file.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "convert/convert.h"
+#include "convert/mlx_type.h"
 #include "convert/quantize.h"
+#include "convert/to_gguf.h"
 #include "os/cpu.h"
+#include "os/file.h"
 #include "os/process.h"
 #include "os/terminal.h"
 
@@ -69,7 +73,8 @@ static anemo_status unknown_type(const char *name, anemo_error *err)
     anemo_status status = ANEMO_ERR_NOMEM;
     an_str list = {0};
     for (size_t i = 0; an_mix_at(i); i++) an_str_appendf(&list, "%s%s", i ? " " : "", an_mix_at(i)->name);
-    status = an_fail(err, ANEMO_ERR_INVAL, "'%s' is no type that can be made; there are %s", name, an_str_text(&list));
+    status = an_fail(err, ANEMO_ERR_INVAL, "'%s' is no type that can be made; there are %s for GGUF, and for MLX %s", name,
+                     an_str_text(&list), an_mlx_type_list());
     an_str_free(&list);
     return status;
 }
@@ -138,17 +143,74 @@ cleanup:
     return status;
 }
 
+/* What only the way from GGUF to GGUF knows. */
+static anemo_status refuse_gguf_options(const quantize_args *args, anemo_error *err)
+{
+    const char *name = args->imatrix          ? "imatrix"
+                       : args->output_type    ? "output-tensor-type"
+                       : args->embedding_type ? "token-embedding-type"
+                       : args->pure           ? "pure"
+                       : args->keep_output    ? "keep-output"
+                                              : NULL;
+    if (!name) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_INVAL,
+                   "--%s is for GGUF files in a type of llama.cpp's; make one first: anemo convert SRC DST.gguf --to gguf", name);
+}
+
+static anemo_status print_converted(const quantize_args *args, const an_convert_result *r, anemo_error *err)
+{
+    if (args->json) {
+        json_t *notes = json_array();
+        for (size_t i = 0; i < r->n_note; i++) json_array_append_new(notes, json_string(r->notes[i]));
+        return an_cli_print_json(json_pack("{s:o,s:I,s:o,s:b}", "classes", an_cli_json_classes(&r->classes, args->dry_run),
+                                           "weight_bytes", (json_int_t)r->weight_bytes, "notes", notes, "dry_run",
+                                           args->dry_run),
+                                 JSON_INDENT(2), err);
+    }
+    if (args->quiet) return ANEMO_OK;
+    an_cli_print_classes(&r->classes, args->dry_run);
+    for (size_t i = 0; i < r->n_note; i++) printf("note: %s\n", r->notes[i]);
+    return fflush(stdout) == 0 ? ANEMO_OK : an_fail(err, ANEMO_ERR_IO, "stdout cannot be written");
+}
+
+/* Another container on one side: a conversion that quantizes. */
+static anemo_status quantize_by_conversion(const quantize_args *args, const char *src, const char *dst, const char *type,
+                                           bool to_gguf, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_convert_result result = {0};
+    an_convert_options o = {.force = args->force,
+                            .dry_run = args->dry_run,
+                            .allow_requantize = args->allow_requantize,
+                            .quantize = type,
+                            .overrides = (const char *const *)args->tensor_types.items,
+                            .n_override = args->tensor_types.n,
+                            .n_thread = args->threads ? (int)args->threads : an_cpu_usable(),
+                            .progress = an_cli_show_weights,
+                            .stop = an_interrupts_watch()};
+    AN_TRY(refuse_gguf_options(args, err));
+    o.progress_ctx = an_progress_begin(2, args->quiet || args->json);
+    status = to_gguf ? an_convert_to_gguf(src, dst, &o, &result, err) : an_convert_to_mlx(src, dst, &o, &result, err);
+    an_progress_end(o.progress_ctx);
+    if (status == ANEMO_OK) status = print_converted(args, &result, err);
+cleanup:
+    an_convert_result_free(&result);
+    return status;
+}
+
 static anemo_status quantize(const quantize_args *args, const an_positional *pos, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *src = NULL;
+    an_mlx_type mlx_type;
     const char *type = pos->n > 0 ? pos->items[pos->n - 1] : "";
     if (pos->n != 3 && !(args->dry_run && pos->n == 2))
         return an_fail(err, ANEMO_ERR_INVAL, "needs a source, a destination and a type: anemo quantize SRC.gguf DST.gguf Q4_K_M");
     const an_mix *mix = an_mix_find(type);
-    if (!mix) return unknown_type(type, err);
+    if (!mix && (!an_mlx_type_find(type, &mlx_type) || mlx_type.none)) return unknown_type(type, err);
     AN_TRY(an_cli_model_path(pos->items[0], &src, err));
-    AN_TRY(quantize_gguf(args, src, pos->items[1], mix, err));
+    if (mix && an_path_probe(src) != AN_PATH_DIR) AN_TRY(quantize_gguf(args, src, pos->items[1], mix, err));
+    else AN_TRY(quantize_by_conversion(args, src, pos->items[1], type, mix != NULL, err));
 cleanup:
     an_free(src);
     return status;
@@ -169,12 +231,13 @@ static int run(int argc, char **argv)
 
 const an_command an_cmd_quantize = {
     .name = "quantize",
-    .args = "SRC.gguf DST.gguf TYPE",
-    .summary = "Make a GGUF file with fewer bits a weight",
-    .details = "TYPE is one of llama.cpp's: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M\n"
-               "Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS F16 BF16 F32. The tensors come out byte for byte as llama-quantize\n"
-               "makes them with the same options; metadata and tokenizer are carried over. Split files become one.\n"
-               "FILE is what llama-imatrix writes, in its old or its GGUF form.",
+    .args = "SRC DST TYPE",
+    .summary = "Make a model with fewer bits a weight",
+    .details = "SRC is a GGUF file or any directory that anemo convert takes. TYPE decides what DST is. A GGUF file:\n"
+               "  Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS F16 BF16 F32\n"
+               "From a GGUF file the tensors come out byte for byte as llama-quantize makes them with the same options;\n"
+               "metadata and tokenizer are carried over, split files become one. FILE is what llama-imatrix writes, in its old or\n"
+               "its GGUF form. An MLX directory: 4bit (2 3 4 5 6 8; -g32 -g64 -g128 may follow), mxfp4, mxfp8, nvfp4, mixed_4_6 …",
     .options = options,
     .args_bytes = sizeof(quantize_args),
     .run = run,

@@ -1,4 +1,5 @@
-/* What anemo show says of a directory that only the converter reads: Mistral's own layout, PyTorch files, FP8. */
+/* What anemo show says of a directory that only the converter reads: Mistral's own layout, PyTorch
+ * files, FP8. */
 #include "cli/show_source.h"
 
 #include "base/str.h"
@@ -32,7 +33,8 @@ static sums sum_tensors(const an_source *s)
 
 static const char *container_of(const an_source *s)
 {
-    return s->kind == AN_SOURCE_NATIVE ? "Mistral's own layout" : "Hugging Face directory with weights for the converter";
+    return s->kind == AN_SOURCE_NATIVE ? "Mistral's own layout"
+                                       : "Hugging Face directory with weights for the converter";
 }
 
 static void print_text(const an_source *s, an_str *out)
@@ -44,14 +46,17 @@ static void print_text(const an_source *s, an_str *out)
     an_str_appendf(out, "architecture    %s\n", s->params.arch);
     an_str_appendf(out, "layers          %d\n", hp->n_layer);
     an_str_appendf(out, "embedding       %d\n", hp->n_embd);
-    an_str_appendf(out, "heads           %d, key-value %d, of %d\n", hp->n_head, hp->n_head_kv, hp->head_dim);
-    an_str_appendf(out, "vocabulary      %d, output %s\n", hp->n_vocab, hp->tied ? "tied" : "of its own");
+    an_str_appendf(out, "heads           %d, key-value %d, of %d\n", hp->n_head, hp->n_head_kv,
+                   hp->head_dim);
+    an_str_appendf(out, "vocabulary      %d, output %s\n", hp->n_vocab,
+                   hp->tied ? "tied" : "of its own");
     an_str_appendf(out, "parameters      %" PRIu64 "\n", x.n_param);
     an_str_appendf(out, "weights         %.1f MB\n", (double)x.bytes / 1e6);
     for (int i = 0; i < AN_DTYPE_N; i++)
         if (x.n_tensor[i])
-            an_str_appendf(out, "type            %s: %" PRIu64 " tensors, %.1f MB\n", an_dtype_get((an_dtype)i)->name,
-                           x.n_tensor[i], (double)x.type_bytes[i] / 1e6);
+            an_str_appendf(out, "type            %s: %" PRIu64 " tensors, %.1f MB\n",
+                           an_dtype_get((an_dtype)i)->name, x.n_tensor[i],
+                           (double)x.type_bytes[i] / 1e6);
     if (s->notes[0]) an_str_appendf(out, "note            %s\n", s->notes);
 }
 
@@ -61,7 +66,8 @@ static json_t *json_source(const an_source *s, const char *reason)
     json_t *root = json_object();
     json_object_set_new(root, "schema", json_string("anemo.show/1"));
     json_object_set_new(root, "path", an_json_text(s->path, strlen(s->path)));
-    json_object_set_new(root, "container", json_string(s->kind == AN_SOURCE_NATIVE ? "native" : "hf"));
+    json_object_set_new(root, "container",
+                        json_string(s->kind == AN_SOURCE_NATIVE ? "native" : "hf"));
     json_object_set_new(root, "architecture", json_string(s->params.arch));
     json_object_set_new(root, "supported", json_false());
     json_object_set_new(root, "reason", an_json_text(reason, strlen(reason)));
@@ -71,7 +77,8 @@ static json_t *json_source(const an_source *s, const char *reason)
     return root;
 }
 
-anemo_status an_cli_show_source(const char *path, bool json, const anemo_error *refusal, anemo_error *err)
+anemo_status an_cli_show_source(const char *path, bool json, const anemo_error *refusal,
+                                anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     anemo_error reason = *refusal, unread;
@@ -79,7 +86,8 @@ anemo_status an_cli_show_source(const char *path, bool json, const anemo_error *
     an_str out = {0};
     status = an_source_open(&s, path, &unread);
     if (status != ANEMO_OK) {
-        bool refused = status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_UNSUPPORTED || status == ANEMO_ERR_NOTFOUND;
+        bool refused = status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_UNSUPPORTED ||
+                       status == ANEMO_ERR_NOTFOUND;
         *err = refused ? reason : unread; /* memory and disk are nobody's format */
         return err->status;
     }
@@ -90,7 +98,8 @@ anemo_status an_cli_show_source(const char *path, bool json, const anemo_error *
         print_text(s, &out);
         /* Names come from the file; they may not steer the terminal. */
         for (size_t i = 0; i < out.len; i++)
-            if (((unsigned char)out.data[i] < 0x20 && out.data[i] != '\n') || out.data[i] == 0x7F) out.data[i] = '?';
+            if (((unsigned char)out.data[i] < 0x20 && out.data[i] != '\n') || out.data[i] == 0x7F)
+                out.data[i] = '?';
     }
     AN_TRY(an_str_check(&out, err));
     if (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0) {

@@ -66,6 +66,9 @@ ANEMO_MUST_CHECK anemo_status an_dir_write_tokenizer(const an_source *s, const c
 /* tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja from the arrays of a GGUF file. */
 ANEMO_MUST_CHECK anemo_status an_mlx_write_tokenizer(const an_gguf *g, int n_ctx, const char *dir, anemo_error *err);
 
+/* The same files from the tokenizer.model or tekken.json of the directory `src`. */
+ANEMO_MUST_CHECK anemo_status an_mlx_make_tokenizer(const char *src, int n_ctx, const char *dir, anemo_error *err);
+
 /* Write a JSON value as dir/name and release it; NULL is out of memory. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_mlx_write_json(const char *dir, const char *name, json_t *value, size_t flags,
                                                 anemo_error *err);

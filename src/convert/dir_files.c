@@ -44,13 +44,21 @@ anemo_status an_dir_write_tokenizer(const an_source *s, const char *dir, an_conv
     anemo_status status = ANEMO_OK;
     char **names = NULL;
     size_t n, n_copied = 0;
-    bool json = false;
+    bool json;
     if (s->kind == AN_SOURCE_GGUF) return an_mlx_write_tokenizer(s->model->gguf, s->params.hp.n_ctx_train, dir, err);
+    const bool native = s->side[AN_SIDE_SPM] || s->side[AN_SIDE_TEKKEN];
+    json = s->side[AN_SIDE_TOKENIZER_JSON] != NULL;
+    if (!json && native) {
+        /* First, so that what the source has of these files takes their place. */
+        AN_TRY(an_mlx_make_tokenizer(s->path, s->params.hp.n_ctx_train, dir, err));
+        AN_TRY(an_convert_note(result, err, "tokenizer.json was made from %s",
+                               s->side[AN_SIDE_TEKKEN] ? s->side[AN_SIDE_TEKKEN] : s->side[AN_SIDE_SPM]));
+        json = true;
+    }
     AN_TRY(an_dir_list(s->path, &names, &n, err));
     for (size_t i = 0; i < n; i++) {
         if (!is_tokenizer_file(names[i])) continue;
         AN_TRY(copy_file(s->path, dir, names[i], err));
-        json = json || !strcmp(names[i], "tokenizer.json");
         n_copied++;
     }
     if (n_copied == 0) AN_TRY(an_convert_note(result, err, "the source brings no tokenizer, so the target has none"));

@@ -1,5 +1,8 @@
-/* The tokenizer files of a converted model, built from the arrays of the GGUF file. */
+/*
+ * The tokenizer files of a converted model, built from the arrays of a GGUF file or from a SentencePiece or Tekken file.
+ */
 #include "convert/convert_internal.h"
+#include "convert/to_gguf_internal.h"
 
 #include "base/alloc.h"
 #include "base/num.h"
@@ -7,6 +10,7 @@
 #include "base/utf8.h"
 #include "format/name_index.h"
 #include "os/file.h"
+#include "token/export.h"
 #include "token/tokenizer.h"
 
 #include <inttypes.h>
@@ -70,9 +74,11 @@ typedef struct vocab {
     uint64_t n;
     an_bytes *text;             /* [n] */
     uint8_t *type;              /* [n] */
-    const an_gguf_kv *scores;   /* SPM */
-    const an_gguf_kv *merges;   /* byte-level */
-    an_name_entry *index;       /* by text */
+    float *scores;              /* [n]; SPM */
+    const an_gguf_kv *merges;   /* byte-level, of a GGUF file; else in… */
+    an_merge_list merge_list;
+    an_name_entry *index; /* by text */
+    size_t n_index;
     int64_t bos, eos, unk, pad; /* -1 = none */
     bool add_bos, add_eos, space_prefix;
     an_bytes chat_template; /* data NULL = none */
@@ -112,63 +118,81 @@ static void vocab_free(vocab *v)
     an_free(v->text);
     an_free(v->type);
     an_free(v->index);
+    an_free(v->scores);
+    an_merge_list_free(&v->merge_list);
     *v = (vocab){0};
 }
 
-/* Texts and types of all tokens; no two tokens may be spelled alike, because JSON keys name them.
- */
+static anemo_status make_room(vocab *v, uint64_t n, anemo_error *err)
+{
+    v->n = n;
+    v->text = an_calloc((size_t)n, sizeof *v->text);
+    v->type = an_calloc((size_t)n, sizeof *v->type);
+    v->index = an_calloc((size_t)n, sizeof *v->index);
+    if (!v->text || !v->type || !v->index) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", v->path);
+    return ANEMO_OK;
+}
+
+static anemo_status take_token(vocab *v, uint64_t i, an_bytes s, int64_t type, anemo_error *err)
+{
+    if (s.len > PIECE_BYTES_MAX || memchr(s.data, 0, (size_t)s.len) || an_utf8_valid_prefix(s.data, (size_t)s.len) != s.len)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "%s: token %" PRIu64 " is not text of at most %d bytes, so tokenizer.json cannot hold it", v->path, i,
+                       PIECE_BYTES_MAX);
+    v->text[i] = s;
+    v->type[i] = type >= TYPE_NORMAL && type <= TYPE_BYTE ? (uint8_t)type : TYPE_UNUSED;
+    v->index[v->n_index++] = (an_name_entry){s.data, s.len, (size_t)i};
+    return ANEMO_OK;
+}
+
+/* No two tokens may be spelled alike, because JSON keys name them. */
+static anemo_status sort_tokens(vocab *v, anemo_error *err)
+{
+    const an_name_entry *twice = an_name_index_sort(v->index, v->n_index);
+    if (!twice) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: tokens %zu and %zu are spelled alike, so tokenizer.json cannot hold both",
+                   v->path, twice[-1].idx, twice->idx);
+}
+
+/* Texts and types of all tokens of a GGUF file. */
 static anemo_status load_tokens(vocab *v, const an_gguf *g, const an_tokenizer *t, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     const an_gguf_kv *tokens, *types;
     uint64_t pos = 0;
     AN_TRY(get_array(g, "tokenizer.ggml.tokens", AN_GGUF_STRING, UINT64_MAX, true, &tokens, err));
-    v->n = tokens->n;
-    AN_TRY(get_array(g, "tokenizer.ggml.token_type", AN_GGUF_I32, v->n, false, &types, err));
-    v->text = an_calloc((size_t)v->n, sizeof *v->text);
-    v->type = an_calloc((size_t)v->n, sizeof *v->type);
-    v->index = an_calloc((size_t)v->n, sizeof *v->index);
-    if (!v->text || !v->type || !v->index)
-        return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", v->path);
+    AN_TRY(get_array(g, "tokenizer.ggml.token_type", AN_GGUF_I32, tokens->n, false, &types, err));
+    AN_TRY(make_room(v, tokens->n, err));
     for (uint64_t i = 0; i < v->n; i++) {
         an_bytes s = an_gguf_array_next_str(tokens, &pos);
-        int64_t type = types ? an_gguf_array_i64(types, i) : TYPE_NORMAL;
-        if (s.len > PIECE_BYTES_MAX || memchr(s.data, 0, (size_t)s.len) ||
-            an_utf8_valid_prefix(s.data, (size_t)s.len) != s.len)
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: token %" PRIu64
-                           " is not text of at most %d bytes, so tokenizer.json cannot hold it",
-                           v->path, i, PIECE_BYTES_MAX);
-        v->text[i] = s;
-        v->type[i] = type >= TYPE_NORMAL && type <= TYPE_BYTE ? (uint8_t)type : TYPE_UNUSED;
+        AN_TRY(take_token(v, i, s, types ? an_gguf_array_i64(types, i) : TYPE_NORMAL, err));
         if (an_tokenizer_is_control(t, (int32_t)i)) v->type[i] = TYPE_CONTROL;
-        v->index[i] = (an_name_entry){s.data, s.len, (size_t)i};
     }
-    const an_name_entry *twice = an_name_index_sort(v->index, (size_t)v->n);
-    if (twice)
-        status =
-            an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                    "%s: tokens %zu and %zu are spelled alike, so tokenizer.json cannot hold both",
-                    v->path, twice[-1].idx, twice->idx);
+    AN_TRY(sort_tokens(v, err));
 cleanup:
     return status;
 }
 
-static anemo_status find_pre(vocab *v, const an_gguf *g, anemo_error *err)
+static anemo_status load_scores(vocab *v, const an_gguf *g, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
-    an_bytes pre = {"default", 7};
-    AN_TRY(an_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, err));
+    const an_gguf_kv *scores;
+    anemo_status status = get_array(g, "tokenizer.ggml.scores", AN_GGUF_F32, v->n, true, &scores, err);
+    if (status != ANEMO_OK) return status;
+    v->scores = an_calloc((size_t)v->n, sizeof *v->scores);
+    if (!v->scores) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", v->path);
+    for (uint64_t i = 0; i < v->n; i++) v->scores[i] = (float)an_gguf_array_f64(scores, i);
+    return ANEMO_OK;
+}
+
+static anemo_status find_pre(vocab *v, an_bytes pre, anemo_error *err)
+{
     for (v->pre = 0; v->pre < AN_COUNT_OF(pre_tokenizers); v->pre++) {
         const char *name = pre_tokenizers[v->pre].name;
         if (!an_name_cmp(name, strlen(name), pre.data, pre.len)) return ANEMO_OK;
     }
-    status = an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                     "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not known, so "
-                     "tokenizer.json cannot be made",
-                     v->path, (int)an_min_i64((int64_t)pre.len, 60), pre.data);
-cleanup:
-    return status;
+    return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                   "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not known, so tokenizer.json cannot be made", v->path,
+                   (int)an_min_i64((int64_t)pre.len, 60), pre.data);
 }
 
 static anemo_status vocab_load(vocab *out, const an_gguf *g, anemo_error *err)
@@ -189,13 +213,15 @@ static anemo_status vocab_load(vocab *out, const an_gguf *g, anemo_error *err)
     AN_TRY(an_tokenizer_open_gguf(&t, g, err));
     AN_TRY(load_tokens(&v, g, t, err));
     if (v.spm) {
-        AN_TRY(get_array(g, "tokenizer.ggml.scores", AN_GGUF_F32, v.n, true, &v.scores, err));
+        AN_TRY(load_scores(&v, g, err));
         v.bos = v.n > 1 ? 1 : -1;
         v.eos = v.n > 2 ? 2 : -1;
         v.unk = v.n > 0 ? 0 : -1;
         v.add_bos = true;
     } else {
-        AN_TRY(find_pre(&v, g, err));
+        an_bytes pre = {"default", 7};
+        AN_TRY(an_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, err));
+        AN_TRY(find_pre(&v, pre, err));
         AN_TRY(get_array(g, "tokenizer.ggml.merges", AN_GGUF_STRING, UINT64_MAX, true, &v.merges,
                          err));
         v.add_bos = pre_tokenizers[v.pre].add_bos;
@@ -222,6 +248,45 @@ cleanup:
     return status;
 }
 
+/* The same from a SentencePiece or Tekken file, whose loaded form `t` lives longer. */
+static anemo_status vocab_take(vocab *out, const an_tokenizer *t, const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    bool made;
+    vocab v = {.path = path, .bos = an_tokenizer_bos(t), .eos = an_tokenizer_eos(t), .unk = an_tokenizer_unk(t), .pad = -1};
+    v.spm = an_tokenizer_kind(t) == AN_VOCAB_SPM;
+    v.add_bos = an_tokenizer_add_bos(t);
+    v.add_eos = an_tokenizer_add_eos(t);
+    v.space_prefix = v.spm && an_tokenizer_space_prefix(t);
+    v.pad = v.spm ? -1 : an_tokenizer_find(t, "<pad>");
+    AN_TRY(make_room(&v, (uint64_t)an_tokenizer_n_vocab(t), err));
+    for (uint64_t i = 0; i < v.n; i++) {
+        an_bytes text = an_tokenizer_piece_text(t, (int32_t)i);
+        v.type[i] = TYPE_UNUSED;
+        if (text.len > 0) AN_TRY(take_token(&v, i, text, an_tokenizer_piece_type(t, (int32_t)i), err));
+    }
+    AN_TRY(sort_tokens(&v, err));
+    if (v.spm) {
+        v.scores = an_calloc((size_t)v.n, sizeof *v.scores);
+        if (!v.scores) {
+            status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+            goto cleanup;
+        }
+        AN_TRY(an_tokenizer_scores(t, v.scores, &made, err));
+    } else {
+        const char *pre = an_tokenizer_gguf_pre(t);
+        AN_TRY(find_pre(&v, pre ? (an_bytes){pre, strlen(pre)} : (an_bytes){"of its own", 10}, err));
+        AN_TRY(an_tokenizer_merges(t, &v.merge_list, err));
+    }
+    const char *template = an_tokenizer_chat_template(t);
+    if (!template) template = an_chat_template_of((int)an_tokenizer_chat_format(t));
+    if (template) v.chat_template = (an_bytes){template, strlen(template)};
+    *out = v;
+cleanup:
+    if (status != ANEMO_OK) vocab_free(&v);
+    return status;
+}
+
 static json_t *text_of(const vocab *v, int64_t id)
 {
     return json_stringn(v->text[id].data, (size_t)v->text[id].len);
@@ -229,20 +294,27 @@ static json_t *text_of(const vocab *v, int64_t id)
 
 static size_t find_text(const vocab *v, const char *text, uint64_t len)
 {
-    return an_name_index_find(v->index, (size_t)v->n, text, len);
+    return an_name_index_find(v->index, v->n_index, text, len);
 }
 
 /* -------------------------------------------------------------------------------------------------------
  * merges */
+
+static an_bytes listed_merge(const an_merge_list *l, uint64_t i)
+{
+    const char *text = l->text.data + l->start[i];
+    return (an_bytes){text, strlen(text)};
+}
 
 /* "left right", kept when both halves and the whole are tokens, as tokenizer.json demands. */
 static json_t *merges_of_list(const vocab *v)
 {
     json_t *out = json_array();
     uint64_t pos = 0;
-    for (uint64_t i = 0; i < v->merges->n; i++) {
+    uint64_t n = v->merges ? v->merges->n : v->merge_list.n;
+    for (uint64_t i = 0; i < n; i++) {
         char whole[2 * PIECE_BYTES_MAX];
-        an_bytes m = an_gguf_array_next_str(v->merges, &pos);
+        an_bytes m = v->merges ? an_gguf_array_next_str(v->merges, &pos) : listed_merge(&v->merge_list, i);
         const char *space = m.len > 1 ? memchr(m.data + 1, ' ', (size_t)m.len - 1) : NULL;
         if (!space || m.len > sizeof whole) continue;
         size_t left = (size_t)(space - m.data), right = (size_t)m.len - left - 1;
@@ -305,7 +377,7 @@ static anemo_status merges_of_scores(const vocab *v, json_t **out, anemo_error *
                 }
                 list = grown;
             }
-            list[n++] = (spm_merge){(float)an_gguf_array_f64(v->scores, id), left, right, cut};
+            list[n++] = (spm_merge){v->scores[id], left, right, cut};
         }
     }
     if (n > 1) qsort(list, n, sizeof *list, cmp_spm);
@@ -326,7 +398,7 @@ static json_t *vocab_object(const vocab *v)
 {
     json_t *out = json_object();
     for (uint64_t i = 0; i < v->n; i++)
-        json_object_setn_new(out, v->text[i].data, (size_t)v->text[i].len,
+        if (v->text[i].len > 0 || v->merges) json_object_setn_new(out, v->text[i].data, (size_t)v->text[i].len,
                              json_integer((json_int_t)i));
     return out;
 }
@@ -519,25 +591,45 @@ cleanup:
     return status;
 }
 
+static anemo_status write_files(const vocab *v, int n_ctx, const char *dir, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char *path = an_path_join(dir, "chat_template.jinja");
+    if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    AN_TRY(write_tokenizer_json(v, dir, err));
+    AN_TRY(write_tokenizer_config(v, n_ctx, dir, err));
+    if (v->chat_template.data) AN_TRY(an_file_write(path, v->chat_template.data, (size_t)v->chat_template.len, err));
+cleanup:
+    an_free(path);
+    return status;
+}
+
 anemo_status an_mlx_write_tokenizer(const an_gguf *g, int n_ctx, const char *dir, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     vocab v = {0};
-    char *path = an_path_join(dir, "chat_template.jinja");
-    if (!path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     an_bytes model = {0};
     AN_TRY(an_gguf_get_str(g, "tokenizer.ggml.model", false, &model, err));
     /* A file may say that it brings no tokenizer: then neither does the directory. */
-    if (!model.data || !an_name_cmp(model.data, model.len, "no_vocab", 8) ||
-        !an_name_cmp(model.data, model.len, "none", 4))
+    if (!model.data || !an_name_cmp(model.data, model.len, "no_vocab", 8) || !an_name_cmp(model.data, model.len, "none", 4))
         goto cleanup;
     AN_TRY(vocab_load(&v, g, err));
-    AN_TRY(write_tokenizer_json(&v, dir, err));
-    AN_TRY(write_tokenizer_config(&v, n_ctx, dir, err));
-    if (v.chat_template.data)
-        AN_TRY(an_file_write(path, v.chat_template.data, (size_t)v.chat_template.len, err));
+    AN_TRY(write_files(&v, n_ctx, dir, err));
 cleanup:
     vocab_free(&v);
-    an_free(path);
+    return status;
+}
+
+anemo_status an_mlx_make_tokenizer(const char *src, int n_ctx, const char *dir, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_tokenizer *t = NULL;
+    vocab v = {0};
+    AN_TRY(an_tokenizer_open_path(&t, src, err));
+    AN_TRY(vocab_take(&v, t, src, err));
+    AN_TRY(write_files(&v, n_ctx, dir, err));
+cleanup:
+    vocab_free(&v);
+    an_tokenizer_close(t);
     return status;
 }

@@ -72,14 +72,16 @@ static void take_params(an_source *s)
     an_arch_params *p = &s->params;
     memcpy(p->arch, m->arch, sizeof p->arch);
     p->hp = m->hp;
-    for (int layer = 0; layer < m->hp.n_layer; layer++) p->window[layer] = m->layers[layer].window;
+    for (int layer = 0; layer < m->hp.n_layer; layer++)
+        p->window[layer] = m->layers[layer].window;
     p->tie_known = true;
     p->tie = m->hp.tied;
     memcpy(p->eos_ids, m->eos_ids, sizeof p->eos_ids);
     p->n_eos = m->n_eos;
 }
 
-/* ------------------------------------------------------------------------------------------------------- notes, files */
+/* -------------------------------------------------------------------------------------------------------
+ * notes, files */
 
 void an_source_note(an_source *s, const char *fmt, ...)
 {
@@ -93,7 +95,8 @@ void an_source_note(an_source *s, const char *fmt, ...)
 }
 
 /* A JSON file of the directory; *out stays NULL when it is absent and not required. */
-static anemo_status read_json(const an_source *s, const char *name, bool required, json_t **out, anemo_error *err)
+static anemo_status read_json(const an_source *s, const char *name, bool required, json_t **out,
+                              anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *text = NULL, *path = an_path_join(s->path, name);
@@ -113,16 +116,17 @@ cleanup:
 typedef struct folder {
     char **names;
     size_t n;
-    bool config, params;                    /* config.json, params.json */
-    bool safetensors, torch;                /* of the Hugging Face layout */
-    bool native_safetensors, native_torch;  /* consolidated* */
+    bool config, params;                   /* config.json, params.json */
+    bool safetensors, torch;               /* of the Hugging Face layout */
+    bool native_safetensors, native_torch; /* consolidated* */
 } folder;
 
 /* "consolidated.00.pth": its number, or -1. */
 static int part_number(const char *name)
 {
-    if (strlen(name) != strlen("consolidated.00.pth") || !an_str_starts_with(name, "consolidated.") ||
-        !an_str_ends_with(name, ".pth") || !strchr("0123456789", name[13]) || !strchr("0123456789", name[14]))
+    if (strlen(name) != strlen("consolidated.00.pth") ||
+        !an_str_starts_with(name, "consolidated.") || !an_str_ends_with(name, ".pth") ||
+        !strchr("0123456789", name[13]) || !strchr("0123456789", name[14]))
         return -1;
     return (name[13] - '0') * 10 + (name[14] - '0');
 }
@@ -158,13 +162,15 @@ static anemo_status list_folder(an_source *s, folder *f, anemo_error *err)
     }
     f->safetensors = an_weight_set_present(&an_weight_set_safetensors, f->names, f->n);
     f->torch = an_weight_set_present(&an_weight_set_torch, f->names, f->n);
-    f->native_safetensors = an_weight_set_present(&an_weight_set_native_safetensors, f->names, f->n);
+    f->native_safetensors =
+        an_weight_set_present(&an_weight_set_native_safetensors, f->names, f->n);
 cleanup:
     return status;
 }
 
 /* The parts consolidated.00.pth, 01, …: complete from 0 on. */
-static anemo_status list_parts(const an_source *s, const folder *f, an_weight_list *list, anemo_error *err)
+static anemo_status list_parts(const an_source *s, const folder *f, an_weight_list *list,
+                               anemo_error *err)
 {
     *list = (an_weight_list){.items = an_calloc(f->n, sizeof *list->items)};
     if (!list->items) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
@@ -172,57 +178,69 @@ static anemo_status list_parts(const an_source *s, const folder *f, an_weight_li
         int no = part_number(f->names[i]);
         if (no < 0) continue;
         if (no != (int)list->n)
-            return an_fail(err, ANEMO_ERR_FORMAT, "%s: consolidated.%02d.pth is missing", s->path, (int)list->n);
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: consolidated.%02d.pth is missing", s->path,
+                           (int)list->n);
         list->items[list->n] = an_strdup(f->names[i]);
-        if (!list->items[list->n]) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
+        if (!list->items[list->n])
+            return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
         list->n++;
     }
     return ANEMO_OK;
 }
 
 /* The list of a set's files (NULL: the parallel parts), none of them a link out of the folder. */
-static anemo_status list_weights(const an_source *s, const folder *f, const an_weight_set *set, an_weight_list *list,
-                                 anemo_error *err)
+static anemo_status list_weights(const an_source *s, const folder *f, const an_weight_set *set,
+                                 an_weight_list *list, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     if (set)
         AN_TRY(an_weight_list_open(list, s->path, set, err));
     else
         AN_TRY(list_parts(s, f, list, err));
-    for (size_t i = 0; i < list->n; i++) AN_TRY(an_weight_file_check_link(s->path, list->items[i], err));
+    for (size_t i = 0; i < list->n; i++)
+        AN_TRY(an_weight_file_check_link(s->path, list->items[i], err));
 cleanup:
     return status;
 }
 
 /* Weight files that look as if they belonged to the set, and that its index does not name. */
-static void note_strangers(an_source *s, const folder *f, const an_weight_set *set, const an_weight_list *list)
+static void note_strangers(an_source *s, const folder *f, const an_weight_set *set,
+                           const an_weight_list *list)
 {
     if (!set || !list->index_text) return;
     for (size_t i = 0; i < f->n; i++) {
         bool named = false;
-        for (size_t k = 0; k < list->n; k++) named = named || strcmp(list->items[k], f->names[i]) == 0;
-        if (named || strcmp(f->names[i], set->index) == 0 || !an_weight_set_present(set, &f->names[i], 1)) continue;
-        an_source_note(s, "%s is left out: %s does not name it, so it is of another set", f->names[i], set->index);
+        for (size_t k = 0; k < list->n; k++)
+            named = named || strcmp(list->items[k], f->names[i]) == 0;
+        if (named || strcmp(f->names[i], set->index) == 0 ||
+            !an_weight_set_present(set, &f->names[i], 1))
+            continue;
+        an_source_note(s, "%s is left out: %s does not name it, so it is of another set",
+                       f->names[i], set->index);
         return;
     }
 }
 
-/* ----------------------------------------------------------------------------------------------- Hugging Face layout */
+/* -----------------------------------------------------------------------------------------------
+ * Hugging Face layout */
 
 /*
- * Does the configuration say that the weights are FP8, which is read here and nowhere else? Then the section is removed from
- * it, and the size of the blocks taken from it.
+ * Does the configuration say that the weights are FP8, which is read here and nowhere else? Then
+ * the section is removed from it, and the size of the blocks taken from it.
  */
 static bool take_fp8(json_t *config, int64_t block[2])
 {
     static const char *const METHODS[] = {"fp8", "fbgemm_fp8"};
     json_t *inner = json_object_get(config, "text_config");
-    json_t *holder = json_is_object(json_object_get(config, "quantization_config")) ? config : inner;
+    json_t *holder =
+        json_is_object(json_object_get(config, "quantization_config")) ? config : inner;
     const json_t *q = json_object_get(holder, "quantization_config");
     const char *method = json_string_value(json_object_get(q, "quant_method"));
     const char *format = json_string_value(json_object_get(q, "format"));
-    bool fp8 = method && format && strcmp(method, "compressed-tensors") == 0 && strcmp(format, "float-quantized") == 0;
-    for (size_t i = 0; method && i < AN_COUNT_OF(METHODS); i++) fp8 = fp8 || strcmp(method, METHODS[i]) == 0;
+    bool fp8 = method && format && strcmp(method, "compressed-tensors") == 0 &&
+               strcmp(format, "float-quantized") == 0;
+    for (size_t i = 0; method && i < AN_COUNT_OF(METHODS); i++)
+        fp8 = fp8 || strcmp(method, METHODS[i]) == 0;
     if (!fp8) return false;
     const json_t *size = json_object_get(q, "weight_block_size");
     for (size_t i = 0; i < 2; i++) {
@@ -249,7 +267,8 @@ static const an_hf_prefix *find_prefix(an_source *s)
     return NULL;
 }
 
-static anemo_status open_files(an_source *s, const folder *f, const an_weight_set *set, anemo_error *err)
+static anemo_status open_files(an_source *s, const folder *f, const an_weight_set *set,
+                               anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_weight_list list = {0};
@@ -261,15 +280,20 @@ cleanup:
     return status;
 }
 
-/* Hugging Face files that an_model_file does not read: PyTorch checkpoints and FP8. The configuration was read. */
-static anemo_status open_hf_files(an_source *s, const folder *f, const int64_t block[2], anemo_error *err)
+/* Hugging Face files that an_model_file does not read: PyTorch checkpoints and FP8. The
+ * configuration was read. */
+static anemo_status open_hf_files(an_source *s, const folder *f, const int64_t block[2],
+                                  anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    AN_TRY(open_files(s, f, f->safetensors ? &an_weight_set_safetensors : &an_weight_set_torch, err));
+    AN_TRY(
+        open_files(s, f, f->safetensors ? &an_weight_set_safetensors : &an_weight_set_torch, err));
     const an_hf_prefix *prefix = find_prefix(s);
     if (!prefix) {
-        status = an_fail(err, ANEMO_ERR_FORMAT,
-                         "%s: no tensor model.embed_tokens.weight (nor with the prefix language_model.)", s->path);
+        status =
+            an_fail(err, ANEMO_ERR_FORMAT,
+                    "%s: no tensor model.embed_tokens.weight (nor with the prefix language_model.)",
+                    s->path);
         goto cleanup;
     }
     AN_TRY(an_source_bind(s, prefix, block, err));
@@ -294,7 +318,8 @@ cleanup:
     return status;
 }
 
-static anemo_status open_hf(an_source *s, const folder *f, const int64_t block[2], bool fp8, anemo_error *err)
+static anemo_status open_hf(an_source *s, const folder *f, const int64_t block[2], bool fp8,
+                            anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     s->kind = AN_SOURCE_HF;
@@ -304,7 +329,8 @@ static anemo_status open_hf(an_source *s, const folder *f, const int64_t block[2
         an_source_note(s, "the folder holds pytorch_model*.bin too: the safetensors are taken");
     if (s->side[AN_SIDE_GENERATION_CONFIG]) {
         AN_TRY(read_json(s, "generation_config.json", true, &s->generation_config, err));
-        AN_TRY(an_hparams_eos_from_json(s->generation_config, "generation_config.json", &s->params, err));
+        AN_TRY(an_hparams_eos_from_json(s->generation_config, "generation_config.json", &s->params,
+                                        err));
     }
     if (f->safetensors && !fp8)
         AN_TRY(open_model(s, f, err));
@@ -314,7 +340,8 @@ cleanup:
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ Mistral's own layout */
+/* ------------------------------------------------------------------------------------------------
+ * Mistral's own layout */
 
 static anemo_status open_native(an_source *s, const folder *f, anemo_error *err)
 {
@@ -344,7 +371,8 @@ cleanup:
     return status;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- opening */
+/* -----------------------------------------------------------------------------------------------------------
+ * opening */
 
 /* The Hugging Face configuration and its hyperparameters; FP8 is taken out of it. */
 static anemo_status read_config(an_source *s, int64_t block[2], bool *fp8, anemo_error *err)
@@ -364,15 +392,18 @@ static anemo_status no_weights(const an_source *s, const folder *f, anemo_error 
 {
     if (f->config)
         return an_fail(err, ANEMO_ERR_NOTFOUND,
-                       "%s: holds no weights: neither model*.safetensors nor pytorch_model*.bin; the download may be incomplete",
+                       "%s: holds no weights: neither model*.safetensors nor pytorch_model*.bin; "
+                       "the download may be incomplete",
                        s->path);
     if (f->params)
         return an_fail(err, ANEMO_ERR_NOTFOUND,
-                       "%s: holds params.json but no consolidated*.safetensors or consolidated.00.pth; the download may be "
+                       "%s: holds params.json but no consolidated*.safetensors or "
+                       "consolidated.00.pth; the download may be "
                        "incomplete",
                        s->path);
     return an_fail(err, ANEMO_ERR_FORMAT,
-                   "%s: a directory without config.json or params.json is not a model; name a GGUF file, an MLX or Hugging Face "
+                   "%s: a directory without config.json or params.json is not a model; name a GGUF "
+                   "file, an MLX or Hugging Face "
                    "directory, or one of Mistral's own layout",
                    s->path);
 }
@@ -385,7 +416,8 @@ static anemo_status open_directory(an_source *s, anemo_error *err)
     int64_t block[2] = {0, 0};
     bool fp8 = false;
     AN_TRY(list_folder(s, &f, err));
-    bool hf = f.config && (f.safetensors || f.torch), native = f.params && (f.native_safetensors || f.native_torch);
+    bool hf = f.config && (f.safetensors || f.torch),
+         native = f.params && (f.native_safetensors || f.native_torch);
     if (hf) {
         status = read_config(s, block, &fp8, &refusal);
         bool unusable = status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_UNSUPPORTED;
@@ -393,7 +425,9 @@ static anemo_status open_directory(an_source *s, anemo_error *err)
             *err = refusal;
             goto cleanup;
         }
-        if (unusable) an_source_note(s, "config.json cannot be used (%.200s): Mistral's own files are taken", refusal.message);
+        if (unusable)
+            an_source_note(s, "config.json cannot be used (%.200s): Mistral's own files are taken",
+                           refusal.message);
         hf = status == ANEMO_OK;
         status = ANEMO_OK;
     } else if (native && f.config) {
@@ -439,8 +473,10 @@ void an_source_close(an_source *s)
     if (!s) return;
     json_decref(s->generation_config);
     json_decref(s->config);
-    for (size_t i = 0; i < s->n_tensor; i++) an_free(s->tensors[i].form);
-    for (int k = 0; k < AN_SIDE_N; k++) an_free(s->side[k]);
+    for (size_t i = 0; i < s->n_tensor; i++)
+        an_free(s->tensors[i].form);
+    for (int k = 0; k < AN_SIDE_N; k++)
+        an_free(s->side[k]);
     an_free(s->tensors);
     an_source_files_close(s->files);
     an_model_file_close(s->model);
@@ -454,7 +490,8 @@ anemo_status an_source_rows(const an_source *s, const an_source_tensor *t, int64
     if (row < 0 || n < 0 || row > t->n_row || n > t->n_row - row)
         return an_fail(err, ANEMO_ERR_INVAL, "%s: tensor %s has no such rows", s->path, t->name);
     if (t->form) return an_source_form_rows(s, t, row, n, out, err);
-    for (int64_t i = 0; i < n; i++) an_rows_of_weight(&t->w, row + i, out + i * t->n_col);
+    for (int64_t i = 0; i < n; i++)
+        an_rows_of_weight(&t->w, row + i, out + i * t->n_col);
     return ANEMO_OK;
 }
 
@@ -463,7 +500,8 @@ anemo_status an_source_check(const an_source *s, const an_source_tensor *t, anem
     int64_t row = t->form ? an_source_form_find_nonfinite(t) : an_weight_find_nonfinite(&t->w);
     if (row < 0) return ANEMO_OK;
     return an_fail(err, ANEMO_ERR_FORMAT,
-                   "%s: tensor %s holds a NaN or an infinity in row %" PRId64 "; the file is damaged: fetch or convert it again",
+                   "%s: tensor %s holds a NaN or an infinity in row %" PRId64
+                   "; the file is damaged: fetch or convert it again",
                    s->path, t->name, row);
 }
 
@@ -474,28 +512,31 @@ static int64_t other_order(an_rope_rows rows, int64_t head_dim, int64_t to)
     return rows == AN_ROPE_HALF_SPLIT ? 2 * (to % half) + to / half : (to % 2) * half + to / 2;
 }
 
-int64_t an_source_row_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows, int64_t row)
+int64_t an_source_row_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows,
+                         int64_t row)
 {
     int64_t head_dim = s->params.hp.head_dim;
     if (!t->rotated || t->rows == rows) return row;
     return row / head_dim * head_dim + other_order(rows, head_dim, row % head_dim);
 }
 
-anemo_status an_source_rows_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows, int64_t row, int64_t n,
-                               float *out, anemo_error *err)
+anemo_status an_source_rows_in(const an_source *s, const an_source_tensor *t, an_rope_rows rows,
+                               int64_t row, int64_t n, float *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     float *stored = NULL;
     if (!t->rotated || t->rows == rows) return an_source_rows(s, t, row, n, out, err);
     if (t->n_dim > 1) {
         for (int64_t i = 0; i < n; i++)
-            AN_TRY(an_source_rows(s, t, an_source_row_in(s, t, rows, row + i), 1, out + i * t->n_col, err));
+            AN_TRY(an_source_rows(s, t, an_source_row_in(s, t, rows, row + i), 1,
+                                  out + i * t->n_col, err));
         return ANEMO_OK;
     }
     stored = an_malloc((size_t)t->n_col * sizeof *stored);
     if (!stored) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", s->path);
     AN_TRY(an_source_rows(s, t, row, n, stored, err));
-    for (int64_t i = 0; i < t->n_col; i++) out[i] = stored[an_source_row_in(s, t, rows, i)];
+    for (int64_t i = 0; i < t->n_col; i++)
+        out[i] = stored[an_source_row_in(s, t, rows, i)];
 cleanup:
     an_free(stored);
     return status;

@@ -1,6 +1,6 @@
 /*
- * The tensors of a source without an_model_file: found by name in its files, checked against the hyperparameters, each a plain
- * view or a form that is put together row by row.
+ * The tensors of a source without an_model_file: found by name in its files, checked against the
+ * hyperparameters, each a plain view or a form that is put together row by row.
  */
 #include "convert/source_internal.h"
 
@@ -19,7 +19,8 @@ typedef struct binder {
 } binder;
 
 /* The tensor's name in the files; false when the layout has none for it. */
-static bool name_of(const binder *b, const an_tensor_rule *rule, int layer, char out[AN_TENSOR_NAME_MAX])
+static bool name_of(const binder *b, const an_tensor_rule *rule, int layer,
+                    char out[AN_TENSOR_NAME_MAX])
 {
     if (!b->prefix) return an_tensor_name_native(rule->field, layer, out);
     if (!rule->hf) return false;
@@ -42,7 +43,8 @@ static anemo_status wrong_shape(const binder *b, const source_view *v, int64_t r
     char have[120];
     shape_text(v, have);
     return an_fail(b->err, ANEMO_ERR_FORMAT,
-                   "%s: tensor %s has shape %s, the model's parameters ask for [%" PRId64 ", %" PRId64 "]",
+                   "%s: tensor %s has shape %s, the model's parameters ask for [%" PRId64
+                   ", %" PRId64 "]",
                    an_source_files_path(b->s->files, v->file), v->name, have, rows, cols);
 }
 
@@ -51,15 +53,18 @@ static bool is_plain(an_dtype dtype)
     return dtype == AN_DTYPE_F32 || dtype == AN_DTYPE_F16 || dtype == AN_DTYPE_BF16;
 }
 
-/* ------------------------------------------------------------------------------------------------------- FP8 scales */
+/* -------------------------------------------------------------------------------------------------------
+ * FP8 scales */
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
 
-/* Which values share a scale, from the shape of the scales: all, a row, or blocks of the configured or usual size. */
-static bool scale_blocks(const binder *b, const source_view *v, int64_t rows, int64_t cols, source_scale *out)
+/* Which values share a scale, from the shape of the scales: all, a row, or blocks of the configured
+ * or usual size. */
+static bool scale_blocks(const binder *b, const source_view *v, int64_t rows, int64_t cols,
+                         source_scale *out)
 {
     int64_t a = v->n_dim > 0 ? v->shape[0] : 1, c = v->n_dim > 1 ? v->shape[1] : 1;
     if (v->n_dim > 2) return false;
@@ -76,40 +81,49 @@ static bool scale_blocks(const binder *b, const source_view *v, int64_t rows, in
     }
     out->block_rows = b->block[0] > 0 ? b->block[0] : 128;
     out->block_cols = b->block[1] > 0 ? b->block[1] : 128;
-    return v->n_dim == 2 && a == ceil_div(rows, out->block_rows) && c == ceil_div(cols, out->block_cols);
+    return v->n_dim == 2 && a == ceil_div(rows, out->block_rows) &&
+           c == ceil_div(cols, out->block_cols);
 }
 
-static anemo_status bind_scale(const binder *b, const source_view *w, int64_t rows, int64_t cols, source_scale *out)
+static anemo_status bind_scale(const binder *b, const source_view *w, int64_t rows, int64_t cols,
+                               source_scale *out)
 {
     static const char *const TAILS[] = {"weight_scale_inv", "weight_scale", "qscale_weight"};
     const char *path = an_source_files_path(b->s->files, w->file);
     char name[AN_TENSOR_NAME_MAX + 24], have[120];
     source_view v;
     for (size_t i = 0; i < AN_COUNT_OF(TAILS); i++) {
-        snprintf(name, sizeof name, "%.*s%s", (int)(strlen(w->name) - strlen("weight")), w->name, TAILS[i]);
+        snprintf(name, sizeof name, "%.*s%s", (int)(strlen(w->name) - strlen("weight")), w->name,
+                 TAILS[i]);
         if (!an_source_files_find(b->s->files, name, 0, &v)) continue;
         if (!is_plain(v.dtype) || v.stride)
-            return an_fail(b->err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s has type %s; scales of FP8 must be F32, BF16 or F16",
+            return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
+                           "%s: tensor %s has type %s; scales of FP8 must be F32, BF16 or F16",
                            an_source_files_path(b->s->files, v.file), name, v.type_name);
         *out = (source_scale){.dtype = v.dtype, .data = v.data};
         if (scale_blocks(b, &v, rows, cols, out)) return ANEMO_OK;
         shape_text(&v, have);
         return an_fail(b->err, ANEMO_ERR_FORMAT,
-                       "%s: tensor %s has shape %s, which is neither one scale nor one for each block of %" PRId64 " x %" PRId64
-                       " of %s",
-                       an_source_files_path(b->s->files, v.file), name, have, out->block_rows, out->block_cols, w->name);
+                       "%s: tensor %s has shape %s, which is neither one scale nor one for each "
+                       "block of %" PRId64 " x %" PRId64 " of %s",
+                       an_source_files_path(b->s->files, v.file), name, have, out->block_rows,
+                       out->block_cols, w->name);
     }
-    return an_fail(b->err, ANEMO_ERR_FORMAT, "%s: tensor %s is FP8 and has no scale (weight_scale_inv, weight_scale or qscale_weight)",
-                   path, w->name);
+    return an_fail(
+        b->err, ANEMO_ERR_FORMAT,
+        "%s: tensor %s is FP8 and has no scale (weight_scale_inv, weight_scale or qscale_weight)",
+        path, w->name);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- pieces */
+/* -----------------------------------------------------------------------------------------------------------
+ * pieces */
 
 /* One view as a piece of rows x cols at (0, 0). */
 static source_piece piece_of(const binder *b, const source_view *v)
 {
     bool vector = v->n_dim < 2;
-    source_piece p = {.dtype = v->dtype, .data = v->data, .path = an_source_files_path(b->s->files, v->file)};
+    source_piece p = {
+        .dtype = v->dtype, .data = v->data, .path = an_source_files_path(b->s->files, v->file)};
     p.n_row = vector ? 1 : v->shape[0];
     p.n_col = v->shape[vector ? 0 : 1];
     p.row_stride = vector ? 0 : v->stride ? v->stride[0] : p.n_col;
@@ -118,8 +132,9 @@ static source_piece piece_of(const binder *b, const source_view *v)
 }
 
 /*
- * How the parts of parallel files join: below each other, beside each other, or each the whole (then the first counts).
- * Sets the places of the n pieces and returns how many count; 0 when they fit in no way.
+ * How the parts of parallel files join: below each other, beside each other, or each the whole
+ * (then the first counts). Sets the places of the n pieces and returns how many count; 0 when they
+ * fit in no way.
  */
 static int join(source_piece *p, int n, int64_t rows, int64_t cols)
 {
@@ -144,12 +159,16 @@ static int join(source_piece *p, int n, int64_t rows, int64_t cols)
 static anemo_status check_type(const binder *b, const source_view *v, bool matrix)
 {
     if (is_plain(v->dtype) || (matrix && v->dtype == AN_DTYPE_F8_E4M3)) return ANEMO_OK;
-    return an_fail(b->err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s has type %s; weights must be F32, F16 or BF16%s",
-                   an_source_files_path(b->s->files, v->file), v->name, v->type_name, matrix ? " or FP8 (E4M3)" : "");
+    return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
+                   "%s: tensor %s has type %s; weights must be F32, F16 or BF16%s",
+                   an_source_files_path(b->s->files, v->file), v->name, v->type_name,
+                   matrix ? " or FP8 (E4M3)" : "");
 }
 
-/* Fill t->form from every file's part. t->name, n_dim, n_row and n_col are set; found: in how many files it is. */
-static anemo_status take_pieces(const binder *b, an_source_tensor *t, const source_view *first, bool *found)
+/* Fill t->form from every file's part. t->name, n_dim, n_row and n_col are set; found: in how many
+ * files it is. */
+static anemo_status take_pieces(const binder *b, an_source_tensor *t, const source_view *first,
+                                bool *found)
 {
     size_t n_file = an_source_files_parallel(b->s->files) ? an_source_files_n(b->s->files) : 1;
     an_source_form *form = an_calloc(1, sizeof *form + n_file * sizeof form->pieces[0]);
@@ -164,7 +183,8 @@ static anemo_status take_pieces(const binder *b, an_source_tensor *t, const sour
         if (status != ANEMO_OK) return status;
         if (v.n_dim != t->n_dim) return wrong_shape(b, &v, t->n_row, t->n_col);
         if (v.dtype != first->dtype || (v.dtype == AN_DTYPE_F8_E4M3 && n_file > 1))
-            return an_fail(b->err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s is FP8 or of another type than in the other parts",
+            return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
+                           "%s: tensor %s is FP8 or of another type than in the other parts",
                            an_source_files_path(b->s->files, v.file), t->name);
         form->pieces[form->n_piece++] = piece_of(b, &v);
     }
@@ -185,7 +205,8 @@ static anemo_status bind_tensor(const binder *b, const an_tensor_rule *rule, int
     *t = (an_source_tensor){.field = rule->field, .layer = layer};
     if (!name_of(b, rule, layer, t->name)) return ANEMO_OK;
     size_t n_file = an_source_files_parallel(s->files) ? an_source_files_n(s->files) : 1;
-    for (size_t k = 0; k < n_file && !found; k++) found = an_source_files_find(s->files, t->name, k, &v);
+    for (size_t k = 0; k < n_file && !found; k++)
+        found = an_source_files_find(s->files, t->name, k, &v);
     if (!found && rule->required)
         return an_fail(b->err, ANEMO_ERR_FORMAT, "%s: tensor %s is missing", s->path, t->name);
     if (!found) return ANEMO_OK;
@@ -216,7 +237,8 @@ cleanup:
     return status;
 }
 
-/* ----------------------------------------------------------------------------------------------- what else is there */
+/* -----------------------------------------------------------------------------------------------
+ * what else is there */
 
 /* The number after "layers." in the text model's part of a name; -1 when there is none. */
 static int64_t layer_of(const binder *b, const char *name)
@@ -233,10 +255,12 @@ static int64_t layer_of(const binder *b, const char *name)
     return an_parse_i64(digits, &layer) ? layer : -1;
 }
 
-/* More layers than the configuration says are a mistake; other tensors that nothing used are told. */
+/* More layers than the configuration says are a mistake; other tensors that nothing used are told.
+ */
 static anemo_status check_rest(const binder *b)
 {
-    static const char *const SILENT[] = {".activation_scale", ".input_scale", ".qscale_act", ".rotary_emb.inv_freq"};
+    static const char *const SILENT[] = {".activation_scale", ".input_scale", ".qscale_act",
+                                         ".rotary_emb.inv_freq"};
     const char *first = NULL;
     size_t n = 0;
     for (size_t i = 0; i < an_source_files_n_name(b->s->files); i++) {
@@ -244,35 +268,39 @@ static anemo_status check_rest(const binder *b)
         bool silent = false;
         if (layer_of(b, name) >= b->s->params.hp.n_layer)
             return an_fail(b->err, ANEMO_ERR_FORMAT,
-                           "%s: tensor %.100s belongs to a layer beyond the %d that the model's parameters give", b->s->path,
-                           name, b->s->params.hp.n_layer);
-        for (size_t k = 0; k < AN_COUNT_OF(SILENT); k++) silent = silent || an_str_ends_with(name, SILENT[k]);
+                           "%s: tensor %.100s belongs to a layer beyond the %d that the model's "
+                           "parameters give",
+                           b->s->path, name, b->s->params.hp.n_layer);
+        for (size_t k = 0; k < AN_COUNT_OF(SILENT); k++)
+            silent = silent || an_str_ends_with(name, SILENT[k]);
         if (silent || an_source_files_used(b->s->files, i)) continue;
         if (!first) first = name;
         n++;
     }
     if (n > 0)
-        an_source_note(b->s, "%zu tensor%s that the text model does not use %s left out (%.80s%s)", n, n == 1 ? "" : "s",
-                       n == 1 ? "is" : "are", first, n == 1 ? "" : ", …");
+        an_source_note(b->s, "%zu tensor%s that the text model does not use %s left out (%.80s%s)",
+                       n, n == 1 ? "" : "s", n == 1 ? "is" : "are", first, n == 1 ? "" : ", …");
     return ANEMO_OK;
 }
 
 /*
- * The output projection: its presence decides, as everywhere. PyTorch files of tied models hold it a second time, as a view of
- * the same storage.
+ * The output projection: its presence decides, as everywhere. PyTorch files of tied models hold it
+ * a second time, as a view of the same storage.
  */
 static anemo_status settle_output(const binder *b)
 {
     an_source *s = b->s;
-    const an_source_tensor *embd = an_source_find(s, AN_FIELD_TOKEN_EMBD, 0), *out = an_source_find(s, AN_FIELD_OUTPUT, 0);
+    const an_source_tensor *embd = an_source_find(s, AN_FIELD_TOKEN_EMBD, 0),
+                           *out = an_source_find(s, AN_FIELD_OUTPUT, 0);
     char name[AN_TENSOR_NAME_MAX];
     name_of(b, &an_tensor_rules()[AN_FIELD_OUTPUT], 0, name);
     if (!out && s->params.tie_known && !s->params.tie)
         return an_fail(b->err, ANEMO_ERR_FORMAT,
-                       "%s: tensor %s is missing and the model's parameters say that it is not tied to the token embedding",
+                       "%s: tensor %s is missing and the model's parameters say that it is not "
+                       "tied to the token embedding",
                        s->path, name);
-    bool same = out && s->params.tie_known && s->params.tie && out->w.data && out->w.data == embd->w.data &&
-                out->w.dtype == embd->w.dtype;
+    bool same = out && s->params.tie_known && s->params.tie && out->w.data &&
+                out->w.data == embd->w.data && out->w.dtype == embd->w.dtype;
     if (same) {
         size_t i = (size_t)(out - s->tensors);
         memmove(&s->tensors[i], &s->tensors[i + 1], (s->n_tensor - i - 1) * sizeof *s->tensors);
@@ -282,7 +310,8 @@ static anemo_status settle_output(const binder *b)
     return ANEMO_OK;
 }
 
-anemo_status an_source_bind(an_source *s, const an_hf_prefix *prefix, const int64_t block[2], anemo_error *err)
+anemo_status an_source_bind(an_source *s, const an_hf_prefix *prefix, const int64_t block[2],
+                            anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     binder b = {s, prefix, block, err};

@@ -1,4 +1,5 @@
-/* The weight files of a source: each a safetensors file or a PyTorch checkpoint, all tensors under one sorted list of names. */
+/* The weight files of a source: each a safetensors file or a PyTorch checkpoint, all tensors under
+ * one sorted list of names. */
 #include "convert/source_internal.h"
 
 #include "base/alloc.h"
@@ -32,7 +33,8 @@ struct an_source_files {
 /* A safetensors header begins with its length, far below 2^32, and a brace. */
 static bool looks_like_safetensors(const an_file_map *map)
 {
-    return map->size > 10 && map->data[8] == '{' && !(map->data[4] | map->data[5] | map->data[6] | map->data[7]);
+    return map->size > 10 && map->data[8] == '{' &&
+           !(map->data[4] | map->data[5] | map->data[6] | map->data[7]);
 }
 
 static anemo_status open_file(weight_file *f, anemo_error *err)
@@ -65,13 +67,15 @@ static int cmp_named(const void *pa, const void *pb)
 static anemo_status build_index(an_source_files *fs, anemo_error *err)
 {
     size_t total = 0;
-    for (size_t k = 0; k < fs->n_file; k++) total += n_tensor(&fs->files[k]);
+    for (size_t k = 0; k < fs->n_file; k++)
+        total += n_tensor(&fs->files[k]);
     fs->names = an_calloc(total ? total : 1, sizeof *fs->names);
     if (!fs->names) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", fs->files[0].path);
     for (size_t k = 0; k < fs->n_file; k++) {
         const weight_file *f = &fs->files[k];
         for (size_t i = 0; i < n_tensor(f); i++) {
-            const char *name = f->st ? an_safetensors_tensor_at(f->st, i)->name : an_torch_tensor_at(f->torch, i)->name;
+            const char *name = f->st ? an_safetensors_tensor_at(f->st, i)->name
+                                     : an_torch_tensor_at(f->torch, i)->name;
             fs->names[fs->n_name++] = (named){name, (int)k, i, false};
         }
     }
@@ -79,7 +83,8 @@ static anemo_status build_index(an_source_files *fs, anemo_error *err)
     for (size_t i = 1; i < fs->n_name && !fs->parallel; i++)
         if (strcmp(fs->names[i - 1].name, fs->names[i].name) == 0)
             return an_fail(err, ANEMO_ERR_FORMAT, "%s: tensor %.100s occurs twice (also in %s)",
-                           fs->files[fs->names[i].file].path, fs->names[i].name, fs->files[fs->names[i - 1].file].name);
+                           fs->files[fs->names[i].file].path, fs->names[i].name,
+                           fs->files[fs->names[i - 1].file].name);
     return ANEMO_OK;
 }
 
@@ -108,10 +113,11 @@ bool an_source_files_find(an_source_files *fs, const char *name, size_t file, so
     const weight_file *f = &fs->files[e->file];
     if (f->st) {
         const an_st_tensor *t = an_safetensors_tensor_at(f->st, e->idx);
-        *out = (source_view){t->name, t->dtype_name, t->dtype, t->n_dim, t->shape, NULL, t->data, e->file};
+        *out = (source_view){t->name,  t->dtype_name, t->dtype, t->n_dim,
+                             t->shape, NULL,          t->data,  e->file};
     } else {
         const an_torch_tensor *t = an_torch_tensor_at(f->torch, e->idx);
-        *out = (source_view){t->name,  an_dtype_get(t->dtype)->name,         t->dtype, t->n_dim,
+        *out = (source_view){t->name,  an_dtype_get(t->dtype)->name,     t->dtype, t->n_dim,
                              t->shape, t->contiguous ? NULL : t->stride, t->data,  e->file};
     }
     return true;
@@ -129,12 +135,14 @@ static anemo_status check_pair(void *ctx, const char *tensor, const char *file, 
     bool found = an_source_files_find(c->fs, tensor, 0, &v);
     if (found) c->fs->names[lower_bound(c->fs, tensor, 0)].used = false;
     if (!found || strcmp(c->fs->files[v.file].name, file) != 0)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s/%s: tensor %.100s is not in %.100s", c->dir, c->index, tensor, file);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s/%s: tensor %.100s is not in %.100s", c->dir,
+                       c->index, tensor, file);
     return ANEMO_OK;
 }
 
-anemo_status an_source_files_open(an_source_files **out, const char *dir, const an_weight_list *list,
-                                  const an_weight_set *set, anemo_error *err)
+anemo_status an_source_files_open(an_source_files **out, const char *dir,
+                                  const an_weight_list *list, const an_weight_set *set,
+                                  anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_source_files *fs = an_calloc(1, sizeof *fs);

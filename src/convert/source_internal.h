@@ -1,4 +1,5 @@
-/* The parts of a source that is read without an_model_file: PyTorch files, Mistral's own layout, FP8. */
+/* The parts of a source that is read without an_model_file: PyTorch files, Mistral's own layout,
+ * FP8. */
 #ifndef AN_CONVERT_SOURCE_INTERNAL_H
 #define AN_CONVERT_SOURCE_INTERNAL_H
 
@@ -44,33 +45,38 @@ struct an_source_form {
 typedef struct an_source_files an_source_files;
 
 /*
- * Open the files of a list: safetensors or PyTorch checkpoints, by what is in them and not by their names. `set` made the
- * list, NULL for the parallel parts consolidated.NN.pth, in which every tensor may occur once per file. The list's index is
- * checked against the files. Gives *out: an_source_files_close.
+ * Open the files of a list: safetensors or PyTorch checkpoints, by what is in them and not by their
+ * names. `set` made the list, NULL for the parallel parts consolidated.NN.pth, in which every
+ * tensor may occur once per file. The list's index is checked against the files. Gives *out:
+ * an_source_files_close.
  */
-ANEMO_MUST_CHECK anemo_status an_source_files_open(an_source_files **out, const char *dir, const an_weight_list *list,
+ANEMO_MUST_CHECK anemo_status an_source_files_open(an_source_files **out, const char *dir,
+                                                   const an_weight_list *list,
                                                    const an_weight_set *set, anemo_error *err);
 void an_source_files_close(an_source_files *files);
 
 size_t an_source_files_n(const an_source_files *files);
-/* The tensor of this name (which then counts as used), or its part in the file `file` when the files are parallel parts; false when there is none. */
+/* The tensor of this name (which then counts as used), or its part in the file `file` when the
+ * files are parallel parts; false when there is none. */
 bool an_source_files_find(an_source_files *files, const char *name, size_t file, source_view *out);
 const char *an_source_files_path(const an_source_files *files, int file);
 size_t an_source_files_n_name(const an_source_files *files);
-const char *an_source_files_name(const an_source_files *files, size_t i); /* in name order; may repeat */
-bool an_source_files_used(const an_source_files *files, size_t i);        /* was it found by name? */
+const char *an_source_files_name(const an_source_files *files,
+                                 size_t i);                        /* in name order; may repeat */
+bool an_source_files_used(const an_source_files *files, size_t i); /* was it found by name? */
 bool an_source_files_parallel(const an_source_files *files);
 
 /*
- * The tensors of s->params.hp from s->files into s->tensors. `block` is the configured size of FP8 blocks, 0 when it is not
- * known. Sets hp.tied.
+ * The tensors of s->params.hp from s->files into s->tensors. `block` is the configured size of FP8
+ * blocks, 0 when it is not known. Sets hp.tied.
  */
-ANEMO_MUST_CHECK anemo_status an_source_bind(an_source *s, const an_hf_prefix *prefix, const int64_t block[2],
-                                             anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_source_bind(an_source *s, const an_hf_prefix *prefix,
+                                             const int64_t block[2], anemo_error *err);
 
 /* Rows of a tensor that has a form; the range was checked. */
-ANEMO_MUST_CHECK anemo_status an_source_form_rows(const an_source *s, const an_source_tensor *t, int64_t row, int64_t n,
-                                                  float *out, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_source_form_rows(const an_source *s, const an_source_tensor *t,
+                                                  int64_t row, int64_t n, float *out,
+                                                  anemo_error *err);
 /* -1, or the first row with a NaN or an infinity in its scales or values. */
 int64_t an_source_form_find_nonfinite(const an_source_tensor *t);
 void an_source_form_release(const an_source_tensor *t);

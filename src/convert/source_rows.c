@@ -9,7 +9,8 @@
 
 enum { CHUNK = 256 };
 
-/* An E4M3 code (no infinities, NaN is 0x7F) is an f32 of the same fields, 120 powers of two too small: exact. */
+/* An E4M3 code (no infinities, NaN is 0x7F) is an f32 of the same fields, 120 powers of two too
+ * small: exact. */
 static float e4m3_value(unsigned char code)
 {
     uint32_t bits = (uint32_t)(code & 0x80) << 24 | (uint32_t)(code & 0x7F) << 20;
@@ -22,17 +23,19 @@ static float scale_at(const source_scale *s, int64_t row, int64_t col)
 {
     float f;
     int64_t i = row / s->block_rows * s->n_col + col / s->block_cols;
-    an_dequant(s->dtype, (const unsigned char *)s->data + i * an_dtype_get(s->dtype)->block_bytes, &f, 1);
+    an_dequant(s->dtype, (const unsigned char *)s->data + i * an_dtype_get(s->dtype)->block_bytes,
+               &f, 1);
     return f;
 }
 
 /* n <= CHUNK elements of a row of a piece, in a row: where they lie, or gathered into room. */
-static const unsigned char *elements(const source_piece *p, int64_t row, int64_t col, int64_t n, int64_t size,
-                                     unsigned char room[CHUNK * 4])
+static const unsigned char *elements(const source_piece *p, int64_t row, int64_t col, int64_t n,
+                                     int64_t size, unsigned char room[CHUNK * 4])
 {
     const unsigned char *at = p->data + (row * p->row_stride + col * p->col_stride) * size;
     if (p->col_stride == 1) return at;
-    for (int64_t i = 0; i < n; i++) memcpy(room + i * size, at + i * p->col_stride * size, (size_t)size);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(room + i * size, at + i * p->col_stride * size, (size_t)size);
     return room;
 }
 
@@ -40,7 +43,8 @@ static const unsigned char *elements(const source_piece *p, int64_t row, int64_t
 static int64_t find_nan(const unsigned char *codes, int64_t n)
 {
     unsigned char any = 0;
-    for (int64_t i = 0; i < n; i++) any |= (codes[i] & 0x7F) == 0x7F;
+    for (int64_t i = 0; i < n; i++)
+        any |= (codes[i] & 0x7F) == 0x7F;
     for (int64_t i = 0; any && i < n; i++)
         if ((codes[i] & 0x7F) == 0x7F) return i;
     return -1;
@@ -70,13 +74,14 @@ static int64_t piece_row(const an_source_form *form, const source_piece *p, int6
         int64_t nan = find_nan(codes, n);
         if (nan >= 0) return col + nan;
         float scale = scale_at(&form->scale, row, col);
-        for (int64_t i = 0; i < n; i++) out[col + i] = e4m3_value(codes[i]) * scale;
+        for (int64_t i = 0; i < n; i++)
+            out[col + i] = e4m3_value(codes[i]) * scale;
     }
     return -1;
 }
 
-anemo_status an_source_form_rows(const an_source *s, const an_source_tensor *t, int64_t row, int64_t n, float *out,
-                                 anemo_error *err)
+anemo_status an_source_form_rows(const an_source *s, const an_source_tensor *t, int64_t row,
+                                 int64_t n, float *out, anemo_error *err)
 {
     (void)s;
     for (int k = 0; k < t->form->n_piece; k++) {
@@ -123,7 +128,8 @@ int64_t an_source_form_find_nonfinite(const an_source_tensor *t)
                 }
                 float sum = 0; /* 0 * x is NaN for what is not finite */
                 an_dequant(p->dtype, at, values, n);
-                for (int64_t i = 0; i < n; i++) sum += 0 * values[i];
+                for (int64_t i = 0; i < n; i++)
+                    sum += 0 * values[i];
                 if (!(sum == 0)) return p->row0 + row;
             }
     }
@@ -135,6 +141,7 @@ void an_source_form_release(const an_source_tensor *t)
     for (int k = 0; k < t->form->n_piece; k++) {
         const source_piece *p = &t->form->pieces[k];
         int64_t last = (p->n_row - 1) * p->row_stride + (p->n_col - 1) * p->col_stride;
-        an_file_release(p->data, (uint64_t)(last + 1) * (uint64_t)an_dtype_get(p->dtype)->block_bytes);
+        an_file_release(p->data,
+                        (uint64_t)(last + 1) * (uint64_t)an_dtype_get(p->dtype)->block_bytes);
     }
 }

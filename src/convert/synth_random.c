@@ -10,8 +10,11 @@
 
 enum { LANES = 4, CODES = 1, SCALES = 2 };
 
-/* Four lanes in one register of any instruction set; gcc and clang make the same of it. */
+/* One register of any instruction set, as lanes of several widths; gcc and clang make the same of them. */
 typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(16)));
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint8_t bytes8 __attribute__((vector_size(8)));
 
 static uint64_t mix(uint64_t *x)
 {
@@ -134,6 +137,14 @@ static void fill_quantiles(an_synth_form *f, double sigma)
     }
 }
 
+/* Bit k of the index as bit 5k + 4. */
+static uint64_t spread_byte(unsigned b)
+{
+    uint64_t v = 0;
+    for (int k = 0; k < 8; k++) v |= (uint64_t)(b >> k & 1) << (5 * k + 4);
+    return v;
+}
+
 void an_synth_form_init(an_synth_form *f, an_dtype dtype, int bits, int group, int64_t n_col)
 {
     double sigma = 1 / sqrt((double)n_col), zero = centre(dtype), rms = code_rms(dtype);
@@ -158,6 +169,7 @@ void an_synth_form_init(an_synth_form *f, an_dtype dtype, int bits, int group, i
     default: break;
     }
     f->group = dtype == AN_DTYPE_AFFINE ? group : 32;
+    for (unsigned b = 0; b < AN_COUNT_OF(f->fifth_bits); b++) f->fifth_bits[b] = spread_byte(b);
     if (dtype <= AN_DTYPE_BF16) {
         fill_quantiles(f, sigma);
         return;
@@ -197,10 +209,14 @@ static uint16_t level_m(const an_synth_form *f, unsigned r)
     return (uint16_t)(f->levels[r % AN_SYNTH_LEVELS].m ^ (is_signed(f->dtype) ? r & SIGN : 0));
 }
 
-/* Codes of Q8_0 without -128, which no encoder makes and some kernels do not expect. */
+/* Codes of Q8_0 without -128, which no encoder makes and some kernels do not expect. n is a multiple of 16. */
 static void avoid_lowest(unsigned char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) p[i] = (unsigned char)(p[i] + (p[i] == 0x80));
+    for (bytes16 v; n > 0; n -= sizeof v, p += sizeof v) {
+        memcpy(&v, p, sizeof v);
+        v -= (bytes16)(v == 0x80);
+        memcpy(p, &v, sizeof v);
+    }
 }
 
 /* The codes of a cell in GGUF's order, the places of scales filled with rubbish. */
@@ -302,28 +318,28 @@ static void float_cell(const an_synth_form *f, uint64_t key, uint64_t cell, unsi
 
 /* ------------------------------------------------------------------------------------------------------ affine groups */
 
-/* The low halves of 8 bytes as 4 bytes. */
-static uint32_t pack_nibbles(uint64_t x)
+/* The low (shift 0) or high (shift 4) halves of 16 bytes as 8 bytes. */
+static void pack_nibbles(const unsigned char *qs, int shift, unsigned char *out)
 {
-    x &= 0x0F0F0F0F0F0F0F0Fu;
-    x = (x | x >> 4) & 0x00FF00FF00FF00FFu;
-    x = (x | x >> 8) & 0x0000FFFF0000FFFFu;
-    return (uint32_t)(x | x >> 16);
+    halves v;
+    memcpy(&v, qs, sizeof v);
+    v = v >> shift & 0x0F0F;
+    v = (v | v >> 4) & 0xFF;
+    bytes8 packed = __builtin_convertvector(v, bytes8);
+    memcpy(out, &packed, sizeof packed);
 }
 
-/* 8 codes of 4 bits and their 8 fifth bits as 5 bytes: both are drawn apart to 5 bits each, by halves. */
-static void put_5_bits(uint32_t low, uint32_t high, unsigned char *out)
+/* 8 codes of 4 bits, drawn apart by halves, and their 8 fifth bits, which `fifth` has spread, as 5 bytes. */
+static void put_5_bits(uint32_t low, uint64_t fifth, unsigned char *out)
 {
     const uint64_t two = 1 | 1u << 20, four = two | two << 10;
-    uint64_t v = low, b = high;
+    uint64_t v = low;
     v = (v & 0xFFFF) | (v & 0xFFFF0000u) << 4;
     v = (v & 0xFF * two) | (v & 0xFF00 * two) << 2;
-    v = (v & 0xF * four) | (v & 0xF0 * four) << 1;
-    b = (b & 0xF) | (b & 0xF0) << 16;
-    b = (b & 3 * two) | (b & 0xC * two) << 8;
-    b = (b & four) | (b & 2 * four) << 4;
-    v |= b << 4;
-    memcpy(out, &v, 5);
+    v = (v & 0xF * four) | (v & 0xF0 * four) << 1 | fifth;
+    uint32_t head = (uint32_t)v;
+    memcpy(out, &head, 4);
+    out[4] = (unsigned char)(v >> 32);
 }
 
 /* Bit `which` of each of 8 bytes as one byte. */
@@ -332,39 +348,49 @@ static uint32_t gather_bits(uint64_t x, int which)
     return (uint32_t)((x >> which & 0x0101010101010101u) * 0x0102040810204080u >> 56);
 }
 
-/* 32 codes in MLX's order from the low (shift 0) or high (shift 4) halves of 32 bytes, with fifth bits when there are. */
-static void put_group(const unsigned char *qs, int shift, bool five, uint32_t high, unsigned char *out)
+/* 32 codes in MLX's order from 16 bytes that hold them packed, with fifth bits when `spread` is there. */
+static void put_group(const unsigned char *low, const uint64_t *spread, uint32_t high, unsigned char *out)
 {
-    for (int k = 0; k < 4; k++) {
-        uint32_t low = pack_nibbles(an_load_u64(qs + 8 * k) >> shift);
-        if (five) put_5_bits(low, high >> 8 * k & 0xFF, out + 5 * k);
-        else memcpy(out + 4 * k, &low, 4);
+    if (!spread) {
+        memcpy(out, low, 16);
+        return;
     }
+    for (int k = 0; k < 4; k++) put_5_bits(an_load_u32(low + 4 * k), spread[high >> 8 * k & 0xFF], out + 5 * k);
 }
 
 /* A Q4_0, Q4_1, Q5_0 or Q5_1 block: element e and e + 16 share a byte. */
-static void put_legacy_codes(const unsigned char *qs, bool five, uint32_t high, unsigned char *out)
+static void put_legacy_codes(const unsigned char *qs, const uint64_t *spread, uint32_t high, unsigned char *out)
 {
-    for (int k = 0; k < 4; k++) {
-        uint32_t low = pack_nibbles(an_load_u64(qs + 8 * (k & 1)) >> (k < 2 ? 0 : 4));
-        if (five) put_5_bits(low, high >> 8 * k & 0xFF, out + 5 * k);
-        else memcpy(out + 4 * k, &low, 4);
+    unsigned char low[16];
+    pack_nibbles(qs, 0, low);
+    pack_nibbles(qs, 4, low + 8);
+    put_group(low, spread, high, out);
+}
+
+static void put_k_codes(const unsigned char *block, const uint64_t *spread, unsigned char *out)
+{
+    const unsigned char *qs = block + (spread ? 48 : 16), *qh = block + 16;
+    for (int j = 0; j < 8; j++, out += spread ? 20 : 16) {
+        unsigned char low[16];
+        uint32_t high = 0;
+        for (int k = 0; k < 4 && spread; k++) high |= gather_bits(an_load_u64(qh + 8 * k), j) << 8 * k;
+        for (int k = 0; k < 2; k++) pack_nibbles(qs + 32 * (j / 2) + 16 * k, j % 2 ? 4 : 0, low + 8 * k);
+        put_group(low, spread, high, out);
     }
 }
 
-static void put_k_codes(const unsigned char *block, bool five, unsigned char *out)
+static void put_8_bits(const unsigned char *qs, unsigned char *out)
 {
-    const unsigned char *qs = block + (five ? 48 : 16), *qh = block + 16;
-    for (int j = 0; j < 8; j++, out += five ? 20 : 16) {
-        uint32_t high = 0;
-        for (int k = 0; k < 4 && five; k++) high |= gather_bits(an_load_u64(qh + 8 * k), j) << 8 * k;
-        put_group(qs + 32 * (j / 2), j % 2 ? 4 : 0, five, high, out);
+    for (int k = 0; k < 32; k += 8) {
+        uint64_t v = an_load_u64(qs + k) ^ 0x8080808080808080u;
+        memcpy(out + k, &v, 8);
     }
 }
 
 static void code_cell(const an_synth_form *f, uint64_t key, uint64_t cell, unsigned char *out)
 {
     unsigned char raw[AN_SYNTH_CELL / 32 * 34];
+    const uint64_t *spread = f->bits == 5 ? f->fifth_bits : NULL;
     if (f->dtype == AN_DTYPE_AFFINE) {
         random_bytes(key, cell, CODES, out, (size_t)(AN_SYNTH_CELL / 8 * f->bits));
         return;
@@ -375,14 +401,12 @@ static void code_cell(const an_synth_form *f, uint64_t key, uint64_t cell, unsig
     const unsigned char *block = raw;
     for (int i = 0; i < n; i++, block += info->block_bytes, out += code_bytes) {
         switch (f->dtype) {
-        case AN_DTYPE_Q4_0: put_legacy_codes(block + 2, false, 0, out); break;
-        case AN_DTYPE_Q4_1: put_legacy_codes(block + 4, false, 0, out); break;
-        case AN_DTYPE_Q5_0: put_legacy_codes(block + 6, true, an_load_u32(block + 2), out); break;
-        case AN_DTYPE_Q5_1: put_legacy_codes(block + 8, true, an_load_u32(block + 4), out); break;
-        case AN_DTYPE_Q8_0:
-            for (int k = 0; k < 32; k++) out[k] = block[2 + k] ^ 0x80;
-            break;
-        default: put_k_codes(block, f->bits == 5, out); break;
+        case AN_DTYPE_Q4_0: put_legacy_codes(block + 2, NULL, 0, out); break;
+        case AN_DTYPE_Q4_1: put_legacy_codes(block + 4, NULL, 0, out); break;
+        case AN_DTYPE_Q5_0: put_legacy_codes(block + 6, spread, an_load_u32(block + 2), out); break;
+        case AN_DTYPE_Q5_1: put_legacy_codes(block + 8, spread, an_load_u32(block + 4), out); break;
+        case AN_DTYPE_Q8_0: put_8_bits(block + 2, out); break;
+        default: put_k_codes(block, spread, out); break;
         }
     }
 }

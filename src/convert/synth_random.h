@@ -37,6 +37,7 @@ typedef struct an_synth_form {
         uint16_t d, m; /* f16 (bf16 for AFFINE): a scale, and its minimum or affine bias */
     } levels[AN_SYNTH_LEVELS];
     uint32_t quantiles[AN_SYNTH_QUANTILES]; /* of plain floats, as bits of their type */
+    uint64_t fifth_bits[256]; /* the bits of a byte where codes of 5 bits have their highest */
 } an_synth_form;
 
 /* `dtype` is plain, a GGUF block type, or AFFINE: then bits and group count. */

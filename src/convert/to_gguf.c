@@ -22,14 +22,6 @@ cleanup:
     return status;
 }
 
-/* What the numbers cannot say: whether it is the same model. */
-static anemo_status note_rounding(const an_gguf_plan *p, an_convert_result *result, anemo_error *err)
-{
-    if (result->n_rounded == 0 || p->options->dry_run) return ANEMO_OK;
-    return an_convert_note(result, err, "%zu of %zu tensors were rounded to another type; the classes show the error",
-                           result->n_rounded, result->n_tensor);
-}
-
 anemo_status an_convert_to_gguf(const char *src, const char *dst, const an_convert_options *options,
                                 an_convert_result *result, anemo_error *err)
 {
@@ -49,7 +41,6 @@ anemo_status an_convert_to_gguf(const char *src, const char *dst, const an_conve
     AN_TRY(an_pool_open(&pool, options->n_thread > 0 ? options->n_thread : 1, err));
     AN_TRY(an_gguf_plan_make(&plan, s, options, pool, &made, err));
     if (!options->dry_run) AN_TRY(write_file(&plan, dst, &made, err));
-    AN_TRY(note_rounding(&plan, &made, err));
     *result = made;
 cleanup:
     if (status != ANEMO_OK) an_convert_result_free(&made);

@@ -26,7 +26,8 @@ static const torch_zip_entry *find_pickle(const torch_zip *zip, uint64_t *prefix
         const torch_zip_entry *e = &zip->entries[i];
         if (e->name_len < sizeof tail - 1) continue;
         uint64_t head = e->name_len - (sizeof tail - 1);
-        if (memcmp(e->name + head, tail, sizeof tail - 1) != 0 || memchr(e->name, '/', head)) continue;
+        if (memcmp(e->name + head, tail, sizeof tail - 1) != 0 || memchr(e->name, '/', head))
+            continue;
         *prefix_len = head + 1;
         return e;
     }
@@ -42,11 +43,13 @@ static anemo_status refuse_kinds(const torch_zip *zip, const char *prefix, uint6
         if (e->name_len <= prefix_len || memcmp(e->name, prefix, prefix_len) != 0) continue;
         const char *name = e->name + prefix_len;
         uint64_t n = e->name_len - prefix_len;
-        if ((n == 13 && memcmp(name, "constants.pkl", 13) == 0) || (n > 5 && memcmp(name, "code/", 5) == 0))
-            return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                           "%s: is a TorchScript program, not a checkpoint; save its state_dict with "
-                           "torch.save",
-                           path);
+        if ((n == 13 && memcmp(name, "constants.pkl", 13) == 0) ||
+            (n > 5 && memcmp(name, "code/", 5) == 0))
+            return an_fail(
+                err, ANEMO_ERR_UNSUPPORTED,
+                "%s: is a TorchScript program, not a checkpoint; save its state_dict with "
+                "torch.save",
+                path);
         if (n == 9 && memcmp(name, "byteorder", 9) == 0 &&
             !(e->size == 6 && memcmp(e->data, "little", 6) == 0))
             return an_fail(err, ANEMO_ERR_UNSUPPORTED,
@@ -74,7 +77,8 @@ static anemo_status build_index(an_torch *t, const char *path, anemo_error *err)
 }
 
 /* The pickle in an archive. */
-static anemo_status parse_archive(an_torch *t, const unsigned char *data, uint64_t size, const char *path, anemo_error *err)
+static anemo_status parse_archive(an_torch *t, const unsigned char *data, uint64_t size,
+                                  const char *path, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     uint64_t prefix_len = 0;
@@ -82,7 +86,8 @@ static anemo_status parse_archive(an_torch *t, const unsigned char *data, uint64
     const torch_zip_entry *pickle = find_pickle(&t->zip, &prefix_len);
     if (!pickle)
         return an_fail(err, ANEMO_ERR_FORMAT,
-                       "%s: the archive holds no data.pkl, so it is not a PyTorch checkpoint", path);
+                       "%s: the archive holds no data.pkl, so it is not a PyTorch checkpoint",
+                       path);
     AN_TRY(refuse_kinds(&t->zip, pickle->name, prefix_len, path, err));
     if (pickle->size > PICKLE_BYTES_MAX)
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: data.pkl is longer than %d MiB", path,
@@ -97,21 +102,24 @@ static anemo_status parse(an_torch *t, const unsigned char *data, uint64_t size,
                           anemo_error *err)
 {
     /* The pickle of the number 0x1950a86a20f9469cfc6c. */
-    static const unsigned char stream[AN_TORCH_MAGIC_BYTES] = {0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46,
-                                                               0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E};
+    static const unsigned char stream[AN_TORCH_MAGIC_BYTES] = {
+        0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E};
     anemo_status status = ANEMO_OK;
     if (size >= sizeof stream && memcmp(data, stream, sizeof stream) == 0)
-        AN_TRY(an_torch_unpickle_stream(data, size, PICKLE_BYTES_MAX, path, &t->tensors, &t->n_tensor, err));
+        AN_TRY(an_torch_unpickle_stream(data, size, PICKLE_BYTES_MAX, path, &t->tensors,
+                                        &t->n_tensor, err));
     else if (size >= 4 && memcmp(data, "PK\3\4", 4) == 0)
         AN_TRY(parse_archive(t, data, size, path, err));
     else if (size >= 512 && memcmp(data + 257, "ustar", 5) == 0)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: is a checkpoint in the tar form of the first torch versions, which is not read; load and save it "
+                       "%s: is a checkpoint in the tar form of the first torch versions, which is "
+                       "not read; load and save it "
                        "once with a newer torch",
                        path);
     else
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: is not a PyTorch checkpoint (neither an archive nor a stream of pickles)",
-                       path);
+        return an_fail(
+            err, ANEMO_ERR_FORMAT,
+            "%s: is not a PyTorch checkpoint (neither an archive nor a stream of pickles)", path);
     AN_TRY(build_index(t, path, err));
 cleanup:
     return status;
@@ -146,7 +154,8 @@ cleanup:
 void an_torch_close(an_torch *t)
 {
     if (!t) return;
-    for (size_t i = 0; i < t->n_tensor; i++) an_free((char *)t->tensors[i].name);
+    for (size_t i = 0; i < t->n_tensor; i++)
+        an_free((char *)t->tensors[i].name);
     an_free(t->tensors);
     an_free(t->index);
     an_torch_zip_close(&t->zip);

@@ -1,7 +1,8 @@
 /*
- * PyTorch checkpoints (.bin .pth .pt) as validated views: the ZIP form of torch 1.6 and later and the stream of pickles before
- * it (formats.md 5). The pickles are read by a machine that knows data only: tensors, plain containers and numbers. Any
- * other opcode or global is refused by its name and position; nothing is ever called. Tar files are refused by name.
+ * PyTorch checkpoints (.bin .pth .pt) as validated views: the ZIP form of torch 1.6 and later and
+ * the stream of pickles before it (formats.md 5). The pickles are read by a machine that knows data
+ * only: tensors, plain containers and numbers. Any other opcode or global is refused by its name
+ * and position; nothing is ever called. Tar files are refused by name.
  */
 #ifndef AN_FORMAT_TORCH_H
 #define AN_FORMAT_TORCH_H
@@ -21,17 +22,17 @@ typedef struct an_torch_tensor {
     int n_dim;
     int64_t shape[AN_TORCH_DIMS_MAX];
     int64_t stride[AN_TORCH_DIMS_MAX]; /* in elements */
-    const void *data;                  /* of element 0; any alignment. Tensors may share their storage */
-    bool contiguous;                   /* row-major without gaps */
-    uint64_t bytes;                    /* of the contiguous form */
+    const void *data; /* of element 0; any alignment. Tensors may share their storage */
+    bool contiguous;  /* row-major without gaps */
+    uint64_t bytes;   /* of the contiguous form */
 } an_torch_tensor;
 
 typedef struct an_torch an_torch;
 
 /*
- * Open a file, or borrow its bytes until close. ERR_FORMAT: damaged; ERR_UNSUPPORTED: a compressed or encrypted
- * archive, TorchScript, big-endian data, a tar file, or a pickle with more than data in it.
- * Gives *out: an_torch_close.
+ * Open a file, or borrow its bytes until close. ERR_FORMAT: damaged; ERR_UNSUPPORTED: a compressed
+ * or encrypted archive, TorchScript, big-endian data, a tar file, or a pickle with more than data
+ * in it. Gives *out: an_torch_close.
  */
 ANEMO_MUST_CHECK anemo_status an_torch_open(an_torch **out, const char *path, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_torch_open_bytes(an_torch **out, const void *data, uint64_t size,

@@ -1,6 +1,6 @@
 /*
- * The data-only pickle machine's values and state, for the two files it is made of: torch_pickle.c runs opcodes,
- * torch_build.c knows storages, tensors and what a checkpoint looks like.
+ * The data-only pickle machine's values and state, for the two files it is made of: torch_pickle.c
+ * runs opcodes, torch_build.c knows storages, tensors and what a checkpoint looks like.
  */
 #ifndef AN_FORMAT_TORCH_MACHINE_H
 #define AN_FORMAT_TORCH_MACHINE_H
@@ -50,7 +50,7 @@ struct torch_node {
     an_dtype dtype;
     bool untyped;
     uint64_t numel;
-    an_torch_tensor tensor; /* without its data… */
+    an_torch_tensor tensor;    /* without its data… */
     const torch_node *storage; /* …which lie here… */
     uint64_t offset;           /* …so many bytes in */
 };
@@ -77,7 +77,7 @@ typedef struct torch_machine {
     an_reader r;
     const torch_zip *zip; /* NULL for the stream form, whose storages follow the pickles */
     const char *prefix, *path;
-    const char *where;    /* "data.pkl", for messages */
+    const char *where; /* "data.pkl", for messages */
     uint64_t prefix_len;
     torch_node *nodes;
     torch_value *stack, *memo;
@@ -87,7 +87,8 @@ typedef struct torch_machine {
     anemo_error *err;
 } torch_machine;
 
-/* Run one pickle to its stop; the stack is empty before and after. Gives its value, which lives as long as the nodes. */
+/* Run one pickle to its stop; the stack is empty before and after. Gives its value, which lives as
+ * long as the nodes. */
 ANEMO_MUST_CHECK anemo_status an_torch_run(torch_machine *m, torch_value *top);
 void an_torch_machine_free(torch_machine *m);
 
@@ -101,7 +102,8 @@ torch_node *an_torch_new_node(torch_machine *m); /* NULL: out of memory */
 bool an_torch_grow(torch_value **items, size_t *cap, size_t need);
 
 /* Push what a call of a known global with these arguments gives. */
-ANEMO_MUST_CHECK anemo_status an_torch_construct(torch_machine *m, const torch_global *g, const torch_node *args);
+ANEMO_MUST_CHECK anemo_status an_torch_construct(torch_machine *m, const torch_global *g,
+                                                 const torch_node *args);
 /* Push the storage that a persistent reference means. */
 ANEMO_MUST_CHECK anemo_status an_torch_refer(torch_machine *m, const torch_value *v);
 

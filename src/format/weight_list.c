@@ -13,12 +13,18 @@
 
 #define INDEX_BYTES_MAX (UINT64_C(32) << 20)
 
-const an_weight_set an_weight_set_safetensors = {"model.safetensors.index.json", {"model", "weight"}, ".safetensors", true,
-                                          "model*.safetensors"};
-const an_weight_set an_weight_set_torch = {"pytorch_model.bin.index.json", {"pytorch_model", NULL}, ".bin", false,
-                                    "pytorch_model*.bin"};
-const an_weight_set an_weight_set_native_safetensors = {"consolidated.safetensors.index.json", {"consolidated", NULL},
-                                                 ".safetensors", false, "consolidated*.safetensors"};
+const an_weight_set an_weight_set_safetensors = {"model.safetensors.index.json",
+                                                 {"model", "weight"},
+                                                 ".safetensors",
+                                                 true,
+                                                 "model*.safetensors"};
+const an_weight_set an_weight_set_torch = {
+    "pytorch_model.bin.index.json", {"pytorch_model", NULL}, ".bin", false, "pytorch_model*.bin"};
+const an_weight_set an_weight_set_native_safetensors = {"consolidated.safetensors.index.json",
+                                                        {"consolidated", NULL},
+                                                        ".safetensors",
+                                                        false,
+                                                        "consolidated*.safetensors"};
 
 void an_weight_list_free(an_weight_list *list)
 {
@@ -47,8 +53,8 @@ static bool is_plain(const char *name, const char *suffix)
 }
 
 /* Walk the weight map. `room` has space for every decoded string of the index. */
-static anemo_status walk_index(const char *path, const char *text, size_t n, char *room, an_weight_pair_fn fn,
-                               void *ctx, anemo_error *err)
+static anemo_status walk_index(const char *path, const char *text, size_t n, char *room,
+                               an_weight_pair_fn fn, void *ctx, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_json_scan s;
@@ -96,7 +102,8 @@ static anemo_status collect_file(void *ctx, const char *tensor, const char *file
 {
     collect *c = ctx;
     if (!is_plain(file, c->suffix))
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: tensor %.100s: '%.100s' is not the plain name of a %s file", c->path,
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: tensor %.100s: '%.100s' is not the plain name of a %s file", c->path,
                        tensor, file, c->suffix);
     /* Tensors of one file mostly stand together; what still repeats is removed by unique(). */
     if (c->list->n && !strcmp(c->list->items[c->list->n - 1], file)) return ANEMO_OK;
@@ -121,7 +128,8 @@ static void unique(an_weight_list *list)
     list->n = kept;
 }
 
-static anemo_status list_by_index(const char *dir, const an_weight_set *set, an_weight_list *list, anemo_error *err)
+static anemo_status list_by_index(const char *dir, const an_weight_set *set, an_weight_list *list,
+                                  anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *room = NULL, *path = an_path_join(dir, set->index);
@@ -159,8 +167,8 @@ static bool shard_numbers(const char *name, const char *suffix, int64_t *no, int
 }
 
 /* Numbered files must be complete; file names sort by number. */
-static anemo_status check_sequence(const char *dir, const an_weight_set *set, const an_weight_list *list,
-                                   anemo_error *err)
+static anemo_status check_sequence(const char *dir, const an_weight_set *set,
+                                   const an_weight_list *list, anemo_error *err)
 {
     int64_t no, count, expected = 0, total = 0;
     for (size_t i = 0; i < list->n; i++) {
@@ -173,7 +181,8 @@ static anemo_status check_sequence(const char *dir, const an_weight_set *set, co
                            dir, list->items[i], expected, total);
     }
     if (expected != total)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: parts %" PRId64 " to %" PRId64 " of %s-*%s are missing", dir,
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: parts %" PRId64 " to %" PRId64 " of %s-*%s are missing", dir,
                        expected + 1, total, set->heads[0], set->suffix);
     return ANEMO_OK;
 }
@@ -197,7 +206,8 @@ bool an_weight_set_present(const an_weight_set *set, char *const *names, size_t 
     return false;
 }
 
-static anemo_status list_by_name(const char *dir, const an_weight_set *set, an_weight_list *list, anemo_error *err)
+static anemo_status list_by_name(const char *dir, const an_weight_set *set, an_weight_list *list,
+                                 anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char **names = NULL;
@@ -211,10 +221,13 @@ static anemo_status list_by_name(const char *dir, const an_weight_set *set, an_w
         }
     }
     if (list->n == 0) {
-        status = npz && set == &an_weight_set_safetensors
-                     ? an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                               "%s: holds weights.npz of an early MLX; convert the model again with mlx-lm", dir)
-                     : an_fail(err, ANEMO_ERR_NOTFOUND, "%s: holds no %s", dir, set->shown);
+        status =
+            npz && set == &an_weight_set_safetensors
+                ? an_fail(
+                      err, ANEMO_ERR_UNSUPPORTED,
+                      "%s: holds weights.npz of an early MLX; convert the model again with mlx-lm",
+                      dir)
+                : an_fail(err, ANEMO_ERR_NOTFOUND, "%s: holds no %s", dir, set->shown);
         goto cleanup;
     }
     AN_TRY(check_sequence(dir, set, list, err));
@@ -223,7 +236,8 @@ cleanup:
     return status;
 }
 
-anemo_status an_weight_list_open(an_weight_list *list, const char *dir, const an_weight_set *set, anemo_error *err)
+anemo_status an_weight_list_open(an_weight_list *list, const char *dir, const an_weight_set *set,
+                                 anemo_error *err)
 {
     anemo_status status;
     bool index = false;
@@ -239,8 +253,9 @@ anemo_status an_weight_list_open(an_weight_list *list, const char *dir, const an
     return status;
 }
 
-anemo_status an_weight_list_pairs(const an_weight_list *list, const char *dir, const an_weight_set *set,
-                                  an_weight_pair_fn fn, void *ctx, anemo_error *err)
+anemo_status an_weight_list_pairs(const an_weight_list *list, const char *dir,
+                                  const an_weight_set *set, an_weight_pair_fn fn, void *ctx,
+                                  anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char *path = NULL, *room = NULL;
@@ -256,7 +271,8 @@ anemo_status an_weight_list_pairs(const an_weight_list *list, const char *dir, c
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- links */
+/* -------------------------------------------------------------------------------------------------------------
+ * links */
 
 /* Is `path` below the first n bytes of `folder`? */
 static bool is_below(const char *path, const char *folder, size_t n)
@@ -264,13 +280,15 @@ static bool is_below(const char *path, const char *folder, size_t n)
     return strncmp(path, folder, n) == 0 && path[n] == '/';
 }
 
-/* The length of "…/models--X" when the folder is a snapshot of the hub's cache or lies in one; 0 otherwise. */
+/* The length of "…/models--X" when the folder is a snapshot of the hub's cache or lies in one; 0
+ * otherwise. */
 static size_t cache_repository(const char *folder)
 {
     const char *snapshots = strstr(folder, "/snapshots/");
     if (!snapshots) return 0;
     const char *repository = snapshots;
-    while (repository > folder && repository[-1] != '/') repository--;
+    while (repository > folder && repository[-1] != '/')
+        repository--;
     return an_str_starts_with(repository, "models--") ? (size_t)(snapshots - folder) : 0;
 }
 
@@ -282,14 +300,17 @@ anemo_status an_weight_file_check_link(const char *dir, const char *name, anemo_
     folder = an_path_real(dir);
     file = an_path_real(path);
     if (!folder || !file) {
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file; a part of the model is missing", path);
+        status = an_fail(err, ANEMO_ERR_NOTFOUND,
+                         "%s: no such file; a part of the model is missing", path);
         goto cleanup;
     }
     size_t n = cache_repository(folder);
     bool in_cache = n > 0 && is_below(file, folder, n) && an_str_starts_with(file + n, "/blobs/");
     if (!in_cache && !is_below(file, folder, strlen(folder)))
-        status = an_fail(err, ANEMO_ERR_FORMAT,
-                         "%s: is a link out of the model's folder, to %s; copy the file there if it is meant", path, file);
+        status = an_fail(
+            err, ANEMO_ERR_FORMAT,
+            "%s: is a link out of the model's folder, to %s; copy the file there if it is meant",
+            path, file);
 cleanup:
     an_free(file);
     an_free(folder);

@@ -24,8 +24,8 @@ void an_hub_cache_close(an_hub_cache *c);
 /* "models--org--name" to "org/name"; false when it is the folder of no model. */
 bool an_hub_folder_repo(const char *folder, char repo[128]);
 
-/* The commit of a branch or tag, from refs/; a commit stands for itself. ERR_NOTFOUND; ERR_IO when it
- * cannot be read. */
+/* The commit of a branch or tag, from refs/; a commit stands for itself. ERR_NOTFOUND; ERR_IO when it cannot be read.
+ */
 ANEMO_MUST_CHECK anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char commit[41],
                                                anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_hub_cache_set_ref(const an_hub_cache *c, const char *revision, const char *commit,

@@ -81,8 +81,7 @@ typedef struct an_hub_model {
  * status is OK without one.
  */
 ANEMO_MUST_CHECK anemo_status an_hub_inventory(an_hub_model **out, size_t *n, uint64_t *incomplete_bytes,
-                                               anemo_error *unread,
-                                               anemo_error *err);
+                                               anemo_error *unread, anemo_error *err);
 void an_hub_inventory_free(an_hub_model *models, size_t n);
 
 typedef struct an_hub_removal {

@@ -144,10 +144,8 @@ cleanup:
 
 /* ------------------------------------------------------------------------------------------------- the list */
 
-/*
- * Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is
- * none.
- */
+/* Keep the first error of reading; refused memory is an error of its own, and what is absent or of another form is
+ * none. */
 static void keep_unread(anemo_error *unread, const anemo_error *why)
 {
     if (unread->status == ANEMO_OK && (why->status == ANEMO_ERR_IO || why->status == ANEMO_ERR_NOSPACE)) *unread = *why;

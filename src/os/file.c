@@ -149,7 +149,7 @@ cleanup:
     return status;
 }
 
-#define TMP_MARK ".tmp-"
+#define TMP_MARK ".anemo-tmp-" /* a name that nobody gives to a file of his own */
 #define TMP_RANDOM "XXXXXX"
 
 /*

@@ -41,18 +41,6 @@ static inline float from_key(int32_t key)
     return an_f32_from_bits((uint32_t)order_key(key));
 }
 
-/* The number as it is stored, and what it is read as. */
-static inline float put_float(an_dtype type, float f, uint8_t *out)
-{
-    if (type == AN_DTYPE_F32) {
-        memcpy(out, &f, 4);
-        return f;
-    }
-    uint16_t half = type == AN_DTYPE_BF16 ? an_bf16_from_f32(f) : an_f16_from_f32(f);
-    memcpy(out, &half, 2);
-    return type == AN_DTYPE_BF16 ? an_f32_from_bf16(half) : an_f32_from_f16(half);
-}
-
 /* The group's scale and bias in f32; false when a value is not finite. */
 static inline bool find_scale(const float *v, int n, float largest, float limit, float *scale, float *bias)
 {
@@ -64,18 +52,8 @@ static inline bool find_scale(const float *v, int n, float largest, float limit,
         hi = key > hi ? key : hi;
     }
     float min = from_key(lo), max = from_key(hi);
-    float abs_min = min < 0 ? -min : min, abs_max = max < 0 ? -max : max;
-    if (!(abs_min < limit && abs_max < limit)) return false;
-    float s = (max - min) / largest;
-    if (s < 1e-7f) s = 1e-7f;
-    float edge = abs_min > abs_max ? min : max;
-    if (!(abs_min > abs_max)) s = -s;
-    float q = edge / s;
-    /* Halves to even; from 2^23 on all are whole already. */
-    if (q >= 0 && q < 0x1p23f) q = (q + 0x1p23f) - 0x1p23f;
-    else if (q < 0 && q > -0x1p23f) q = (q - 0x1p23f) + 0x1p23f;
-    *scale = q != 0 ? edge / q : s;
-    *bias = q != 0 ? edge : 0;
+    if (!(min > -limit && min < limit && max > -limit && max < limit)) return false;
+    an_mlx_affine_scale(min, max, largest, scale, bias);
     return true;
 }
 
@@ -90,7 +68,7 @@ static inline bool encode_groups(an_mlx_row *row, int bits, const int n)
         uint8_t q[GROUP_MAX];
         load_group(row->from, x, n, v);
         if (!find_scale(v, n, largest, limit, &scale, &bias)) return false;
-        float s = put_float(row->from, scale, scales), b = put_float(row->from, bias, biases);
+        float s = an_mlx_put_float(row->from, scale, scales), b = an_mlx_put_float(row->from, bias, biases);
         for (int i = 0; i < n; i += LANES)
             for (int j = 0; j < LANES; j++) {
                 float t = (v[i + j] - bias) / scale;

@@ -4,6 +4,7 @@
 set -uo pipefail
 anemo=$ANEMO_BUILD/anemo
 model=tests/golden/tiny/files/chatml.gguf
+plain=tests/golden/tiny/types/type-f32.gguf
 dir=$(mktemp -d)
 mounted=
 cleanup()
@@ -42,12 +43,16 @@ limited()
     return "${PIPESTATUS[0]}"
 }
 
-# convert, logits and compare, each with a result in the folder.
+# convert, quantize, synth, logits and compare, each with a result in the folder.
 writers()
 {
     local code=$1 folder=$2
     shift 2
     expect "$code" "$folder" "$@" "$anemo" convert -q "$model" "$folder/model" --to mlx
+    expect "$code" "$folder" "$@" "$anemo" convert -q "$model" "$folder/hf" --to hf --dtype f16
+    expect "$code" "$folder" "$@" "$anemo" convert -q "$model" "$folder/x.gguf" --to gguf
+    expect "$code" "$folder" "$@" "$anemo" quantize -q "$plain" "$folder/x.gguf" Q8_0
+    expect "$code" "$folder" "$@" "$anemo" quantize -q "$plain" "$folder/x" 8bit-g32
     expect "$code" "$folder" "$@" "$anemo" synth -q "$dir/shape.json" --quant F16 -o "$folder/x.gguf"
     expect "$code" "$folder" "$@" "$anemo" synth -q "$dir/shape.json" --quant Q8_0 --format mlx -o "$folder/x"
     expect "$code" "$folder" "$@" "$anemo" logits "$model" --ids 5,6,7 -o "$folder/x.npy"

@@ -64,6 +64,13 @@ COMMANDS = [
     (["convert", "{}/tiny.gguf", "{}/mlx2", "--to", "mlx", "-q", "--force"], "mlx2", "main", IO),
     (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q8_0", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["quantize", "{}/plain.gguf", "Q4_K_M", "--dry-run"], None, "main"),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q4_0", "-q", "--threads", "1", "--imatrix", "{}/imatrix", "--tensor-type",
+      "ffn_(up|down)=q5_1"], "out.gguf", "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out.gguf", "Q4_1", "--json", "--threads", "1", "--imatrix", "{}/imatrix.gguf"], "out.gguf",
+     "main", IO),
+    (["quantize", "{}/plain.gguf", "{}/out", "4bit-g32", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/mlx", "{}/out.gguf", "--to", "gguf", "-q", "--threads", "1"], "out.gguf", "main", IO),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "hf", "--dtype", "f16", "-q", "--threads", "1"], "out", "main", IO),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main", IO),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
@@ -88,6 +95,8 @@ COMMANDS = [
     (["show", "{}/native"], None, "main"),
     (["convert", "{}/native", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
     (["convert", "{}/legacy", "{}/out", "--to", "mlx", "-q", "--threads", "1"], "out", "main", IO),
+    (["convert", "{}/mlx", "{}/out.gguf", "--to", "gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
+    (["convert", "{}/native", "{}/out.gguf", "--to", "gguf", "--dtype", "f16", "--threads", "1"], "out.gguf", "main", IO),
 ]
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "worker")
@@ -109,6 +118,8 @@ def make_folder(folder):
     shutil.copy(CORPUS / "gguf/tiny_q4_1", folder / "tiny.gguf")
     shutil.copy(TINY / "types/type-q8_0.gguf", folder / "types.gguf")
     shutil.copy(TINY / "types/type-f16.gguf", folder / "plain.gguf")
+    shutil.copy(CORPUS / "imatrix/old", folder / "imatrix")
+    shutil.copy(CORPUS / "imatrix/gguf", folder / "imatrix.gguf")
     (folder / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:700])
     shutil.copytree(TINY / "arch/llama-bias/hf", folder / "hf")
     subprocess.run([BUILD / "anemo", "convert", "-q", folder / "tiny.gguf", folder / "mlx", "--to", "mlx"], check=True)

@@ -1,7 +1,6 @@
 """GGUF files written and read by the words of the format alone (v3, little-endian), without any library."""
+import math
 import struct
-
-import numpy as np
 
 # Type id: elements and bytes of a block.
 BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110),
@@ -27,15 +26,17 @@ def value(v):
 
 
 def write(path, keys, arrays):
-    """keys: {name: bool, int (u32), float (f32), str or list of str}; arrays: {name: float32 or float16 array}."""
+    """keys: {name: bool, int (u32), float (f32), str or list of str}; arrays: {name: float32 or float16 array of numpy's}, or
+    (shape, bytes of an item, bytes) where there is no numpy."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(arrays), len(keys))
     for k, v in keys.items():
         head += text(k) + value(v)
-    data = b""
+    data = bytearray()
     for name, a in arrays.items():
-        head += text(name) + struct.pack("<I", a.ndim) + struct.pack(f"<{a.ndim}Q", *a.shape[::-1])
-        head += struct.pack("<IQ", 1 if a.dtype == np.float16 else 0, len(data))
-        data += a.tobytes()
+        shape, size, raw = a if isinstance(a, tuple) else (a.shape, a.itemsize, a.tobytes())
+        head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape[::-1])
+        head += struct.pack("<IQ", 1 if size == 2 else 0, len(data))
+        data += raw
         data += bytes(-len(data) % 32)
     with open(path, "wb") as f:
         f.write(head + bytes(-len(head) % 32) + data)
@@ -80,6 +81,6 @@ def read(path):
     tensors = {}
     for name, shape, kind, offset in infos:
         elems, size = BLOCKS[kind]
-        n = int(np.prod(shape)) // elems * size
+        n = math.prod(shape) // elems * size
         tensors[name] = (kind, r.data[begin + offset:begin + offset + n])
     return keys, tensors

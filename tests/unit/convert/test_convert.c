@@ -225,6 +225,126 @@ static void tokenizers_survive(void **state)
     }
 }
 
+/* A NaN in a plain tensor, and a scale that is none: named by tensor, and nothing is left. */
+static void damaged_weights_are_refused(void **state)
+{
+    (void)state;
+    anemo_error err;
+    gguf_build b;
+    static const uint32_t types[] = {0, 1, 3};
+    for (size_t i = 0; i < AN_COUNT_OF(types); i++) {
+        gguf_build_init(&b);
+        gguf_build_tiny_llama(&b, types[i]);
+        b.data.data[types[i] == 0 ? 2 : 0] = 0xC0;
+        b.data.data[types[i] == 0 ? 3 : 1] = 0x7F;
+        const char *src = write_gguf(&b, "nan.gguf"), *dst = in_dir("nan/model");
+        anemo_status status = types[i] == 3 ? ANEMO_ERR_UNSUPPORTED : ANEMO_ERR_FORMAT;
+        assert_fails(convert(src, dst, false, &err), &err, status, "token_embd.weight: ");
+        assert_int_equal(an_path_probe(in_dir("nan")), AN_PATH_ABSENT);
+    }
+}
+
+static anemo_status convert_with(const char *src, const char *dst, const an_convert_options *o, an_convert_result *r,
+                                 anemo_error *err)
+{
+    *r = (an_convert_result){0};
+    return an_convert_to_mlx(src, dst, o, r, err);
+}
+
+/* Sizes of a dry run, the choice of types by name, and what is asked for in vain. */
+static void options_are_honoured(void **state)
+{
+    (void)state;
+    anemo_error err;
+    an_convert_result r;
+    const char *hf = AN_TEST_DIR "/golden/convert/models/hf-bf16", *dst = in_dir("options");
+    static const char *const overrides[] = {"lm_head=none", "v_proj=8bit-g32"};
+    an_convert_options o = {.quantize = "4bit-g32", .overrides = overrides, .n_override = 2, .dry_run = true};
+    assert_ok(convert_with(hf, dst, &o, &r, &err), &err);
+    assert_int_equal(an_path_probe(dst), AN_PATH_ABSENT);
+    uint64_t planned = r.weight_bytes, sum = 0;
+    bool eight = false, plain = false;
+    for (size_t i = 0; i < r.classes.n; i++) {
+        const an_weight_class *c = &r.classes.items[i];
+        sum += c->bytes;
+        eight = eight || (!strcmp(c->kind, "attn_v") && !strcmp(c->type, "8-bit g32"));
+        plain = plain || (!strcmp(c->kind, "output") && !strcmp(c->type, "BF16"));
+    }
+    assert_int_equal(sum, planned);
+    assert_true(eight && plain);
+    an_convert_result_free(&r);
+    o.dry_run = false;
+    o.n_thread = 3;
+    assert_ok(convert_with(hf, dst, &o, &r, &err), &err);
+    assert_int_equal(r.weight_bytes, planned);
+    assert_true(r.n_quantized > 0 && r.n_rounded == r.n_quantized);
+    an_convert_result_free(&r);
+
+    /* What is quantized already is quantized again only when that is said. */
+    an_convert_options again = {.quantize = "3bit-g32"};
+    assert_fails(convert_with(dst, in_dir("again"), &again, &r, &err), &err, ANEMO_ERR_UNSUPPORTED, "--allow-requantize");
+    again.allow_requantize = true;
+    assert_ok(convert_with(dst, in_dir("again"), &again, &r, &err), &err);
+    an_convert_result_free(&r);
+    o.n_override = 0;
+    o.force = true;
+    o.quantize = "7bit";
+    assert_fails(convert_with(hf, dst, &o, &r, &err), &err, ANEMO_ERR_INVAL, "'7bit' is no type of MLX");
+    o.quantize = "4bit";
+    o.n_override = 1;
+    const char *bad = "4bit";
+    o.overrides = &bad;
+    assert_fails(convert_with(hf, dst, &o, &r, &err), &err, ANEMO_ERR_INVAL, "is not PATTERN=TYPE");
+    const int stop = 2;
+    an_convert_options stopped = {.stop = &stop};
+    assert_fails(convert_with(hf, in_dir("stopped"), &stopped, &r, &err), &err, ANEMO_ERR_INTERRUPTED, "interrupted");
+    assert_int_equal(an_path_probe(in_dir("stopped")), AN_PATH_ABSENT);
+}
+
+/* Whatever the number of threads, and by way of a Hugging Face directory in F32: the same values. */
+static void threads_and_detours_change_nothing(void **state)
+{
+    (void)state;
+    anemo_error err;
+    an_convert_result r = {0};
+    const char *src = AN_TEST_DIR "/golden/tiny/types/type-q4_k.gguf";
+    const char *one = in_dir("one"), *four = in_dir("four"), *hf = in_dir("f32");
+    an_convert_options o = {.n_thread = 1, .dtype = AN_FLOAT_F32};
+    assert_ok(an_convert_to_mlx(src, one, &o, &r, &err), &err);
+    assert_int_equal(r.n_rounded, 0);
+    an_convert_result_free(&r);
+    assert_ok(an_convert_to_hf(src, hf, &o, &r, &err), &err);
+    assert_int_equal(r.n_rounded, 0);
+    assert_int_equal(r.n_quantized, 0);
+    an_convert_result_free(&r);
+    o.n_thread = 4;
+    assert_ok(an_convert_to_mlx(src, four, &o, &r, &err), &err);
+    an_convert_result_free(&r);
+    char *a, *b;
+    size_t n_a, n_b;
+    char path[200];
+    snprintf(path, sizeof path, "%s/model.safetensors", one);
+    assert_ok(an_file_read(path, 1 << 26, &a, &n_a, &err), &err);
+    snprintf(path, sizeof path, "%s/model.safetensors", four);
+    assert_ok(an_file_read(path, 1 << 26, &b, &n_b, &err), &err);
+    assert_int_equal(n_a, n_b);
+    assert_memory_equal(a, b, n_a);
+    an_free(a);
+    an_free(b);
+    an_model_file *plain, *file;
+    assert_ok(an_model_file_open(&plain, hf, &err), &err);
+    assert_ok(an_model_file_open(&file, src, &err), &err);
+    static float x[4096], y[4096];
+    assert_true(file->token_embd.n_col <= 4096);
+    for (int64_t row = 0; row < file->token_embd.n_row; row++) {
+        an_weight_row_f32(&plain->token_embd, row, x);
+        an_weight_row_f32(&file->token_embd, row, y);
+        assert_memory_equal(x, y, (size_t)file->token_embd.n_col * sizeof *x);
+    }
+    an_model_file_close(plain);
+    an_model_file_close(file);
+}
+
 static void die(void *ctx, uint64_t done, uint64_t total)
 {
     (void)ctx;
@@ -288,6 +408,9 @@ int main(void)
         cmocka_unit_test(converted_models_give_the_same_logits),
         cmocka_unit_test(refusals_leave_nothing),
         cmocka_unit_test(tokenizers_survive),
+        cmocka_unit_test(damaged_weights_are_refused),
+        cmocka_unit_test(options_are_honoured),
+        cmocka_unit_test(threads_and_detours_change_nothing),
         cmocka_unit_test(killed_conversions_leave_nothing_under_the_name),
         cmocka_unit_test(failed_allocations_leave_nothing),
     };

@@ -1,6 +1,6 @@
 /*
- * Sources of a conversion: the GGUF file and the directory of one tiny model, both written by tests/golden/tiny's
- * generator, hold the same values once q and k are in one row order.
+ * Sources of a conversion: the GGUF file and the directory of one tiny model, both written by
+ * tests/golden/tiny's generator, hold the same values once q and k are in one row order.
  */
 #include "support/test.h"
 
@@ -61,9 +61,9 @@ static void assert_same(const an_source *g, const an_source_tensor *a, const an_
 static void test_twins(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-bias", "llama-mha-tied", "llama-three-layers",
-                                        "ministral3-beta", "mistral-gqa4-headdim", "rope-llama3",
-                                        "mistral3-wrapper"};
+    static const char *const names[] = {
+        "llama-bias",           "llama-mha-tied", "llama-three-layers", "ministral3-beta",
+        "mistral-gqa4-headdim", "rope-llama3",    "mistral3-wrapper"};
     for (size_t k = 0; k < AN_COUNT_OF(names); k++) {
         char gguf[128], dir[128];
         snprintf(gguf, sizeof gguf, "arch/%s/model.gguf", names[k]);
@@ -112,7 +112,8 @@ static void test_stored_forms(void **state)
     an_source_close(s);
 }
 
-/* ------------------------------------------------------------------------------------- every layout of one model */
+/* ------------------------------------------------------------------------------------- every
+ * layout of one model */
 
 static an_source *open_model(const char *name)
 {
@@ -124,7 +125,8 @@ static an_source *open_model(const char *name)
     return s;
 }
 
-/* Rows of the twin in half-split order, a few at a time, against the same values of plain safetensors. */
+/* Rows of the twin in half-split order, a few at a time, against the same values of plain
+ * safetensors. */
 static void assert_same_model(const char *name, const char *twin, an_source_kind kind)
 {
     an_source *a = open_model(twin), *b = open_model(name);
@@ -139,7 +141,8 @@ static void assert_same_model(const char *name, const char *twin, an_source_kind
         assert_int_equal(x->n_col, y->n_col);
         assert_int_equal(x->float_dtype, y->float_dtype);
         assert_int_equal(x->rotated, y->rotated);
-        assert_int_equal(y->rows, kind == AN_SOURCE_NATIVE ? AN_ROPE_INTERLEAVED : AN_ROPE_HALF_SPLIT);
+        assert_int_equal(y->rows,
+                         kind == AN_SOURCE_NATIVE ? AN_ROPE_INTERLEAVED : AN_ROPE_HALF_SPLIT);
         assert_int_equal(y->w.row_bytes, y->n_col * an_dtype_get(y->float_dtype)->block_bytes);
         assert_ok(an_source_check(b, y, &err), &err);
         float *want = values_of(a, x), *got = malloc((size_t)(7 * x->n_col) * sizeof *got);
@@ -178,7 +181,8 @@ static void test_refusals(void **state)
     anemo_error err;
     an_source *s;
     float out[1];
-    assert_fails(an_source_open(&s, AN_TEST_DIR "/absent", &err), &err, ANEMO_ERR_NOTFOUND, "absent");
+    assert_fails(an_source_open(&s, AN_TEST_DIR "/absent", &err), &err, ANEMO_ERR_NOTFOUND,
+                 "absent");
     assert_fails(an_source_open(&s, AN_TEST_DIR, &err), &err, ANEMO_ERR_FORMAT, "config.json");
     s = open_tiny("mlx/w4-g64-f16");
     assert_fails(an_source_rows(s, &s->tensors[0], s->tensors[0].n_row, 1, out, &err), &err,

@@ -1,6 +1,6 @@
 /*
- * Directories that are damaged, stale, mixed or hostile: each is refused with its own message, or it is said which set of its
- * files counts. Made of copies of tests/golden/convert/models.
+ * Directories that are damaged, stale, mixed or hostile: each is refused with its own message, or
+ * it is said which set of its files counts. Made of copies of tests/golden/convert/models.
  */
 #include "support/files.h"
 
@@ -58,7 +58,8 @@ static void add_model(const char *model)
     size_t n;
     snprintf(from, sizeof from, MODELS "%s", model);
     assert_ok(an_dir_list(from, &names, &n, &err), &err);
-    for (size_t i = 0; i < n; i++) copy_as(model, names[i], names[i]);
+    for (size_t i = 0; i < n; i++)
+        copy_as(model, names[i], names[i]);
     an_names_free(names);
 }
 
@@ -144,7 +145,8 @@ static an_source *open_folder(void)
     return s;
 }
 
-/* ------------------------------------------------------------------------------------------------------- damaged files */
+/* -------------------------------------------------------------------------------------------------------
+ * damaged files */
 
 static void test_cut_off(void **state)
 {
@@ -175,7 +177,8 @@ static void test_cut_off(void **state)
 
 static void test_indexes(void **state)
 {
-    static const char *const NAMES[] = {"../other.bin", "/etc/other.bin", "a/b.bin", "..", ".hidden.bin", "weights.safetensors"};
+    static const char *const NAMES[] = {"../other.bin", "/etc/other.bin", "a/b.bin",
+                                        "..",           ".hidden.bin",    "weights.safetensors"};
     (void)state;
     for (size_t i = 0; i < AN_COUNT_OF(NAMES); i++) {
         start("bin-sharded");
@@ -184,7 +187,8 @@ static void test_indexes(void **state)
     }
     start("bin-sharded");
     edit("pytorch_model.bin.index.json", "\"model.norm.weight\"", "\"model.other.weight\"");
-    finish_fails(ANEMO_ERR_FORMAT, "tensor model.other.weight is not in pytorch_model-00002-of-00002.bin");
+    finish_fails(ANEMO_ERR_FORMAT,
+                 "tensor model.other.weight is not in pytorch_model-00002-of-00002.bin");
     start("native-sharded");
     edit("consolidated.safetensors.index.json", "{", "[");
     finish_fails(ANEMO_ERR_FORMAT, "consolidated.safetensors.index.json: at byte 0");
@@ -206,7 +210,9 @@ static void test_contents(void **state)
     (void)state;
     start("bin");
     edit("config.json", "\"intermediate_size\": 64", "\"intermediate_size\": 96");
-    finish_fails(ANEMO_ERR_FORMAT, "mlp.gate_proj.weight has shape [64, 32], the model's parameters ask for [96, 32]");
+    finish_fails(
+        ANEMO_ERR_FORMAT,
+        "mlp.gate_proj.weight has shape [64, 32], the model's parameters ask for [96, 32]");
     start("bin");
     edit("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
     finish_fails(ANEMO_ERR_FORMAT, "tensor model.layers.2.input_layernorm.weight is missing");
@@ -218,7 +224,8 @@ static void test_contents(void **state)
     finish_fails(ANEMO_ERR_FORMAT, "tensor tok_embeddings.weight is missing");
     start("native");
     edit("consolidated.safetensors", "\"output.weight\"", "\"outpuX.weight\"");
-    finish_fails(ANEMO_ERR_FORMAT, "tensor output.weight is missing and the model's parameters say");
+    finish_fails(ANEMO_ERR_FORMAT,
+                 "tensor output.weight is missing and the model's parameters say");
     start("bin");
     drop("pytorch_model.bin");
     copy_as("native", "consolidated.safetensors", "pytorch_model.bin");
@@ -231,11 +238,13 @@ static void test_contents(void **state)
     finish_fails(ANEMO_ERR_UNSUPPORTED, "mixture of experts");
 }
 
-/* ---------------------------------------------------------------------------------------------------------------- FP8 */
+/* ----------------------------------------------------------------------------------------------------------------
+ * FP8 */
 
 static void test_fp8(void **state)
 {
-    static const char gate[] = "model.layers.0.mlp.gate_proj.weight", down[] = "model.layers.0.mlp.down_proj.weight";
+    static const char gate[] = "model.layers.0.mlp.gate_proj.weight",
+                      down[] = "model.layers.0.mlp.down_proj.weight";
     const unsigned char nan = 0xFF;
     const uint16_t nan16 = 0x7FC0;
     const float inf = INFINITY;
@@ -251,8 +260,9 @@ static void test_fp8(void **state)
     assert_null(t->w.data);
     assert_int_equal(t->float_dtype, AN_DTYPE_BF16);
     assert_ok(an_source_rows(s, t, 0, 3, rows, &err), &err);
-    assert_fails(an_source_rows(s, t, 2, 2, rows, &err), &err, ANEMO_ERR_FORMAT,
-                 "tensor model.layers.0.mlp.gate_proj.weight: element [3, 5] is the FP8 code of NaN");
+    assert_fails(
+        an_source_rows(s, t, 2, 2, rows, &err), &err, ANEMO_ERR_FORMAT,
+        "tensor model.layers.0.mlp.gate_proj.weight: element [3, 5] is the FP8 code of NaN");
     assert_fails(an_source_check(s, t, &err), &err, ANEMO_ERR_FORMAT, "in row 3");
     an_source_close(s);
     remove_flat_dir(folder);
@@ -268,9 +278,11 @@ static void test_fp8(void **state)
     remove_flat_dir(folder);
 
     start("native");
-    poke("consolidated.safetensors", "layers.1.feed_forward.w2.weight", 2 * (9 * 64 + 1), &nan16, 2);
+    poke("consolidated.safetensors", "layers.1.feed_forward.w2.weight", 2 * (9 * 64 + 1), &nan16,
+         2);
     s = open_folder();
-    assert_fails(an_source_check(s, an_source_find(s, AN_FIELD_FFN_DOWN, 1), &err), &err, ANEMO_ERR_FORMAT,
+    assert_fails(an_source_check(s, an_source_find(s, AN_FIELD_FFN_DOWN, 1), &err), &err,
+                 ANEMO_ERR_FORMAT,
                  "tensor layers.1.feed_forward.w2.weight holds a NaN or an infinity in row 9");
     an_source_close(s);
     remove_flat_dir(folder);
@@ -287,7 +299,8 @@ static void test_fp8(void **state)
     finish_fails(ANEMO_ERR_UNSUPPORTED, "weights quantized by \"awq\"");
 }
 
-/* ------------------------------------------------------------------------------------------------------ which set counts */
+/* ------------------------------------------------------------------------------------------------------
+ * which set counts */
 
 static void test_choice(void **state)
 {
@@ -349,7 +362,8 @@ static void test_choice(void **state)
     finish_fails(ANEMO_ERR_FORMAT, "a directory without config.json or params.json is not a model");
 }
 
-/* -------------------------------------------------------------------------------------------------------------- links */
+/* --------------------------------------------------------------------------------------------------------------
+ * links */
 
 static void link_in(const char *dir, const char *target, const char *name)
 {
@@ -376,7 +390,8 @@ static void test_links(void **state)
     finish_fails(ANEMO_ERR_NOTFOUND, "no such file");
 
     /* The hub's cache: …/models--a--b/{blobs,refs,snapshots/REV}. */
-    static const char *const FILES[] = {"config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json"};
+    static const char *const FILES[] = {"config.json", "model.safetensors", "tokenizer.model",
+                                        "tokenizer_config.json"};
     char root[64], repository[128], path[256];
     new_folder();
     strcpy(root, folder);
@@ -400,7 +415,8 @@ static void test_links(void **state)
     an_source_close(s);
     copy_as("hf-bf16", "model.safetensors", "refs/main");
     link_in(path, "../../refs/main", "model.safetensors");
-    assert_fails(an_source_open(&s, path, &err), &err, ANEMO_ERR_FORMAT, "is a link out of the model's folder");
+    assert_fails(an_source_open(&s, path, &err), &err, ANEMO_ERR_FORMAT,
+                 "is a link out of the model's folder");
     remove_flat_dir(path);
     snprintf(path, sizeof path, "%s/snapshots", repository);
     remove_flat_dir(path);
@@ -415,8 +431,9 @@ static void test_links(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_indexes), cmocka_unit_test(test_contents),
-        cmocka_unit_test(test_fp8),     cmocka_unit_test(test_choice),  cmocka_unit_test(test_links),
+        cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_indexes),
+        cmocka_unit_test(test_contents), cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_choice),   cmocka_unit_test(test_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,21 @@ def libllama_ids(path, records):
     return out
 
 
+def check_template(texts, batch, name, folder, out, template):
+    """Conversations through the template that was written, as an engine renders them, against our formats by ids."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+    words = ["Hello", "what is 2+2?", "It is 4 ", "be brief", "x"]
+    records, rendered = [], []
+    for i in range(24):
+        roles = [["user"], ["system", "user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"]][i % 4]
+        chat = [{"role": r, "content": words[(i * 7 + k) % 5]} for k, r in enumerate(roles)]
+        records.append(("C", "".join(m["role"] + "\0" + m["content"] + "\0" for m in chat).encode()))
+        rendered.append(("S", jinja.render(messages=chat, bos_token="<s>", eos_token="</s>").encode()))
+    return texts.compare(name + ": the template that was written", records, libllama_ids(out, rendered),
+                         texts.ours(batch, folder, records))
+
+
 def check_ids(anemo):
     import texts
     batch = os.path.join(os.environ.get("ANEMO_BUILD", "build/dev"), "tests", "unit", "token", "token_batch")
@@ -320,6 +335,8 @@ def check_ids(anemo):
         if keys["tokenizer.ggml.pre"] != pre or len(tokens) != n + 5 or tokens[-1] != b"[PAD%d]" % (n + 4) or types[-1] != 5:
             wrong += 1
             print(f"{name}: pre-tokenizer {keys['tokenizer.ggml.pre']}, {len(tokens)} tokens, last {tokens[-1]}")
+        if name in ("tekken.json", "spm"):
+            wrong += check_template(texts, batch, name, folder, out, keys["tokenizer.chat_template"])
         # The libraries know different versions of Unicode, and libllama's Tekken the case of ASCII letters only.
         bodies = ["".join(c for c in t if 0 < ord(c) < 0x80 or 0x4E00 <= ord(c) < 0x9FA0)
                   for t in texts.texts(seed + 40, 800) + golden]

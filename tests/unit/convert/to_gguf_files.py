@@ -145,12 +145,12 @@ def check_refusals(temp):
     if os.path.exists(out):
         complain("refused, but written")
     said = anemo("convert", w6, out, "--to", "gguf", "--dtype", "f32")
-    if ", exact" not in said or Gguf(out).tensors["blk.0.attn_q.weight"][0] != "F32":
+    if "exact: every weight" not in said or Gguf(out).tensors["blk.0.attn_q.weight"][0] != "F32":
         complain(f"6-bit groups as F32 are exact: {said}")
     anemo("convert", w6, out, "--to", "gguf", "--dtype", "f32", fails=(2, "exists already; --force replaces it"))
     said = anemo("convert", w6, out, "--to", "gguf", "--quantize", "Q8_0", "--allow-requantize", "--force")
     got = Gguf(out)
-    if "not exact" not in said or "were rounded" not in said or got.keys["anemo.conversion.exact"] is not False:
+    if "rounded: the values of 8 tensors" not in said or got.keys["anemo.conversion.exact"] is not False:
         complain(f"rounding is not said: {said}")
     if got.keys["general.file_type"] != 7 or got.tensors["blk.0.attn_q.weight"][0] != "Q8_0":
         complain("Q8_0 was asked for")

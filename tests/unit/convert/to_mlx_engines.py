@@ -31,6 +31,7 @@ HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent))
 from gguf_read import Gguf  # noqa: E402
 
+LAYOUTS = HERE.parents[2] / "golden" / "convert"
 TINY = HERE.parents[2] / "golden" / "tiny"
 ANEMO = pathlib.Path(os.environ["ANEMO_BUILD"]) / "anemo"
 DTYPES = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
@@ -177,12 +178,13 @@ def error(a, b):
 
 def tiny_logits(temp):
     """HF -> MLX: mlx-lm loads it and gives transformers' logits within the type's error."""
-    cases = [c for c in json.loads((TINY / "manifest.json").read_text())["cases"] if c["container"] == "hf"]
+    cases = [(TINY, c) for c in json.loads((TINY / "manifest.json").read_text())["cases"] if c["container"] == "hf"]
+    cases += [(LAYOUTS, c) for c in json.loads((LAYOUTS / "manifest.json").read_text())["cases"]]
     n, others = 0, []
-    for c in cases:
+    for root, c in cases:
         if c["name"] in OTHER_IN_MLX_LM:
             continue
-        src, want = TINY / c["model"], np.load(TINY / c["logits"]).astype(np.float64)
+        src, want = root / c["model"], np.load(root / c["logits"]).astype(np.float64)
         limit = {"f32": 10 * c["tolerance"], "f16": 0.02, "bf16": 0.12}
         for dtype in DTYPES:
             made = convert(src, temp / "out", "--dtype", dtype)
@@ -201,6 +203,20 @@ def tiny_logits(temp):
             n += 1
     print(f"{n} conversions give transformers' logits; mlx-lm has no or other numbers for {sorted(set(others))}")
     check(n >= 36, "too few logits were compared")
+
+
+def native_tokenizers(temp):
+    """tokenizer.json made from SentencePiece and Tekken files: transformers gives the ids that the source's own file gives."""
+    texts = ["Hello, world!", " leading", "a  b", "don't stop", "x\n\ny\t z", "1234", "\u65e5\u672c\u8a9e \u00e9t\u00e9", "the theme of it"]
+    for name in ("native", "native-pth", "bin"):
+        src = LAYOUTS / "models" / name
+        convert(src, temp / "out")
+        ours = AutoTokenizer.from_pretrained(temp / "out")
+        for text in texts:
+            done = subprocess.run([ANEMO, "tokenize", src, "--json", "--", text], capture_output=True, text=True, check=True)
+            want = json.loads(done.stdout)["ids"]
+            got = ours(text, add_special_tokens=False)["input_ids"]
+            check(got == want, f"{name}: {text!r}: {got}, expected {want}")
 
 
 def like_mlx_lm(temp, src, options, **kwargs):
@@ -321,6 +337,7 @@ def main():
         tiny_logits(temp)
         k_types(temp)
         recipes(temp)
+        native_tokenizers(temp)
         here = smollm(temp, models)
     print(f"{len(failures)} failures")
     sys.exit(1 if failures else 0 if here else 77)

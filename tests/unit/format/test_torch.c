@@ -161,6 +161,13 @@ static anemo_status open_pickle(const char *pickle, size_t n, anemo_error *err)
 #define TENSOR(n, offset, shape, stride)                                                           \
     "}U\1wctorch._utils\n_rebuild_tensor_v2\n(" STORAGE(n) "K" offset shape stride "\x89Nt" "Rs."
 
+#define REBUILD   "ctorch._utils\n_rebuild_tensor_v2\n"
+#define REBUILD3  "ctorch._utils\n_rebuild_tensor_v3\n"
+#define FROM_TYPE "ctorch._tensor\n_rebuild_from_type_v2\n"
+#define UNTYPED   "(U\7storagectorch.storage\nUntypedStorage\nU\1" "0U\3cpuK\20tQ"
+#define KEY_65    "12345678901234567890123456789012345678901234567890123456789012345"
+
+/* Long: one line for each reason. */
 static void test_bad_pickles(void **state)
 {
     (void)state;
@@ -222,6 +229,81 @@ static void test_bad_pickles(void **state)
         {P("(U\7storagectorch\nFloatStorage\nU\1" "7U\3cpuK\4tQ."), ANEMO_ERR_FORMAT,
          "the archive has no storage a/data/7"},
         {P("]q\0h\0a."), ANEMO_ERR_FORMAT, "no dictionary of tensors"}, /* a list that holds itself */
+        /* References that are no storage, each for one reason. */
+        {P("(U\7stowagectorch\nFloatStorage\nU\1" "0NK\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(K\1ctorch\nFloatStorage\nU\1" "0NK\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storageNU\1" "0NK\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\ndevice\nU\1" "0NK\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\nFloatStorage\nK\0NK\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\nFloatStorage\nU\1" "0NNtQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\nFloatStorage\nU\1" "0NJ\377\377\377\377tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\nFloatStorage\nU\1" "0K\4tQ."), ANEMO_ERR_FORMAT, "the reference is no storage"},
+        {P("(U\7storagectorch\nFloatStorage\nU\x41" KEY_65 "NK\4tQ."), ANEMO_ERR_FORMAT, "the key of a storage is too long"},
+        {P("(U\7storagectorch\nFloatStorage\nU\1" "0N\x8A\10\377\377\377\377\377\377\377\177tQ."), ANEMO_ERR_FORMAT,
+         "the size of a storage overflows"},
+        /* Arguments that are not those of a tensor. */
+        {P(REBUILD "(NK\0K\1\x85K\1\x85tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "NK\1\x85K\1\x85tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "J\377\377\377\377K\1\x85K\1\x85tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "K\0NK\1\x85tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "K\0K\1\x85NtR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "K\0tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD "(" STORAGE("\4") "K\0N\x85K\1\x85tR."), ANEMO_ERR_FORMAT, "must not be negative"},
+        {P(REBUILD "(" STORAGE("\4") "K\0K\1\x85N\x85tR."), ANEMO_ERR_FORMAT, "must not be negative"},
+        {P(REBUILD "(" UNTYPED "K\0K\1\x85K\1\x85tR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD3 "(" UNTYPED "K\0K\4\x85K\1\x85\x89NNtR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P(REBUILD3 "(" UNTYPED "K\0K\4\x85K\1\x85\x89Nctorch\ndevice\ntR."), ANEMO_ERR_FORMAT, "not those of a tensor"},
+        {P("}U\1w" REBUILD3 "(" UNTYPED "K\0K\4\x85K\1\x85\x89Nctorch\nfloat32\ntRs."), ANEMO_OK, ""},
+        {P("}U\1w" REBUILD3 "(" UNTYPED "K\0K\5\x85K\1\x85\x89Nctorch\nfloat32\ntRs."), ANEMO_ERR_FORMAT,
+         "reaches beyond its storage of 4 elements"},
+        {P("}U\1w" FROM_TYPE "(" REBUILD "ctorch\nTensor\n(" STORAGE("\4") "K\0K\4\x85K\1\x85tNtRs."), ANEMO_OK, ""},
+        {P(FROM_TYPE "(NN)NtR."), ANEMO_ERR_UNSUPPORTED, "does not rebuild a tensor"},
+        {P(FROM_TYPE "(" REBUILD "NNNtR."), ANEMO_ERR_UNSUPPORTED, "does not rebuild a tensor"},
+        {P(FROM_TYPE "(ccollections\nOrderedDict\nN)NtR."), ANEMO_ERR_UNSUPPORTED, "does not rebuild a tensor"},
+        {P(FROM_TYPE ")R."), ANEMO_ERR_UNSUPPORTED, "does not rebuild a tensor"},
+        {P("ctorch._utils\n_rebuild_parameter\nN\x85R."), ANEMO_ERR_FORMAT, "a parameter without its tensor"},
+        /* Dictionaries of pairs, sets, calls that give nothing, memoized values. */
+        {P("ccollections\nOrderedDict\n]U\1w" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tR\x86" "a\x85R."), ANEMO_OK, ""},
+        {P("ccollections\nOrderedDict\n]K\1a\x85R."), ANEMO_ERR_FORMAT, "built of pairs"},
+        {P("ccollections\nOrderedDict\n]K\1\x85" "a\x85R."), ANEMO_ERR_FORMAT, "built of pairs"},
+        {P("ccollections\nOrderedDict\n]]a\x85R."), ANEMO_ERR_FORMAT, "built of pairs"},
+        {P("ccollections\nOrderedDict\n]]\x86R."), ANEMO_ERR_FORMAT, "not those of a dictionary"},
+        {P("}(U\1dctorch\ndevice\nU\3cpu\x85RU\1s\x8FU\1l](eU\1n\x8A\1\xFFU\1m\x8A\0u."), ANEMO_ERR_FORMAT,
+         "no dictionary of tensors"},
+        {P("\x80\4\x95\0\0\0\0\0\0\0\0]\x94j\0\0\0\0" "0."), ANEMO_ERR_FORMAT, "no dictionary of tensors"},
+        {P("}(K\2s."), ANEMO_ERR_FORMAT, "a mark in the way"},
+        {P("(s."), ANEMO_ERR_FORMAT, "no dictionary on the stack"},
+        {P("}(Nu."), ANEMO_ERR_FORMAT, "a key without a value"},
+        {P("0."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("1."), ANEMO_ERR_FORMAT, "no mark"},
+        {P("e."), ANEMO_ERR_FORMAT, "no mark"},
+        {P("R."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("NR."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("NNR."), ANEMO_ERR_FORMAT, "a call needs a global and a tuple"},
+        {P("ctorch\ndevice\nNR."), ANEMO_ERR_FORMAT, "a call needs a global and a tuple"},
+        {P("Q."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("b."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("Nb."), ANEMO_ERR_UNSUPPORTED, "only a dictionary may have a state"},
+        {P("\x93."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("N\x93."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("U\1a" "N\x93."), ANEMO_ERR_FORMAT, "a global needs two strings"},
+        {P("cos."), ANEMO_ERR_FORMAT, "cut off"},
+        {P("\x8A"), ANEMO_ERR_FORMAT, "cut off"},
+        {P("\x8A\4" "1"), ANEMO_ERR_FORMAT, "cut off"},
+        {P("\x80"), ANEMO_ERR_FORMAT, "cut off"},
+        {P("G1234"), ANEMO_ERR_FORMAT, "cut off"},
+        {P("(\x85."), ANEMO_ERR_FORMAT, "the stack is empty"},
+        {P("(q\0."), ANEMO_ERR_FORMAT, "nothing to remember"},
+        /* Names of tensors, and where they may stand. */
+        {P("}U\0" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRs."), ANEMO_ERR_FORMAT, "empty or holds a NUL"},
+        {P("}(U\1v" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRU\1\0" REBUILD "(" STORAGE("\4")
+           "K\0K\4\x85K\1\x85tRu."), ANEMO_ERR_FORMAT, "empty or holds a NUL"},
+        {P("}(U\1w" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRU\1w" REBUILD "(" STORAGE("\4")
+           "K\0K\4\x85K\1\x85tRu."), ANEMO_ERR_FORMAT, "tensor w occurs twice"},
+        {P("}(K\1" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRU\1w" REBUILD "(" STORAGE("\4")
+           "K\0K\4\x85K\1\x85tRU\1nNu."), ANEMO_OK, ""},
+        {P("}(U\5modelNU\5otherNU\6module}U\5model}U\1w" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRsu."), ANEMO_OK, ""},
+        {P("}U\5other}U\1w" REBUILD "(" STORAGE("\4") "K\0K\4\x85K\1\x85tRss."), ANEMO_ERR_FORMAT, "no dictionary of tensors"},
     };
     for (size_t i = 0; i < AN_COUNT_OF(CASES); i++) {
         anemo_error err = {0};
@@ -355,6 +437,72 @@ static void test_bad_archives(void **state)
     an_str_free(&good);
 }
 
+/* Entries inside entries, and the 64-bit sizes of the central directory. */
+static void test_more_archives(void **state)
+{
+    (void)state;
+    static const char pickle[] = TENSOR("\4", "\0", "K\4\x85", "K\1\x85");
+    anemo_error err;
+    an_str inner = {0};
+    put(&inner, 0x04034B50, 4);
+    an_str_append_repeat(&inner, '\0', 22);
+    put(&inner, 8, 2);
+    put(&inner, 0, 2);
+    an_str_append(&inner, "a/data/0");
+    an_str_append(&inner, "0123456789ABCDEF");
+    const part parts[] = {{"a/data.pkl", pickle, sizeof pickle - 1}, {"a/x", inner.data, inner.len},
+                          {"a/data/0", "0123456789ABCDEF", 16}};
+    an_str s = zip_of(parts, 3);
+    assert_ok(open_copy(&s, &err), &err);
+    /* The last entry now points into the data of the one before. */
+    uint32_t offset = (uint32_t)(30 + 10 + sizeof pickle - 1 + 30 + 3);
+    memcpy(s.data + s.len - (22 + 46 + 8) + 42, &offset, 4);
+    assert_fails(open_copy(&s, &err), &err, ANEMO_ERR_FORMAT, "entry a/data/0 overlaps another");
+    an_str_free(&s);
+    an_str_free(&inner);
+
+    /* The size of the last entry moves into an extra field of 12 or 20 bytes, after another extra field. */
+    for (int wrong = 0; wrong < 3; wrong++) {
+        an_str z = zip_of(parts, 1), t = {0}, last = zip_of(&parts[2], 1);
+        size_t first = z.len - 22 - 46 - 10; /* data of the first, its directory entry follows */
+        an_str_append_bytes(&t, z.data, first);
+        size_t at_last = t.len;
+        an_str_append_bytes(&t, last.data, 30 + 8 + 16);
+        size_t at_central = t.len;
+        an_str_append_bytes(&t, z.data + first, 46 + 10);
+        size_t entry = t.len;
+        an_str_append_bytes(&t, last.data + 30 + 8 + 16, 46 + 8);
+        uint16_t extra = (uint16_t)(5 + 20);
+        uint32_t full = UINT32_MAX, where = (uint32_t)at_last;
+        memcpy(t.data + entry + 20, &full, 4);
+        memcpy(t.data + entry + 24, &full, 4);
+        memcpy(t.data + entry + 30, &extra, 2);
+        memcpy(t.data + entry + 42, &where, 4);
+        put(&t, 7, 2);
+        put(&t, 1, 2);
+        put(&t, 0, 1);
+        put(&t, wrong == 2 ? 9 : 1, 2);
+        put(&t, wrong == 1 ? 8 : 16, 2);
+        put(&t, 16, 8);
+        put(&t, 16, 8);
+        size_t n_central = t.len - at_central;
+        put(&t, 0x06054B50, 4);
+        put(&t, 0, 4);
+        put(&t, 2, 2);
+        put(&t, 2, 2);
+        put(&t, n_central, 4);
+        put(&t, at_central, 4);
+        put(&t, 0, 2);
+        if (wrong)
+            assert_fails(open_copy(&t, &err), &err, ANEMO_ERR_FORMAT, "entry a/data/0 lacks its 64-bit sizes");
+        else
+            assert_ok(open_copy(&t, &err), &err);
+        an_str_free(&z);
+        an_str_free(&t);
+        an_str_free(&last);
+    }
+}
+
 static void test_bad_sets(void **state)
 {
     (void)state;
@@ -384,7 +532,7 @@ int main(void)
         cmocka_unit_test(test_views),        cmocka_unit_test(test_whole_kinds),
         cmocka_unit_test(test_bad_pickles),  cmocka_unit_test(test_bad_archives),
         cmocka_unit_test(test_bad_sets),     cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_bad_streams),
+        cmocka_unit_test(test_bad_streams),  cmocka_unit_test(test_more_archives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

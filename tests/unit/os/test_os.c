@@ -61,6 +61,48 @@ static void files_round_trip(void **state)
     an_free(sub);
 }
 
+/* A writer whose process was killed leaves its temporary; the next one of the same path takes it away, a living one's never. */
+static void leftovers_go(void **state)
+{
+    (void)state;
+    anemo_error err;
+    char *dir = an_path_join(temp_dir(), "left"), *path = an_path_join(dir, "file"), *other = an_path_join(dir, "file.tmp-longer");
+    char **names;
+    size_t n;
+    assert_ok(an_dir_make(dir, &err), &err);
+    assert_ok(an_file_write(other, "x", 1, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            an_file_writer w;
+            if (an_file_writer_open(&w, path, NULL) == ANEMO_OK) kill(getpid(), SIGKILL);
+            _exit(1);
+        }
+        int how;
+        assert_int_equal(waitpid(pid, &how, 0), pid);
+        assert_true(WIFSIGNALED(how));
+        assert_ok(an_dir_list(dir, &names, &n, &err), &err);
+        assert_int_equal(n, 2);
+        an_names_free(names);
+    }
+    an_file_writer a, b;
+    assert_ok(an_file_writer_open(&a, path, &err), &err);
+    assert_ok(an_file_writer_open(&b, path, &err), &err);
+    assert_ok(an_file_writer_put(&a, "first", 5, &err), &err);
+    assert_ok(an_file_writer_put(&b, "second", 6, &err), &err);
+    assert_ok(an_file_writer_commit(&a, &err), &err);
+    assert_ok(an_file_writer_commit(&b, &err), &err);
+    an_file_writer_close(&a);
+    an_file_writer_close(&b);
+    assert_ok(an_dir_list(dir, &names, &n, &err), &err);
+    assert_int_equal(n, 2);
+    assert_string_equal(names[0], "file");
+    an_names_free(names);
+    an_free(dir);
+    an_free(path);
+    an_free(other);
+}
+
 static void guard_page_follows_the_map(void **state)
 {
     (void)state;
@@ -165,7 +207,8 @@ static void machine_is_described(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files_round_trip),       cmocka_unit_test(guard_page_follows_the_map),
+        cmocka_unit_test(files_round_trip),       cmocka_unit_test(leftovers_go),
+        cmocka_unit_test(guard_page_follows_the_map),
         cmocka_unit_test(pool_runs_every_thread), cmocka_unit_test(process_talks_and_dies),
         cmocka_unit_test(machine_is_described),
     };
