@@ -56,7 +56,7 @@ static anemo_status make_rope_freqs(an_gguf_plan *p, anemo_error *err)
     const an_hparams *hp = &p->source->params.hp;
     int n = hp->rope_dim / 2;
     double low = hp->llama3_low_freq_factor, high = hp->llama3_high_freq_factor;
-    an_gguf_out *out;
+    an_gguf_out *out = NULL;
     p->rope_freqs = an_malloc((size_t)n * sizeof *p->rope_freqs);
     if (!p->rope_freqs) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (int i = 0; i < n; i++) {
@@ -152,7 +152,7 @@ static anemo_status decide(an_gguf_plan *p, an_gguf_out *out, an_mix_plan *m, an
 
 static anemo_status add_source_tensor(an_gguf_plan *p, const an_source_tensor *t, an_mix_plan *m, anemo_error *err)
 {
-    an_gguf_out *out;
+    an_gguf_out *out = NULL;
     anemo_status status = add_out(p, &out, err);
     if (status != ANEMO_OK) return status;
     an_tensor_name_gguf(&an_tensor_rules()[t->field], t->layer, out->name);
@@ -174,7 +174,7 @@ static anemo_status add_extras(an_gguf_plan *p, anemo_error *err)
         size_t k = 0;
         while (k < n_known && strcmp(p->tensors[k].name, t->name) != 0) k++;
         if (k < n_known) continue;
-        an_gguf_out *out;
+        an_gguf_out *out = NULL;
         if (an_dtype_get(t->dtype)->ggml_id < 0)
             return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: tensor %s is %s, which is not written here", p->source->path,
                            t->name, an_ggml_type_name(t->ggml_type));
