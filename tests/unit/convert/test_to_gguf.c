@@ -137,7 +137,7 @@ static void test_options(void **state)
     write_llama(a, 2);
     expect_refused(a, &(an_convert_options){.quantize = "Q8_0"}, ANEMO_ERR_UNSUPPORTED, "--allow-requantize");
     expect_refused(a, &(an_convert_options){.quantize = "4bit"}, ANEMO_ERR_INVAL, "is no type of GGUF files");
-    expect_refused(a, &(an_convert_options){.overrides = wrong, .n_override = 1}, ANEMO_ERR_INVAL, "there is no type Q9");
+    expect_refused(a, &(an_convert_options){.overrides = wrong, .n_override = 1}, ANEMO_ERR_INVAL, "'Q9' is no type");
     expect_refused(a, &(an_convert_options){.overrides = bare, .n_override = 1}, ANEMO_ERR_INVAL, "PATTERN=TYPE");
 }
 
