@@ -57,18 +57,18 @@ static const char *const templates[] = {
     [AN_SYNTH_VOCAB_PLAIN] = TURNS(" [INST] ", " [/INST]"),
     [AN_SYNTH_VOCAB_V3] = TURNS("[INST] ", "[/INST]"),
     [AN_SYNTH_VOCAB_V7] =
-        "{{- bos_token -}}{%- for turn in messages -%}{%- if turn['role'] == 'system' -%}"
-        "{{- '[SYSTEM_PROMPT] ' + turn['content'] + '[/SYSTEM_PROMPT]' -}}{%- elif turn['role'] == 'user' -%}"
-        "{{- '[INST] ' + turn['content'] + '[/INST]' -}}{%- else -%}"
-        "{{- ' ' + turn['content'] + eos_token -}}{%- endif -%}{%- endfor -%}",
+        ("{{- bos_token -}}{%- for turn in messages -%}{%- if turn['role'] == 'system' -%}"
+         "{{- '[SYSTEM_PROMPT] ' + turn['content'] + '[/SYSTEM_PROMPT]' -}}{%- elif turn['role'] == 'user' -%}"
+         "{{- '[INST] ' + turn['content'] + '[/INST]' -}}{%- else -%}"
+         "{{- ' ' + turn['content'] + eos_token -}}{%- endif -%}{%- endfor -%}"),
     [AN_SYNTH_VOCAB_TEKKEN] =
-        "{{- bos_token -}}{%- for turn in messages -%}{%- if turn['role'] == 'system' -%}"
-        "{{- '[SYSTEM_PROMPT]' + turn['content'] + '[/SYSTEM_PROMPT]' -}}{%- elif turn['role'] == 'user' -%}"
-        "{{- '[INST]' + turn['content'] + '[/INST]' -}}{%- else -%}"
-        "{{- turn['content'] + eos_token -}}{%- endif -%}{%- endfor -%}",
+        ("{{- bos_token -}}{%- for turn in messages -%}{%- if turn['role'] == 'system' -%}"
+         "{{- '[SYSTEM_PROMPT]' + turn['content'] + '[/SYSTEM_PROMPT]' -}}{%- elif turn['role'] == 'user' -%}"
+         "{{- '[INST]' + turn['content'] + '[/INST]' -}}{%- else -%}"
+         "{{- turn['content'] + eos_token -}}{%- endif -%}{%- endfor -%}"),
     [AN_SYNTH_VOCAB_CHATML] =
-        "{%- for turn in messages -%}{{- '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>' + '\\n' -}}"
-        "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}",
+        ("{%- for turn in messages -%}{{- '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>' + '\\n' -}}"
+         "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"),
 };
 
 typedef struct pieces {
