@@ -86,7 +86,7 @@ static anemo_status refuse_type(const binder *b, const char *name, const tensor 
     return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
                    "%s: tensor %s has type %s, which the native engine does not read; use another engine "
                    "(--engine llama.cpp) or a file in one of F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K "
-                   "Q4_K Q5_K Q6_K IQ4_NL IQ4_XS or one of MLX's modes",
+                   "Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 or one of MLX's modes",
                    b->path, name, t->type_name);
 }
 

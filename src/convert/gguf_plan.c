@@ -118,6 +118,10 @@ static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *er
     if (t->w.dtype == AN_DTYPE_AFFINE) {
         out->how = AN_GGUF_REPACK;
         if (an_affine_exact_type(&t->w, p->pool, &out->type, why, sizeof why)) return ANEMO_OK;
+    } else if (t->w.dtype == AN_DTYPE_MXFP4) {
+        out->how = AN_GGUF_REPACK;
+        out->type = AN_DTYPE_GGML_MXFP4;
+        return ANEMO_OK;
     } else if (an_dtype_is_fp_mode(t->w.dtype)) {
         snprintf(why, sizeof why, "blocks of %s are not written here", an_dtype_get(t->w.dtype)->name);
     } else if (!is_float(t->w.dtype)) {
@@ -277,6 +281,7 @@ uint32_t an_gguf_plan_file_type(const an_gguf_plan *plan)
         bytes[out->type] += (uint64_t)out->shape[0] * (uint64_t)out->shape[1];
         if (bytes[out->type] > bytes[most]) most = out->type;
     }
+    if (most == AN_DTYPE_GGML_MXFP4) return 38; /* the only number that names it, LLAMA_FTYPE_MOSTLY_MXFP4_MOE */
     for (size_t i = 0; an_mix_at(i); i++)
         if (an_mix_at(i)->base == (an_dtype)most) return an_mix_at(i)->file_type;
     return 0;

@@ -19,6 +19,7 @@ static const an_dtype_info dtype_table[AN_DTYPE_N] = {
     [AN_DTYPE_Q6_K] = {"Q6_K", 256, 210, 14, true},
     [AN_DTYPE_IQ4_NL] = {"IQ4_NL", 32, 18, 20, true},
     [AN_DTYPE_IQ4_XS] = {"IQ4_XS", 256, 136, 23, true},
+    [AN_DTYPE_GGML_MXFP4] = {"MXFP4", 32, 17, 39, true},
     [AN_DTYPE_AFFINE] = {"AFFINE", 32, 0, -1, true},
     [AN_DTYPE_MXFP4] = {"mxfp4", 32, 0, -1, true},
     [AN_DTYPE_MXFP8] = {"mxfp8", 32, 0, -1, true},

@@ -24,6 +24,7 @@ typedef enum an_dtype {
     AN_DTYPE_Q6_K,
     AN_DTYPE_IQ4_NL,
     AN_DTYPE_IQ4_XS,
+    AN_DTYPE_GGML_MXFP4, /* in blocks with their scale; decoded, but made of MLX's form alone */
     AN_DTYPE_AFFINE, /* MLX affine groups: see an_affine */
     AN_DTYPE_MXFP4,  /* MLX's FP modes: see an_affine */
     AN_DTYPE_MXFP8,

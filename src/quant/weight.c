@@ -118,6 +118,19 @@ static bool fp_row_finite(const an_weight *w, int64_t row)
     return true;
 }
 
+/* Of n values in blocks; see fp_row_finite. */
+static bool mxfp4_blocks_finite(const uint8_t *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 32, p += 17) {
+        float values[32], sum = 0;
+        if (p[0] < 253) continue;
+        an_dequant(AN_DTYPE_GGML_MXFP4, p, values, 32);
+        for (int j = 0; j < 32; j++) sum += 0 * values[j];
+        if (!(sum == 0)) return false;
+    }
+    return true;
+}
+
 static bool row_finite(const an_weight *w, int64_t row)
 {
     const uint8_t *p = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
@@ -130,6 +143,7 @@ static bool row_finite(const an_weight *w, int64_t row)
                floats_finite(w->affine.scale_dtype, biases + row * n_group * size, n_group);
     }
     if (an_dtype_is_fp_mode(w->dtype)) return fp_row_finite(w, row);
+    if (w->dtype == AN_DTYPE_GGML_MXFP4) return mxfp4_blocks_finite(p, w->n_col);
     if (info->block_elems == 1) return floats_finite(w->dtype, p, w->n_col);
     int first, second;
     f16_fields(w->dtype, &first, &second);

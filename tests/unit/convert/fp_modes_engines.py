@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""MLX directories in the FP modes (mxfp4, mxfp8, nvfp4) as sources, against mx.dequantize and mlx-lm.
+"""MLX directories in the FP modes (mxfp4, mxfp8, nvfp4) as sources, against mx.dequantize, mlx-lm and libggml.
 
 Run it with the Python of the engines' virtual environment. Environment: ANEMO_BUILD (folder of the executable). Exit code
 77: an engine is not here.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import sys
 import tempfile
 
 try:
+    import llama_cpp
     import mlx.core as mx
     import mlx_lm.utils
     import numpy as np
@@ -146,8 +148,8 @@ def sources(temp, name, mode_of):
     check(b["torch_dtype"] == "bfloat16", f"{name}: {b['torch_dtype']}")
     done = anemo("convert", src, temp / "again", "--to", "mlx", "--quantize", "4bit")
     check(done.returncode == 3 and "--allow-requantize" in done.stderr, f"{name} requantized: {done.stderr}")
-    done = anemo("convert", src, temp / "none.gguf", "--to", "gguf")
-    check(done.returncode == 3 and "no exact form in GGUF" in done.stderr, f"{name} to GGUF: {done.stderr}")
+    done = anemo("convert", src, temp / f"{name}.none.gguf", "--to", "gguf")
+    check(name == "mxfp4" or done.returncode == 3 and "no exact form in GGUF" in done.stderr, f"{name} to GGUF: {done.stderr}")
 
 
 def gguf(temp, mode):
@@ -157,13 +159,35 @@ def gguf(temp, mode):
     for path in TOKENIZER.iterdir():
         if path.name.startswith("tokenizer"):
             (src / path.name).write_bytes(path.read_bytes())
-    convert(src, temp / "out.gguf", "--dtype", "f32", to="gguf")
+    convert(src, temp / "out.gguf", "--quantize", "F32", to="gguf")
     file = Gguf(temp / "out.gguf")
     for ours, theirs in (("token_embd", "model.embed_tokens"), ("blk.0.ffn_gate", "model.layers.0.mlp.gate_proj"),
                          ("blk.0.attn_v", "model.layers.0.self_attn.v_proj"), ("output", "lm_head")):
         kind, _, data = file.tensors[ours + ".weight"]
         want = np.array(values[theirs + ".weight"].view(mx.uint32)).tobytes()
         check(kind == "F32" and bytes(data) == want, f"{mode} in GGUF: {ours}")
+
+
+def mxfp4_blocks(temp):
+    """mxfp4 -> MXFP4: the values that libggml decodes; and back, the same bytes."""
+    src, file, back = temp / "gguf-mxfp4", temp / "mxfp4.gguf", temp / "back"
+    tensors, values = write_model(temp / "blocks", lambda path: "mxfp4", 11)
+    for path in (temp / "blocks").iterdir():
+        (src / path.name).write_bytes(path.read_bytes())
+    check(convert(src, file, to="gguf")["exact"], "mxfp4 -> MXFP4 is exact")
+    check(convert(file, back)["exact"], "MXFP4 -> mxfp4 is exact")
+    got = load(back)
+    for key in tensors:
+        if "norm" not in key:
+            check(same(got[key], tensors[key]), f"mxfp4 -> MXFP4 -> mxfp4: {key}")
+    folder = pathlib.Path(llama_cpp.__file__).resolve().parents[1]
+    ggml = ctypes.CDLL(str(sorted(folder.glob("**/libggml-base.*"))[0]))
+    for ours, theirs in (("token_embd", "model.embed_tokens"), ("blk.0.ffn_down", "model.layers.0.mlp.down_proj"),
+                         ("blk.0.attn_v", "model.layers.0.self_attn.v_proj"), ("output", "lm_head")):
+        kind, shape, data = Gguf(file).tensors[ours + ".weight"]
+        want = np.empty(int(np.prod(shape)), np.float32)
+        ggml.dequantize_row_mxfp4(data, want.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(want.size))
+        check(kind == "MXFP4" and np.array_equal(want, np.array(values[theirs + ".weight"]).ravel()), f"libggml decodes {ours}")
 
 
 def running(temp, mode):
@@ -178,6 +202,9 @@ def running(temp, mode):
         check(done.returncode == 0, f"{mode}: {done.stderr}")
         rows.append(np.load(file).reshape(-1, VOCAB).astype(np.float64))
     check(np.array_equal(rows[0], rows[1]), f"{mode}: other logits than the decoded model")
+    done = anemo("logits", src, "--engine", "mlx", "--ids", "1,2", "-o", temp / "none.npy")
+    check(done.returncode == 3 and f"quantized in mode {mode}" in done.stderr and "anemo convert" in done.stderr,
+          f"{mode} in mlx: {done.returncode}: {done.stderr}")
     model, _ = mlx_lm.utils.load_model(src)
     want = np.array(model(mx.array([ids]))[0].astype(mx.float32)).astype(np.float64)[-len(rows[0]):]
     error = np.abs(rows[0] - want).max() / np.abs(want).max()
@@ -193,6 +220,7 @@ def main():
             sources(temp, mode, lambda path: mode)
             gguf(temp, mode)
             running(temp, mode)
+        mxfp4_blocks(temp)
         names = list(MODES)
         sources(temp, "mixed", lambda path: None if "v_proj" in path else names[len(path) % 3])
     print(f"{len(failures)} failures")
