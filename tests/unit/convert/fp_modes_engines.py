@@ -159,7 +159,8 @@ def gguf(temp, mode):
     for path in TOKENIZER.iterdir():
         if path.name.startswith("tokenizer"):
             (src / path.name).write_bytes(path.read_bytes())
-    convert(src, temp / "out.gguf", "--quantize", "F32", to="gguf")
+    options = ["--quantize", "F32"] if mode == "mxfp4" else ["--dtype", "f32"]  # mxfp4 has a form of its own there
+    convert(src, temp / "out.gguf", *options, to="gguf")
     file = Gguf(temp / "out.gguf")
     for ours, theirs in (("token_embd", "model.embed_tokens"), ("blk.0.ffn_gate", "model.layers.0.mlp.gate_proj"),
                          ("blk.0.attn_v", "model.layers.0.self_attn.v_proj"), ("output", "lm_head")):
