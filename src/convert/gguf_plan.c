@@ -166,7 +166,10 @@ static anemo_status add_source_tensor(an_gguf_plan *p, const an_source_tensor *t
     out->n_dim = t->n_dim;
     out->shape[0] = t->n_dim == 1 ? t->n_col : t->n_row;
     out->shape[1] = t->n_col;
-    return decide(p, out, m, err);
+    status = decide(p, out, m, err);
+    /* All scales may have been read: those of all tensors together would stay in memory. */
+    an_source_release(p->source, t);
+    return status;
 }
 
 /* Tensors of a GGUF source without a place in the family's table go along untouched. */

@@ -5,9 +5,12 @@ Each command runs once under a recorder of its writes, syncs and renames. From t
 comes after any record; of each file, what was written since its last sync may be missing, cut off or there out of order; of
 each folder, the last changes of names since its last sync may be missing. STATES of them are looked at, spread over the commands:
 under the final name stands the old result, the new one whole, or nothing if nothing stood there. From a few states of each command
-the same command runs again, and must succeed and leave the whole result and no temporary.
+the same command runs again, and must succeed and leave the whole result and no temporary. A pull is cut in the same way: whatever has
+a checksum for its name has that checksum, a branch names the commit or nothing, and the next pull succeeds.
 Environment: ANEMO_BUILD, ANEMO_SANITIZE (skipped: the recorder is preloaded). Linux only.
 """
+import hashlib
+import json
 import os
 import pathlib
 import random
@@ -17,6 +20,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/hub"))
+from fake_hub import Hub, noise  # noqa: E402
+
 BUILD = pathlib.Path(os.environ["ANEMO_BUILD"])
 TINY = ROOT / "tests/golden/tiny"
 RECORDER = BUILD / "tests/fault/librecord_writes.so"
@@ -30,6 +36,12 @@ COMMANDS = [
     (["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"], "out", None),
     (["convert", "{}/types.gguf", "{}/out", "--to", "mlx", "-q", "--force"], "out",
      ["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"]),
+    (["quantize", "{}/plain.gguf", "{}/out", "4bit", "-q"], "out", None),
+    (["convert", "{}/hf", "{}/out.gguf", "--to", "gguf", "-q"], "out.gguf", None),
+    (["convert", "{}/types.gguf", "{}/out", "--to", "hf", "-q", "--force"], "out",
+     ["convert", "{}/tiny.gguf", "{}/out", "--to", "mlx", "-q"]),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q"], "out.gguf", None),
+    (["synth", "{}/shape.json", "--quant", "Q4_0", "--format", "mlx", "-o", "{}/out", "-q"], "out", None),
     (["logits", "{}/tiny.gguf", "--ids", "1,2,3", "-o", "{}/out.npy"], "out.npy", None),
 ]
 
@@ -212,6 +224,10 @@ def prepare(folder, before):
     shutil.copy(TINY / "types/type-q8_0.gguf", folder / "types.gguf")
     shutil.copy(TINY / "types/type-f16.gguf", folder / "plain.gguf")
     shutil.copy(ROOT / "fuzz/corpus/gguf/tiny_q4_1", folder / "tiny.gguf")
+    shutil.copytree(TINY / "arch/llama-bias/hf", folder / "hf")
+    (folder / "shape.json").write_text(json.dumps({
+        "model_type": "mistral", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 600,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
     if before:
         done = run(before, folder)
         assert done.returncode == 0, done.stderr
@@ -260,6 +276,63 @@ def states_of(command, n_state, temp, rng):
     return bad
 
 
+def flat(tree, prefix=""):
+    for name, node in tree.items():
+        if isinstance(node, dict):
+            yield from flat(node, f"{prefix}{name}/")
+        else:
+            yield prefix + name, node
+
+
+def cache_is_sound(tree, commit):
+    """The complaint about a cache, or None."""
+    for path, node in flat(tree):
+        name = path.rsplit("/", 1)[-1]
+        if "/blobs/" in path and "incomplete" not in name:
+            sums = {hashlib.sha256(node).hexdigest(), hashlib.sha1(b"blob %d\0" % len(node) + node).hexdigest()}
+            if name not in sums:
+                return f"{path} has another checksum"
+        if path.endswith("/refs/main") and node.decode() != commit:
+            return f"{path} is {node!r}"
+    return None
+
+
+def states_of_pull(n_state, temp, rng):
+    hub, folder, log, bad = Hub(), temp / "cache", temp / "log", []
+    files = {"model-Q4_1.gguf": noise(1, 20 << 20), "README.md": b"#", "config.json": b"{}"}
+    repo = hub.repo("tiny/model", files)
+    env = {"HF_HOME": str(folder), "XDG_DATA_HOME": str(temp / "data"), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+    words = ["pull", "tiny/model", "-q"]
+    folder.mkdir()
+    disk = Disk(folder)
+    done = run(words, folder, LD_PRELOAD=str(RECORDER), ANEMO_RECORD_DIR=str(folder), ANEMO_RECORD_LOG=str(log), **env)
+    assert done.returncode == 0, done.stderr
+    records = read_log(log)
+    shutil.rmtree(folder)
+    assert sum(r[0] == "write" for r in records) > 3, "the pull was not recorded"
+    cuts = sorted(len(records) - i * len(records) // n_state for i in range(n_state))
+    reruns = set(rng.sample(range(n_state), min(RERUNS, n_state)))
+    at = 0
+    for i, cut in enumerate(cuts):
+        while at < cut:
+            disk.play(records[at])
+            at += 1
+        tree = disk.root.after_cut(rng)
+        why = cache_is_sound(tree, repo.head)
+        if why:
+            bad.append(f"pull: cut after record {cut} of {len(records)}: {why}")
+        elif i in reruns or cut == len(records):
+            write_tree(tree, folder)
+            again = run(words, folder, **env)
+            gguf = list(folder.glob("hub/models--tiny--model/snapshots/*/*.gguf"))
+            if again.returncode != 0 or [g.read_bytes() for g in gguf] != [files["model-Q4_1.gguf"]]:
+                bad.append(f"pull again after a cut at {cut}: exit {again.returncode}: {again.stderr[-300:]}")
+            shutil.rmtree(folder)
+    hub.close()
+    print(f"pull: {len(records)} records, {n_state} states")
+    return bad
+
+
 def main():
     n_state = int(sys.argv[1])
     if os.environ.get("ANEMO_SANITIZE") or not RECORDER.exists():
@@ -268,12 +341,12 @@ def main():
     rng, bad = random.Random(20261125), []
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp).resolve()
-        for i, command in enumerate(COMMANDS):
-            share = n_state // len(COMMANDS) + (i < n_state % len(COMMANDS))
-            bad += states_of(command, share, temp, rng)
+        for command in COMMANDS:
+            bad += states_of(command, max(n_state // (len(COMMANDS) + 1), 1), temp, rng)
+        bad += states_of_pull(max(n_state // (len(COMMANDS) + 1), 1), temp, rng)
     for text in bad[:20]:
         print(text)
-    print(f"{n_state} states, {len(bad)} complaints")
+    print(f"about {n_state} states, {len(bad)} complaints")
     return 1 if bad else 0
 
 
