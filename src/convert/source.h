@@ -11,7 +11,7 @@
 
 typedef enum an_source_kind {
     AN_SOURCE_GGUF,   /* a file or the first shard of a split */
-    AN_SOURCE_MLX,    /* a directory with affine quantization */
+    AN_SOURCE_MLX,    /* a directory with MLX's quantization */
     AN_SOURCE_HF,     /* a directory with config.json and plain weights: safetensors or
                          pytorch_model*.bin, FP8 too */
     AN_SOURCE_NATIVE, /* Mistral's own layout: params.json and consolidated* */

@@ -1,4 +1,4 @@
-/* ggml's blocks as MLX's groups: codes in natural order, two-level scales multiplied out. */
+/* ggml's blocks as MLX's groups: codes in natural order, two-level scales multiplied out. MXFP4 keeps its scale bytes. */
 #include "quant/mlx_repack.h"
 
 #include "base/bytes.h"
