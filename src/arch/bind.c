@@ -86,7 +86,7 @@ static anemo_status refuse_type(const binder *b, const char *name, const tensor 
     return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
                    "%s: tensor %s has type %s, which the native engine does not read; use another engine "
                    "(--engine llama.cpp) or a file in one of F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K "
-                   "Q4_K Q5_K Q6_K IQ4_NL IQ4_XS or MLX affine",
+                   "Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 or one of MLX's modes",
                    b->path, name, t->type_name);
 }
 
@@ -123,10 +123,10 @@ static anemo_status bind_affine(const binder *b, const char *path, const tensor 
     tensor biases;
     snprintf(name, sizeof name, "%s.biases", path);
     if (!find(b, name, &biases))
-        return an_fail(b->err, ANEMO_ERR_UNSUPPORTED,
-                       "%s: %s has scales but no biases, so it is not affine (mxfp4, mxfp8 and nvfp4 are "
-                       "not read by the native engine); use --engine mlx",
-                       b->path, path);
+        return an_fail(b->err, ANEMO_ERR_FORMAT,
+                       "%s: %s has %s scales but no biases: affine groups have both, and mxfp4, mxfp8 and nvfp4 have "
+                       "scales of type U8; the download may be incomplete",
+                       b->path, path, scales->type_name);
     if (codes->dtype != AN_DTYPE_U32 || codes->n_dim != 2 || codes->shape[0] != rows)
         return wrong_shape(b, path, codes, rows, cols);
     if (scales->n_dim != 2 || scales->shape[0] != rows || scales->shape[1] < 1 ||
@@ -161,6 +161,47 @@ static anemo_status bind_affine(const binder *b, const char *path, const tensor 
     return ANEMO_OK;
 }
 
+/* A matrix of one of MLX's FP modes, which the shapes tell apart. */
+static anemo_status bind_fp(const binder *b, const char *path, const tensor *codes, const tensor *scales,
+                            int64_t rows, int64_t cols, an_weight *out)
+{
+    static const struct {
+        an_dtype dtype;
+        int bits, group;
+    } modes[] = {{AN_DTYPE_MXFP4, 4, 32}, {AN_DTYPE_MXFP8, 8, 32}, {AN_DTYPE_NVFP4, 4, 16}};
+    char name[AN_TENSOR_NAME_MAX + 24];
+    tensor biases;
+    snprintf(name, sizeof name, "%s.biases", path);
+    if (find(b, name, &biases))
+        return an_fail(b->err, ANEMO_ERR_FORMAT,
+                       "%s: %s has scales of type U8, as mxfp4, mxfp8 and nvfp4 have them, and biases, which those do not "
+                       "have",
+                       b->path, path);
+    if (codes->dtype != AN_DTYPE_U32 || codes->n_dim != 2 || codes->shape[0] != rows)
+        return wrong_shape(b, path, codes, rows, cols);
+    if (scales->n_dim != 2 || scales->shape[0] != rows)
+        return an_fail(b->err, ANEMO_ERR_FORMAT, "%s: scales of %s must be [%" PRId64 ", groups]", b->path, path, rows);
+    int64_t words = codes->shape[1], groups = scales->shape[1];
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        int64_t bits = modes[i].bits, group = modes[i].group;
+        if (cols % group != 0 || words != cols * bits / 32 || groups != cols / group) continue;
+        *out = (an_weight){.dtype = modes[i].dtype,
+                           .n_row = rows,
+                           .n_col = cols,
+                           .data = codes->data,
+                           .row_bytes = (uint64_t)words * 4,
+                           .affine = {.bits = (int)bits,
+                                      .group = (int)group,
+                                      .scale_dtype = AN_DTYPE_U8,
+                                      .scales = scales->data}};
+        return ANEMO_OK;
+    }
+    return an_fail(b->err, ANEMO_ERR_FORMAT,
+                   "%s: %s of %" PRId64 " words and %" PRId64 " groups in a row of %" PRId64
+                   " values is neither mxfp4 (4 bits, groups of 32) nor mxfp8 (8, 32) nor nvfp4 (4, 16)",
+                   b->path, path, words, groups, cols);
+}
+
 /* A matrix, plain or quantized. `name` as in the container. */
 static anemo_status bind_matrix(const binder *b, const char *name, const tensor *t, int64_t rows,
                                 int64_t cols, an_weight *out)
@@ -172,11 +213,17 @@ static anemo_status bind_matrix(const binder *b, const char *name, const tensor 
     snprintf(path, sizeof path, "%.*s", (int)(strlen(name) - strlen(".weight")), name);
     snprintf(scales_name, sizeof scales_name, "%s.scales", path);
     if (b->m->container == AN_CONTAINER_MLX && find(b, scales_name, &scales)) {
-        anemo_status status = bind_affine(b, path, t, &scales, rows, cols, &w);
+        anemo_status status = scales.dtype == AN_DTYPE_U8 ? bind_fp(b, path, t, &scales, rows, cols, &w)
+                                                          : bind_affine(b, path, t, &scales, rows, cols, &w);
         if (status != ANEMO_OK) return status;
     } else {
         const an_dtype_info *info = an_dtype_get(t->dtype);
-        if (!info->weight || t->dtype == AN_DTYPE_AFFINE) return refuse_type(b, name, t);
+        if (b->m->container == AN_CONTAINER_MLX && t->dtype == AN_DTYPE_U32)
+            return an_fail(b->err, ANEMO_ERR_FORMAT,
+                           "%s: tensor %s has type U32, as quantized weights have, but %s is missing; the download may be "
+                           "incomplete",
+                           b->path, name, scales_name);
+        if (!info->weight) return refuse_type(b, name, t);
         if (t->n_dim != 2 || t->shape[0] != rows || t->shape[1] != cols)
             return wrong_shape(b, name, t, rows, cols);
         if (cols % info->block_elems != 0) return wrong_shape(b, name, t, rows, cols);

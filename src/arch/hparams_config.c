@@ -49,14 +49,15 @@ static anemo_status get_int(const json_t *obj, const char *key, int def, bool re
 static anemo_status refuse_mode(const char *mode, const char *where, const char *name,
                                 anemo_error *err)
 {
-    if (!mode || strcmp(mode, "affine") == 0) return ANEMO_OK;
+    static const char *const MODES[] = {"affine", "mxfp4", "mxfp8", "nvfp4"};
+    for (size_t i = 0; i < AN_COUNT_OF(MODES); i++)
+        if (!mode || strcmp(mode, MODES[i]) == 0) return ANEMO_OK;
     return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                   "%s: quantization mode \"%s\"%s%s is not read by the native engine, only \"affine\"; "
-                   "use --engine mlx or an affine conversion",
+                   "%s: quantization mode \"%.40s\"%s%.80s is not read here, only affine, mxfp4, mxfp8 and nvfp4",
                    name, mode, where ? " of " : "", where ? where : "");
 }
 
-/* MLX's own section. Widths and groups come from the shapes of the tensors, so only the mode is read. */
+/* MLX's own section. Modes, widths and groups follow from types and shapes; a mode that is none of MLX's would be misread. */
 static anemo_status check_mlx_quantization(const json_t *q, const char *name, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;

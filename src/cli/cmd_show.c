@@ -172,7 +172,9 @@ static void add_codes(model *x, const an_st_tensor *codes, const an_st_tensor *s
     char label[40];
     const json_t *mode = quantization_of(x, module, "mode");
     const json_t *group_value = quantization_of(x, module, "group_size");
-    int64_t group = json_is_integer(group_value) ? json_integer_value(group_value) : 64;
+    const char *mode_name = json_is_string(mode) ? json_string_value(mode) : "affine";
+    int64_t usual = an_str_starts_with(mode_name, "mx") ? 32 : strcmp(mode_name, "nvfp4") == 0 ? 16 : 64;
+    int64_t group = json_is_integer(group_value) ? json_integer_value(group_value) : usual;
     int64_t n_group = scales->n_dim ? scales->shape[scales->n_dim - 1] : 0;
     int64_t words = codes->n_dim ? codes->shape[codes->n_dim - 1] : 0;
     uint64_t n_word = product(codes->shape, codes->n_dim);
@@ -182,7 +184,7 @@ static void add_codes(model *x, const an_st_tensor *codes, const an_st_tensor *s
         return;
     }
     snprintf(label, sizeof label, "%" PRId64 "-bit %.12s g%" PRId64, 32 * words / (n_group * group),
-             json_is_string(mode) ? json_string_value(mode) : "affine", group);
+             mode_name, group);
     add_type(x, label, n_word / (uint64_t)words * (uint64_t)(n_group * group),
              codes->bytes + side_bytes);
 }

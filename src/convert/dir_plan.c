@@ -19,14 +19,23 @@ static bool is_plain(an_dtype type)
 
 static bool is_quantized(const an_source_tensor *t)
 {
-    return t->w.dtype == AN_DTYPE_AFFINE || an_dtype_get(t->w.dtype)->block_elems > 1;
+    return an_dtype_get(t->w.dtype)->block_elems > 1;
+}
+
+static an_mlx_form stored_groups(const an_weight *w)
+{
+    an_mlx_mode mode = w->dtype == AN_DTYPE_MXFP4   ? AN_MLX_MXFP4
+                       : w->dtype == AN_DTYPE_MXFP8 ? AN_MLX_MXFP8
+                       : w->dtype == AN_DTYPE_NVFP4 ? AN_MLX_NVFP4
+                                                    : AN_MLX_AFFINE;
+    return (an_mlx_form){mode, w->affine.bits, w->affine.group};
 }
 
 /* "Q6_K", "4-bit g64": the stored form, for messages. */
 static void source_form(const an_source_tensor *t, char out[AN_MLX_TYPE_NAME_MAX])
 {
-    an_mlx_form form = {AN_MLX_AFFINE, t->w.affine.bits, t->w.affine.group};
-    if (t->w.dtype == AN_DTYPE_AFFINE) an_mlx_form_name(&form, out);
+    an_mlx_form form = stored_groups(&t->w);
+    if (an_dtype_is_mlx(t->w.dtype)) an_mlx_form_name(&form, out);
     else snprintf(out, AN_MLX_TYPE_NAME_MAX, "%s", an_dtype_get(t->w.dtype)->name);
 }
 
@@ -102,17 +111,18 @@ static void decide_dequantized(an_dir_weight *w, const an_convert_options *o)
 
 static bool same_groups(const an_source_tensor *t, const an_mlx_form *form)
 {
-    return t->w.dtype == AN_DTYPE_AFFINE && form->mode == AN_MLX_AFFINE && t->w.affine.bits == form->bits &&
-           t->w.affine.group == form->group;
+    an_mlx_form stored = stored_groups(&t->w);
+    return an_dtype_is_mlx(t->w.dtype) && form->mode == stored.mode && form->bits == stored.bits && form->group == stored.group;
 }
 
-/* Keep a quantized weight exactly, when MLX can. */
-static bool decide_kept(an_dir_weight *w)
+/* Keep a quantized weight exactly, when MLX can. FP modes have no type of their own to compute in: that of the norms. */
+static bool decide_kept(const an_source *s, an_dir_weight *w)
 {
     const an_source_tensor *t = w->src;
-    if (t->w.dtype == AN_DTYPE_AFFINE) {
-        w->form = (an_mlx_form){AN_MLX_AFFINE, t->w.affine.bits, t->w.affine.group};
-        w->dtype = t->w.affine.scale_dtype;
+    if (an_dtype_is_mlx(t->w.dtype)) {
+        const an_source_tensor *norm = an_source_find(s, AN_FIELD_OUTPUT_NORM, 0);
+        w->form = stored_groups(&t->w);
+        w->dtype = w->form.mode == AN_MLX_AFFINE ? t->w.affine.scale_dtype : norm ? norm->float_dtype : AN_DTYPE_BF16;
         w->how = AN_DIR_GROUPS;
         return true;
     }
@@ -128,7 +138,7 @@ static anemo_status decide_mlx(const an_source *s, an_dir_weight *w, const asked
     const an_mlx_type *type = t->n_dim == 2 ? type_for(a, o, w) : NULL;
     source_form(t, form);
     if (!type && is_quantized(t)) {
-        if (t->n_dim == 2 && decide_kept(w)) return ANEMO_OK;
+        if (t->n_dim == 2 && decide_kept(s, w)) return ANEMO_OK;
         if (o->dtype != AN_FLOAT_AS_STORED) {
             decide_dequantized(w, o);
             return ANEMO_OK;
@@ -148,7 +158,7 @@ static anemo_status decide_mlx(const an_source *s, an_dir_weight *w, const asked
         return ANEMO_OK;
     }
     if (is_quantized(t) && same_groups(t, &w->form)) {
-        (void)decide_kept(w);
+        (void)decide_kept(s, w);
         return ANEMO_OK;
     }
     if (is_quantized(t) && !o->allow_requantize)

@@ -187,14 +187,21 @@ static anemo_status repack_row(const writing *wr, int64_t row, unsigned char *co
                    wr->plan->source->path, t->name, from * t->n_col + bad);
 }
 
-static anemo_status copy_groups(const writing *wr, int64_t row, unsigned char *const out[N_PART], anemo_error *err)
+static anemo_status copy_groups(const writing *wr, worker *w, int64_t row, unsigned char *const out[N_PART], anemo_error *err)
 {
-    const an_affine *a = &wr->w->src->w.affine;
+    const an_weight *src = &wr->w->src->w;
+    const an_affine *a = &src->affine;
     const void *from[] = {a->scales, a->biases};
+    int64_t bad = -1;
+    if (an_dtype_is_fp_mode(src->dtype)) {
+        an_weight_row_f32(src, row, w->row);
+        bad = an_find_nonfinite(w->row, src->n_col);
+        if (bad >= 0) return bad_value(wr, row, bad, err);
+    }
     memcpy(out[0], stored_row(wr->w, row), (size_t)wr->parts[0].row_bytes);
-    for (int k = 1; k < N_PART; k++) {
+    for (int k = 1; k < wr->n_part; k++) {
         const unsigned char *p = (const unsigned char *)from[k - 1] + (uint64_t)row * wr->parts[k].row_bytes;
-        int64_t bad = an_plain_find_nonfinite(a->scale_dtype, p, wr->parts[k].n_col);
+        if (src->dtype == AN_DTYPE_AFFINE) bad = an_plain_find_nonfinite(a->scale_dtype, p, wr->parts[k].n_col);
         if (bad >= 0) return bad_value(wr, row, bad * a->group, err);
         memcpy(out[k], p, (size_t)wr->parts[k].row_bytes);
     }
@@ -237,7 +244,7 @@ static anemo_status make_row(const writing *wr, worker *k, int64_t row, unsigned
     case AN_DIR_COPY: return copy_row(wr, k, row, out[0], err);
     case AN_DIR_FLOAT: return round_row(wr, k, row, out[0], err);
     case AN_DIR_REPACK: return repack_row(wr, row, out, err);
-    case AN_DIR_GROUPS: return copy_groups(wr, row, out, err);
+    case AN_DIR_GROUPS: return copy_groups(wr, k, row, out, err);
     case AN_DIR_ENCODE: break;
     }
     return encode_row(wr, k, row, out, err);

@@ -19,7 +19,7 @@ static bool is_float(an_dtype type)
 /* Does every value of the tensor exist in the float type? */
 static bool widens(const an_source_tensor *t, an_dtype to)
 {
-    if (t->w.dtype == AN_DTYPE_AFFINE || t->fp8) return to == AN_DTYPE_F32;
+    if (an_dtype_is_mlx(t->w.dtype) || t->fp8) return to == AN_DTYPE_F32;
     return t->w.dtype == to || (is_float(t->w.dtype) && to == AN_DTYPE_F32);
 }
 
@@ -118,11 +118,17 @@ static anemo_status as_stored(an_gguf_plan *p, an_gguf_out *out, anemo_error *er
     if (t->w.dtype == AN_DTYPE_AFFINE) {
         out->how = AN_GGUF_REPACK;
         if (an_affine_exact_type(&t->w, p->pool, &out->type, why, sizeof why)) return ANEMO_OK;
+    } else if (t->w.dtype == AN_DTYPE_MXFP4) {
+        out->how = AN_GGUF_REPACK;
+        out->type = AN_DTYPE_GGML_MXFP4;
+        return ANEMO_OK;
+    } else if (an_dtype_is_fp_mode(t->w.dtype)) {
+        snprintf(why, sizeof why, "blocks of %s are not written here", an_dtype_get(t->w.dtype)->name);
     } else if (!is_float(t->w.dtype)) {
         return ANEMO_OK;
     }
     if (dtype != AN_FLOAT_AS_STORED) return as_asked(p, out, chosen_float(dtype), err);
-    if (t->w.dtype != AN_DTYPE_AFFINE) return ANEMO_OK;
+    if (!an_dtype_is_mlx(t->w.dtype)) return ANEMO_OK;
     return an_fail(err, ANEMO_ERR_UNSUPPORTED,
                    "%s: tensor %s (%d-bit groups of %d) has no exact form in GGUF: %s; --dtype f16 or bf16 stores the values of "
                    "such tensors as floats, --quantize TYPE with --allow-requantize rounds them again",
@@ -278,6 +284,7 @@ uint32_t an_gguf_plan_file_type(const an_gguf_plan *plan)
         bytes[out->type] += (uint64_t)out->shape[0] * (uint64_t)out->shape[1];
         if (bytes[out->type] > bytes[most]) most = out->type;
     }
+    if (most == AN_DTYPE_GGML_MXFP4) return 38; /* the only number that names it, LLAMA_FTYPE_MOSTLY_MXFP4_MOE */
     for (size_t i = 0; an_mix_at(i); i++)
         if (an_mix_at(i)->base == (an_dtype)most) return an_mix_at(i)->file_type;
     return 0;

@@ -171,6 +171,16 @@ static void block_of_codes(const an_weight *w, const uint8_t *codes, int64_t b, 
     if (five) memcpy(bits, &high, 4);
 }
 
+static void repack_mxfp4_row(const an_weight *w, int64_t row, unsigned char *out)
+{
+    const uint8_t *codes = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+    const uint8_t *scales = (const uint8_t *)w->affine.scales + row * (w->n_col / BLOCK);
+    for (int64_t b = 0; b < w->n_col / BLOCK; b++, out += 17) {
+        out[0] = scales[b];
+        spread_nibbles(codes + b * 16, out + 1);
+    }
+}
+
 void an_affine_repack_row(const an_weight *w, int64_t row, an_dtype type, unsigned char *out)
 {
     const an_affine *a = &w->affine;
@@ -178,6 +188,10 @@ void an_affine_repack_row(const an_weight *w, int64_t row, an_dtype type, unsign
     const int size = an_dtype_get(type)->block_bytes, halvings = a->group == BLOCK ? 0 : a->group == 2 * BLOCK ? 1 : 2;
     const bool offset = type == AN_DTYPE_Q4_1 || type == AN_DTYPE_Q5_1;
     const int64_t n_group = w->n_col / a->group, n_block = w->n_col / BLOCK;
+    if (type == AN_DTYPE_GGML_MXFP4) {
+        repack_mxfp4_row(w, row, out);
+        return;
+    }
     if (type == AN_DTYPE_Q4_K || type == AN_DTYPE_Q5_K) {
         for (int64_t b = 0; b < n_block; b += SUPER / BLOCK, out += size) (void)an_affine_to_k(w, row, b, out);
         return;

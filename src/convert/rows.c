@@ -39,7 +39,7 @@ void an_rows_decode(an_dtype type, const void *src, float *dst, int64_t n)
 
 void an_rows_of_weight(const an_weight *w, int64_t row, float *out)
 {
-    if (w->dtype == AN_DTYPE_AFFINE) an_weight_row_f32(w, row, out);
+    if (an_dtype_is_mlx(w->dtype)) an_weight_row_f32(w, row, out);
     else an_rows_decode(w->dtype, (const uint8_t *)w->data + (uint64_t)row * w->row_bytes, out, w->n_col);
 }
 

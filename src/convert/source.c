@@ -46,9 +46,9 @@ static void add(an_source *s, const an_tensor_rule *rule, int layer)
     t->n_col = t->w.n_col;
     t->rotated = an_field_is_rotated(rule->field);
     t->rows = m->hp.rope_rows;
-    bool plain = t->w.dtype != AN_DTYPE_AFFINE && an_dtype_get(t->w.dtype)->block_elems == 1;
+    bool plain = an_dtype_get(t->w.dtype)->block_elems == 1;
     t->float_dtype = plain ? t->w.dtype : AN_DTYPE_F32;
-    if (t->w.dtype == AN_DTYPE_AFFINE) s->kind = AN_SOURCE_MLX;
+    if (an_dtype_is_mlx(t->w.dtype)) s->kind = AN_SOURCE_MLX;
     s->n_tensor++;
 }
 
@@ -553,12 +553,12 @@ void an_source_release(const an_source *s, const an_source_tensor *t)
         return;
     }
     an_file_release(t->w.data, (uint64_t)t->n_row * t->w.row_bytes);
-    if (t->w.dtype != AN_DTYPE_AFFINE) return;
+    if (!an_dtype_is_mlx(t->w.dtype)) return;
     const an_affine *a = &t->w.affine;
     uint64_t bytes = (uint64_t)t->n_row * (uint64_t)(t->n_col / a->group) *
                      (uint64_t)an_dtype_get(a->scale_dtype)->block_bytes;
     an_file_release(a->scales, bytes);
-    an_file_release(a->biases, bytes);
+    if (a->biases) an_file_release(a->biases, bytes);
 }
 
 const an_source_tensor *an_source_find(const an_source *s, an_field field, int layer)

@@ -11,7 +11,7 @@
 
 typedef enum an_source_kind {
     AN_SOURCE_GGUF,   /* a file or the first shard of a split */
-    AN_SOURCE_MLX,    /* a directory with affine quantization */
+    AN_SOURCE_MLX,    /* a directory with MLX's quantization */
     AN_SOURCE_HF,     /* a directory with config.json and plain weights: safetensors or
                          pytorch_model*.bin, FP8 too */
     AN_SOURCE_NATIVE, /* Mistral's own layout: params.json and consolidated* */
@@ -42,7 +42,7 @@ typedef struct an_source_tensor {
     bool rotated; /* q, k and their biases: rows (elements of a bias) are ordered within a head… */
     an_rope_rows rows; /* …like this */
     /*
-     * The stored form: plain floats, ggml blocks or affine groups. Its data are NULL when the
+     * The stored form: plain floats, ggml blocks or MLX's groups. Its data are NULL when the
      * tensor is a strided view, lies in several files or is FP8: then w is what it would be as rows
      * of float_dtype, and rows come through an_source_rows alone.
      */

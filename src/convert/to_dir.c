@@ -15,7 +15,7 @@ static anemo_status add_notes(const an_dir_plan *plan, const an_convert_options 
     size_t n_again = 0;
     for (size_t i = 0; i < plan->n; i++) {
         const an_dir_weight *w = &plan->weights[i];
-        bool quantized = w->src->w.dtype == AN_DTYPE_AFFINE || an_dtype_get(w->src->w.dtype)->block_elems > 1;
+        bool quantized = an_dtype_get(w->src->w.dtype)->block_elems > 1;
         n_again += quantized && (w->how == AN_DIR_ENCODE || w->how == AN_DIR_FLOAT);
         if (quantized && w->how == AN_DIR_ENCODE && options->dtype == AN_FLOAT_AS_STORED && n_again == 1)
             AN_TRY(an_convert_note(result, err, "no --dtype was given: scales are %s", an_dtype_get(w->dtype)->name));

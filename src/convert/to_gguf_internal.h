@@ -57,7 +57,7 @@ uint32_t an_gguf_plan_file_type(const an_gguf_plan *plan);
 /* The block type that holds the values of an affine matrix exactly; false, and why as a phrase, when there is none. */
 bool an_affine_exact_type(const an_weight *w, an_pool *pool, an_dtype *type, char *why, size_t n_why);
 
-/* Row of affine groups as blocks of the type that an_affine_exact_type gave. */
+/* Row of affine groups as blocks of the type that an_affine_exact_type gave, or of mxfp4 as MXFP4. */
 void an_affine_repack_row(const an_weight *w, int64_t row, an_dtype type, unsigned char *out);
 
 /* The 256 values from group `first` (a multiple of 8) of a row as a Q4_K or Q5_K block; false when they are none. */

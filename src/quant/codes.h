@@ -18,7 +18,7 @@ typedef enum an_code_kind {
 
 enum { AN_CODES_STEP = 256 }; /* elements of one call at most; a multiple of every group */
 
-/* How a weight's codes are to be read; false for plain float types, which have none. */
+/* How a weight's codes are to be read; false for plain float types, which have none, and for MXFP4 and the FP modes. */
 bool an_codes_kind(const an_weight *w, an_code_kind *kind);
 
 static inline int an_codes_group(an_code_kind kind)

@@ -174,6 +174,18 @@ static void decode_iq4_xs(const uint8_t *src, float *dst, int64_t n)
     }
 }
 
+/*
+ * The values of MLX's form, but that zero has no sign, as in libggml; a scale byte of 255 is NaN as there, where libggml takes it
+ * for a number.
+ */
+static void decode_mxfp4(const uint8_t *src, float *dst, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 32, src += 17) {
+        float scale = an_f32_from_e8m0(src[0]);
+        for (int j = 0; j < 32; j++) dst[i + j] = an_f32_from_e2m1((uint8_t)nibble(src + 1, j)) * scale + 0.0f;
+    }
+}
+
 void an_dequant(an_dtype type, const void *src, float *dst, int64_t n)
 {
     AN_ASSERT(n % an_dtype_get(type)->block_elems == 0);
@@ -193,6 +205,7 @@ void an_dequant(an_dtype type, const void *src, float *dst, int64_t n)
     case AN_DTYPE_Q6_K: decode_q6_k(src, dst, n); return;
     case AN_DTYPE_IQ4_NL: decode_iq4_nl(src, dst, n); return;
     case AN_DTYPE_IQ4_XS: decode_iq4_xs(src, dst, n); return;
+    case AN_DTYPE_GGML_MXFP4: decode_mxfp4(src, dst, n); return;
     default: AN_ASSERT(!"a type that has a decoder");
     }
 }

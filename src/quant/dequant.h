@@ -47,6 +47,29 @@ static inline float an_float_load(an_dtype type, const void *p, int64_t i)
     return an_load_f32((const uint8_t *)p + 4 * i);
 }
 
+/* E4M3: no infinities, NaN in all bits but the sign; 448 at most. */
+static inline float an_f32_from_e4m3(uint8_t b)
+{
+    uint32_t sign = (uint32_t)(b & 0x80) << 24;
+    if ((b & 0x7F) == 0x7F) return an_f32_from_bits(sign | 0x7FC00000u);
+    return an_f32_from_bits(sign | an_f32_bits(an_f32_from_f16((uint16_t)((b & 0x7F) << 7)) * 256.0f));
+}
+
+/* E2M1, the low four bits. */
+static inline float an_f32_from_e2m1(uint8_t code)
+{
+    static const float values[] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+    return values[code & 15];
+}
+
+/* E8M0: a power of two, from 2^-127; 255 is NaN. */
+static inline float an_f32_from_e8m0(uint8_t b)
+{
+    if (b == 0xFF) return an_f32_from_bits(0x7FC00000u);
+    return an_f32_from_bits(b ? (uint32_t)b << 23 : 0x00400000u);
+}
+
 /*
  * MLX affine codes (formats.md 3.4): n codes of a row's bit stream from element `first` on; first and n are
  * multiples of 8. Reads exactly the bytes that hold them.

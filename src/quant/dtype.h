@@ -24,7 +24,11 @@ typedef enum an_dtype {
     AN_DTYPE_Q6_K,
     AN_DTYPE_IQ4_NL,
     AN_DTYPE_IQ4_XS,
+    AN_DTYPE_GGML_MXFP4, /* in blocks with their scale; decoded, but made of MLX's form alone */
     AN_DTYPE_AFFINE, /* MLX affine groups: see an_affine */
+    AN_DTYPE_MXFP4,  /* MLX's FP modes: see an_affine */
+    AN_DTYPE_MXFP8,
+    AN_DTYPE_NVFP4,
     AN_DTYPE_U8,     /* from here on: containers' plain types, never a weight matrix of ours */
     AN_DTYPE_I8,
     AN_DTYPE_U16,
@@ -44,13 +48,25 @@ typedef enum an_dtype {
 typedef struct an_dtype_info {
     const char *name;     /* "Q4_K" */
     int block_elems;      /* elements in one block; 1 for plain types */
-    int block_bytes;      /* 0 for AFFINE and OTHER */
+    int block_bytes;      /* 0 for MLX's groups and OTHER */
     int ggml_id;          /* GGUF's type id; -1 when it has none */
     bool weight;          /* native can multiply by it */
 } an_dtype_info;
 
 /* Static record of a type. */
 const an_dtype_info *an_dtype_get(an_dtype type);
+
+/* One of MLX's FP modes. */
+static inline bool an_dtype_is_fp_mode(an_dtype type)
+{
+    return type >= AN_DTYPE_MXFP4 && type <= AN_DTYPE_NVFP4;
+}
+
+/* Codes, scales and perhaps biases in tensors of their own, as MLX has them. */
+static inline bool an_dtype_is_mlx(an_dtype type)
+{
+    return type == AN_DTYPE_AFFINE || an_dtype_is_fp_mode(type);
+}
 
 /* By GGUF id; false for ids that we do not know as a usable type. */
 bool an_dtype_from_ggml(uint32_t id, an_dtype *out);
@@ -59,15 +75,16 @@ bool an_dtype_from_ggml(uint32_t id, an_dtype *out);
 const char *an_ggml_type_name(uint32_t id);
 
 /*
- * MLX affine quantization of one matrix: w = code * scale + bias per group along a row; codes are a little-endian
- * bit stream (formats.md 3.4).
+ * MLX's quantization of one matrix in groups along a row; codes are a little-endian bit stream (formats.md 3.4).
+ * AFFINE: w = code * scale + bias. FP modes: w = value * scale, a code is an E2M1 (MXFP4, NVFP4) or E4M3 number (MXFP8), a
+ * scale a byte: 2^(b - 127) for MXFP4 and MXFP8, 255 being NaN, and E4M3 for NVFP4.
  */
 typedef struct an_affine {
-    int bits;             /* 2 3 4 5 6 8 */
-    int group;            /* 32 64 128 */
-    an_dtype scale_dtype; /* F16 BF16 F32 */
+    int bits;             /* 2 3 4 5 6 8; 4 or 8 */
+    int group;            /* 32 64 128; 32, NVFP4 16 */
+    an_dtype scale_dtype; /* F16 BF16 F32; U8 */
     const void *scales;   /* [n_row, n_col / group]; any alignment */
-    const void *biases;   /* same */
+    const void *biases;   /* same; NULL in FP modes */
 } an_affine;
 
 /* How the rows of one attention head are ordered, for q and k projections (formats.md 1.5). */
@@ -82,7 +99,7 @@ typedef struct an_weight {
     int64_t n_row, n_col;
     const void *data;   /* any alignment */
     uint64_t row_bytes;
-    an_affine affine;   /* when dtype is AFFINE */
+    an_affine affine;   /* when an_dtype_is_mlx(dtype) */
 } an_weight;
 
 /* Bytes of the data, scales and biases of a weight. */

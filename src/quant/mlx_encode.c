@@ -31,23 +31,11 @@ static uint8_t to_e4m3(float f)
     return (uint8_t)(sign | ((abs + 0x7FFFFu + (abs >> 20 & 1) - 0x3C000000u) >> 20));
 }
 
-static float from_e4m3(uint8_t b)
-{
-    float f = an_f32_from_f16((uint16_t)((b & 0x7F) << 7)) * 256.0f;
-    return b & 0x80 ? -f : f;
-}
-
-static float from_e2m1(uint8_t code)
-{
-    static const float values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
-    return code & 8 ? -values[code & 7] : values[code];
-}
-
 static uint8_t far_e2m1(float f)
 {
     uint8_t best = 0;
     for (uint8_t code = 1; code < 16; code++)
-        if (fabsf(f - from_e2m1(code)) < fabsf(f - from_e2m1(best))) best = code;
+        if (fabsf(f - an_f32_from_e2m1(code)) < fabsf(f - an_f32_from_e2m1(best))) best = code;
     return best;
 }
 
@@ -68,7 +56,7 @@ static uint8_t fp_scale(an_mlx_mode mode, an_dtype type, float amax, float *divi
     float s = rounded(type, amax / (mode == AN_MLX_MXFP8 ? 448.0f : 6.0f));
     if (mode == AN_MLX_NVFP4) {
         uint8_t byte = to_e4m3(s);
-        *decoded = from_e4m3(byte);
+        *decoded = an_f32_from_e4m3(byte);
         *divisor = rounded(type, *decoded);
         return byte;
     }
@@ -95,11 +83,11 @@ static bool encode_fp(const an_mlx_form *form, an_mlx_row *row)
             float w = divisor > 0 || !nv ? rounded(row->from, v[i] / divisor) : 0, back;
             if (form->bits == 8) {
                 out[i] = to_e4m3(w);
-                back = from_e4m3(out[i]);
+                back = an_f32_from_e4m3(out[i]);
             } else {
                 uint8_t code = to_e2m1(w);
                 out[i / 2] = i & 1 ? (uint8_t)(out[i / 2] | code << 4) : code;
-                back = from_e2m1(code);
+                back = an_f32_from_e2m1(code);
             }
             double diff = (double)v[i] - (double)decoded * (double)back;
             row->sum_sq += (double)v[i] * (double)v[i];

@@ -1,4 +1,4 @@
-/* ggml's blocks as MLX's groups: codes in natural order, two-level scales multiplied out. */
+/* ggml's blocks as MLX's groups: codes in natural order, two-level scales multiplied out. MXFP4 keeps its scale bytes. */
 #include "quant/mlx_repack.h"
 
 #include "base/bytes.h"
@@ -20,6 +20,10 @@ bool an_mlx_repack_form(an_dtype type, an_mlx_form *form, an_dtype *scale_dtype)
     case AN_DTYPE_Q5_1:
     case AN_DTYPE_Q5_K: form->bits = 5; return true;
     case AN_DTYPE_Q8_0: form->bits = 8; return true;
+    case AN_DTYPE_GGML_MXFP4:
+        form->mode = AN_MLX_MXFP4;
+        *scale_dtype = AN_DTYPE_BF16;
+        return true;
     default: return false;
     }
 }
@@ -90,6 +94,19 @@ static bool repack_k(bool five, const uint8_t *p, uint8_t *codes, uint8_t *scale
     return is_finite16(half_d) && is_finite16(half_min);
 }
 
+static int64_t repack_mxfp4(const uint8_t *p, int64_t n, uint8_t *codes, uint8_t *scales)
+{
+    for (int64_t at = 0; at < n; at += 32, p += 17, codes += 16) {
+        const an_weight block = {.dtype = AN_DTYPE_GGML_MXFP4, .n_row = 1, .n_col = 32, .data = p, .row_bytes = 17};
+        uint8_t c[32];
+        if (an_weight_find_nonfinite(&block) >= 0) return at;
+        *scales++ = p[0];
+        spread(p + 1, c);
+        an_mlx_pack(c, 32, 4, codes);
+    }
+    return -1;
+}
+
 int64_t an_mlx_repack(an_dtype type, const void *blocks, int64_t n, uint8_t *codes, uint8_t *scales, uint8_t *biases)
 {
     const an_dtype_info *info = an_dtype_get(type);
@@ -97,6 +114,7 @@ int64_t an_mlx_repack(an_dtype type, const void *blocks, int64_t n, uint8_t *cod
     const int bits = type == AN_DTYPE_Q8_0 ? 8 : type == AN_DTYPE_Q5_0 || type == AN_DTYPE_Q5_1 || type == AN_DTYPE_Q5_K ? 5 : 4;
     const int size = k ? 32 : 2; /* bytes of a block's scales */
     const uint8_t *p = blocks;
+    if (type == AN_DTYPE_GGML_MXFP4) return repack_mxfp4(p, n, codes, scales);
     for (int64_t at = 0; at < n; at += info->block_elems, p += info->block_bytes) {
         bool ok = k ? repack_k(type == AN_DTYPE_Q5_K, p, codes, scales, biases) : repack32(type, p, codes, scales, biases);
         if (!ok) return at;

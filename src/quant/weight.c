@@ -7,9 +7,10 @@
 uint64_t an_weight_bytes(const an_weight *w)
 {
     uint64_t bytes = (uint64_t)w->n_row * w->row_bytes;
-    if (w->dtype == AN_DTYPE_AFFINE) {
+    if (an_dtype_is_mlx(w->dtype)) {
         uint64_t n_group = (uint64_t)(w->n_col / w->affine.group) * (uint64_t)w->n_row;
-        bytes += 2 * n_group * (uint64_t)an_dtype_get(w->affine.scale_dtype)->block_bytes;
+        uint64_t scales = n_group * (uint64_t)an_dtype_get(w->affine.scale_dtype)->block_bytes;
+        bytes += w->dtype == AN_DTYPE_AFFINE ? 2 * scales : scales;
     }
     return bytes;
 }
@@ -28,10 +29,31 @@ static void affine_row(const an_weight *w, int64_t row, float *out)
     }
 }
 
+/* Group g of a row of an FP mode. A product is exact, or beyond the range of f32. */
+static void fp_group(const an_weight *w, int64_t row, int64_t g, float *out)
+{
+    const an_affine *a = &w->affine;
+    const uint8_t *codes = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes + g * a->group * a->bits / 8;
+    uint8_t byte = ((const uint8_t *)a->scales)[row * (w->n_col / a->group) + g];
+    float scale = w->dtype == AN_DTYPE_NVFP4 ? an_f32_from_e4m3(byte) : an_f32_from_e8m0(byte);
+    if (a->bits == 8) {
+        for (int j = 0; j < a->group; j++) out[j] = an_f32_from_e4m3(codes[j]) * scale;
+        return;
+    }
+    for (int j = 0; j < a->group; j += 2) {
+        out[j] = an_f32_from_e2m1(codes[j / 2]) * scale;
+        out[j + 1] = an_f32_from_e2m1(codes[j / 2] >> 4) * scale;
+    }
+}
+
 void an_weight_row_f32(const an_weight *w, int64_t row, float *out)
 {
     if (w->dtype == AN_DTYPE_AFFINE) {
         affine_row(w, row, out);
+        return;
+    }
+    if (an_dtype_is_fp_mode(w->dtype)) {
+        for (int64_t g = 0; g < w->n_col / w->affine.group; g++) fp_group(w, row, g, out + g * w->affine.group);
         return;
     }
     an_dequant(w->dtype, (const uint8_t *)w->data + (uint64_t)row * w->row_bytes, out, w->n_col);
@@ -81,6 +103,34 @@ static void f16_fields(an_dtype type, int *first, int *second)
     }
 }
 
+/* Values, because a scale that is finite can still lead out of the range. */
+static bool fp_row_finite(const an_weight *w, int64_t row)
+{
+    int64_t n_group = w->n_col / w->affine.group;
+    const uint8_t *scales = (const uint8_t *)w->affine.scales + row * n_group;
+    for (int64_t g = 0; g < n_group; g++) {
+        float values[32], sum = 0; /* 0 * x is NaN for what is not finite */
+        if (w->dtype == AN_DTYPE_MXFP4 && scales[g] < 253) continue; /* 6 * 2^125 is in the range */
+        fp_group(w, row, g, values);
+        for (int j = 0; j < w->affine.group; j++) sum += 0 * values[j];
+        if (!(sum == 0)) return false;
+    }
+    return true;
+}
+
+/* Of n values in blocks; see fp_row_finite. */
+static bool mxfp4_blocks_finite(const uint8_t *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 32, p += 17) {
+        float values[32], sum = 0;
+        if (p[0] < 253) continue;
+        an_dequant(AN_DTYPE_GGML_MXFP4, p, values, 32);
+        for (int j = 0; j < 32; j++) sum += 0 * values[j];
+        if (!(sum == 0)) return false;
+    }
+    return true;
+}
+
 static bool row_finite(const an_weight *w, int64_t row)
 {
     const uint8_t *p = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
@@ -92,6 +142,8 @@ static bool row_finite(const an_weight *w, int64_t row)
         return floats_finite(w->affine.scale_dtype, scales + row * n_group * size, n_group) &&
                floats_finite(w->affine.scale_dtype, biases + row * n_group * size, n_group);
     }
+    if (an_dtype_is_fp_mode(w->dtype)) return fp_row_finite(w, row);
+    if (w->dtype == AN_DTYPE_GGML_MXFP4) return mxfp4_blocks_finite(p, w->n_col);
     if (info->block_elems == 1) return floats_finite(w->dtype, p, w->n_col);
     int first, second;
     f16_fields(w->dtype, &first, &second);

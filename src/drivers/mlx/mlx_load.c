@@ -90,6 +90,13 @@ static anemo_status get_linear(const loader *l, an_field field, int layer, const
     anemo_status status = ANEMO_OK;
     char path[AN_TENSOR_NAME_MAX];
     an_tensor_path_hf(&an_tensor_rules()[field], l->prefix, layer, path);
+    if (an_dtype_is_fp_mode(w->dtype)) {
+        status = an_fail(l->err, ANEMO_ERR_UNSUPPORTED,
+                         "%s: %s is quantized in mode %s, which this engine does not run; use --engine native or mlx-lm, or "
+                         "make another form of it: anemo convert SRC DST --to mlx --dtype bf16 --quantize none",
+                         l->file->path, path, an_dtype_get(w->dtype)->name);
+        goto cleanup;
+    }
     if (w->dtype == AN_DTYPE_AFFINE) {
         out->bits = w->affine.bits;
         out->group = w->affine.group;

@@ -4,6 +4,7 @@
  */
 #include "support/files.h"
 
+#include "convert/convert.h"
 #include "convert/source.h"
 #include "format/safetensors.h"
 
@@ -302,6 +303,85 @@ static void test_fp8(void **state)
     finish_fails(ANEMO_ERR_UNSUPPORTED, "weights quantized by \"awq\"");
 }
 
+/* A model of MLX's in the folder, quantized as `type`, with an exception or without. */
+static void start_mlx(const char *type, const char *exception)
+{
+    an_convert_options o = {.quantize = type, .overrides = &exception, .n_override = exception ? 1 : 0};
+    an_convert_result made = {0};
+    new_folder();
+    assert_int_equal(rmdir(folder), 0);
+    assert_ok(an_convert_to_mlx(MODELS "hf-f32", folder, &o, &made, &err), &err);
+    an_convert_result_free(&made);
+    drop("model.safetensors.index.json"); /* or it would tell first which tensors are missing */
+}
+
+static void test_fp_modes(void **state)
+{
+    static const char weights[] = "model.safetensors", gate[] = "model.layers.0.mlp.gate_proj.scales",
+                      gate1[] = "model.layers.1.mlp.gate_proj.scales", no_gate[] = "model.layers.0.mlp.gate_proj.scalez";
+    (void)state;
+    start_mlx("mxfp4", NULL);
+    edit(weights, gate, no_gate);
+    finish_fails(ANEMO_ERR_FORMAT, "gate_proj.weight has type U32, as quantized weights have, but model.layers.0.mlp.gate_proj.scales "
+                                   "is missing");
+    start_mlx("4bit-g32", NULL);
+    edit(weights, "model.layers.0.mlp.gate_proj.biases", "model.layers.0.mlp.gate_proj.biasez");
+    finish_fails(ANEMO_ERR_FORMAT, "mlp.gate_proj has F32 scales but no biases");
+    start_mlx("nvfp4", NULL);
+    edit(weights, gate1, "model.layers.0.mlp.gate_proj.biases");
+    finish_fails(ANEMO_ERR_FORMAT, "mlp.gate_proj has scales of type U8, as mxfp4, mxfp8 and nvfp4 have them, and biases");
+    start_mlx("nvfp4", "layers.0.mlp.gate_proj=mxfp8");
+    edit(weights, gate, no_gate);
+    edit(weights, gate1, gate);
+    finish_fails(ANEMO_ERR_FORMAT, "mlp.gate_proj of 8 words and 2 groups in a row of 32 values is neither mxfp4");
+    start_mlx("mxfp4", NULL);
+    edit(weights, "[64,1]", "[1,64]");
+    finish_fails(ANEMO_ERR_FORMAT, "scales of model.layers.0.mlp.gate_proj must be [64, groups]");
+    start_mlx("mxfp4", NULL);
+    edit(weights, "[64,4]", "[4,64]");
+    finish_fails(ANEMO_ERR_FORMAT, "gate_proj has shape [4, 64], the model's parameters ask for [64, 32]");
+    start_mlx("mxfp8", NULL);
+    edit("config.json", "mxfp8", "mxint8");
+    finish_fails(ANEMO_ERR_UNSUPPORTED, "quantization mode \"mxint8\"");
+}
+
+/* Numbers that are not finite are told by the check, and copied by nobody. */
+static void test_fp_mode_values(void **state)
+{
+    static const struct {
+        const char *type, *tensor;
+        unsigned char byte;
+    } bad[] = {{"mxfp4", "scales", 0xFF}, {"mxfp4", "scales", 0xFE}, {"mxfp8", "scales", 0xFF},
+               {"mxfp8", "weight", 0xFF}, {"nvfp4", "scales", 0x7F}, {"nvfp4", "scales", 0xFF}};
+    (void)state;
+    for (size_t i = 0; i < AN_COUNT_OF(bad); i++) {
+        char name[80], copy[80];
+        bool codes = bad[i].tensor[0] == 'w';
+        int per_row = codes ? 32 : bad[i].type[0] == 'n' ? 2 : 1;
+        const an_convert_options o = {0};
+        an_convert_result made = {0};
+        start_mlx(bad[i].type, NULL);
+        an_source *s = open_folder();
+        const an_source_tensor *t = an_source_find(s, AN_FIELD_FFN_GATE, 0);
+        assert_int_equal(s->kind, AN_SOURCE_MLX);
+        assert_string_equal(an_dtype_get(t->w.dtype)->name, bad[i].type);
+        assert_ok(an_source_check(s, t, &err), &err);
+        an_source_close(s);
+        snprintf(name, sizeof name, "model.layers.0.mlp.gate_proj.%s", bad[i].tensor);
+        poke("model.safetensors", name, (size_t)(5 * per_row), &bad[i].byte, 1);
+        s = open_folder();
+        assert_fails(an_source_check(s, an_source_find(s, AN_FIELD_FFN_GATE, 0), &err), &err, ANEMO_ERR_FORMAT,
+                     "in row 5;");
+        an_source_close(s);
+        snprintf(copy, sizeof copy, "%s-copy", folder);
+        assert_fails(an_convert_to_mlx(folder, copy, &o, &made, &err), &err, ANEMO_ERR_FORMAT,
+                     "gate_proj.weight: element 16");
+        an_convert_result_free(&made);
+        assert_int_equal(an_path_probe(copy), AN_PATH_ABSENT);
+        remove_flat_dir(folder);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------
  * which set counts */
 
@@ -445,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_indexes),
         cmocka_unit_test(test_contents), cmocka_unit_test(test_fp8),
         cmocka_unit_test(test_choice),   cmocka_unit_test(test_links),
+        cmocka_unit_test(test_fp_modes), cmocka_unit_test(test_fp_mode_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

