@@ -189,7 +189,7 @@ void bench_run(const an_kernels *k, const char *pattern)
                      576);
     }
     for (int type = 0; type < AN_DTYPE_AFFINE; type++)
-        if (!fnmatch(pattern, "encode", 0)) bench_encode(k, (an_dtype)type);
+        if (!fnmatch(pattern, "encode", 0) && an_encode_can((an_dtype)type)) bench_encode(k, (an_dtype)type);
     if (!fnmatch(pattern, "attention", 0))
         for (int n = 1; n <= 8; n += 7) bench_attention(k, n);
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);

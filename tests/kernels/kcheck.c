@@ -7,6 +7,7 @@
 
 #include "base/isa.h"
 #include "os/cpu.h"
+#include "quant/encode.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -90,9 +91,10 @@ static void list_ops(void)
     add_op(check_row_f16, AN_DTYPE_OTHER, none, "row_f16");
     add_op(check_attention, AN_DTYPE_OTHER, none, "attention");
     for (int type = 0; type < AN_DTYPE_AFFINE; type++) {
+        add_op(check_decode, (an_dtype)type, none, "decode_%s", an_dtype_get((an_dtype)type)->name);
+        if (!an_encode_can((an_dtype)type)) continue;
         add_op(check_encode, (an_dtype)type, none, "encode_%s", an_dtype_get((an_dtype)type)->name);
         add_op(check_encode_weighted, (an_dtype)type, none, "encode_weighted_%s", an_dtype_get((an_dtype)type)->name);
-        add_op(check_decode, (an_dtype)type, none, "decode_%s", an_dtype_get((an_dtype)type)->name);
     }
     add_op(check_nonfinite, AN_DTYPE_OTHER, none, "nonfinite");
     add_op(check_square_sums, AN_DTYPE_OTHER, none, "square_sums");
