@@ -11,7 +11,6 @@
 #include "os/process.h"
 #include "os/terminal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,21 +80,11 @@ static void print_result(const char *dst, const an_convert_result *r, bool dry_r
 
 static anemo_status print_json(const char *dst, const an_convert_result *r, bool dry_run, anemo_error *err)
 {
-    json_t *classes = json_array(), *notes = json_array();
-    for (size_t i = 0; i < r->classes.n; i++) {
-        const an_weight_class *c = &r->classes.items[i];
-        json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:I}", "tensors", c->kind, "type", c->type, "count", (json_int_t)c->n_tensor,
-                              "weights", (json_int_t)c->n_weight, "bytes", (json_int_t)c->bytes);
-        if (!dry_run) json_object_set_new(o, "relative_rmse", an_json_real(c->sum_sq > 0 ? sqrt(c->sum_sq_error / c->sum_sq) : 0));
-        if (!dry_run && c->sum_sq_error > 0) {
-            json_object_set_new(o, "worst", an_json_real(c->worst));
-            json_object_set_new(o, "worst_tensor", json_string(c->worst_name));
-        }
-        json_array_append_new(classes, o);
-    }
+    json_t *notes = json_array();
     for (size_t i = 0; i < r->n_note; i++) json_array_append_new(notes, json_string(r->notes[i]));
     json_t *root = json_pack("{s:s,s:I,s:I,s:I,s:o,s:o}", "path", dst, "tensors", (json_int_t)r->n_tensor, "quantized",
-                             (json_int_t)r->n_quantized, "bytes", (json_int_t)r->weight_bytes, "classes", classes, "notes", notes);
+                             (json_int_t)r->n_quantized, "bytes", (json_int_t)r->weight_bytes, "classes",
+                             an_cli_json_classes(&r->classes, dry_run), "notes", notes);
     if (root && !dry_run) json_object_set_new(root, "rounded", json_integer((json_int_t)r->n_rounded));
     if (root && !dry_run) json_object_set_new(root, "exact", json_boolean(r->n_rounded == 0));
     return an_cli_print_json(root, JSON_INDENT(2), err);

@@ -37,9 +37,9 @@ json_t *an_cli_json_classes(const an_weight_classes *classes, bool dry_run)
         json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:I,s:f}", "tensors", c->kind, "type", c->type, "count", (json_int_t)c->n_tensor,
                               "weights", (json_int_t)c->n_weight, "bytes", (json_int_t)c->bytes, "bits_per_weight",
                               bits(c->bytes, c->n_weight));
-        if (!dry_run) json_object_set_new(o, "relative_rmse", json_real(c->sum_sq > 0 ? sqrt(c->sum_sq_error / c->sum_sq) : 0));
+        if (!dry_run) json_object_set_new(o, "relative_rmse", an_json_real(c->sum_sq > 0 ? sqrt(c->sum_sq_error / c->sum_sq) : 0));
         if (!dry_run && c->sum_sq_error > 0) {
-            json_object_set_new(o, "worst", json_real(c->worst));
+            json_object_set_new(o, "worst", an_json_real(c->worst));
             json_object_set_new(o, "worst_tensor", json_string(c->worst_name));
         }
         if (json_array_append_new(list, o) != 0) {
