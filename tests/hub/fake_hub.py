@@ -296,8 +296,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for data in answer.pieces(min(stops, default=answer.length())):
             if answer.chunked:
                 data = b"%x\r\n" % len(data) + bytes(data) + b"\r\n"
-            self.connection.sendall(data)
+            # Counted first: the client may be done with them before this thread goes on.
             request.sent += len(data)
+            try:
+                self.connection.sendall(data)
+            except OSError:
+                request.sent -= len(data)
+                raise
             if answer.rate:
                 if self.server.hub.ended.wait(len(data) / answer.rate):
                     break

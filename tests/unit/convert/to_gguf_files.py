@@ -160,7 +160,7 @@ def check_refusals(temp):
 
 
 def check_real(temp):
-    data = os.environ.get("XDG_DATA_HOME", os.path.expanduser("~/.local/share"))
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     model = os.environ.get("ANEMO_TEST_MODEL", os.path.join(data, "anemo", "models", "smollm2-135m-instruct-q4_1.gguf"))
     if not os.path.exists(model):
         print(f"skipped: no {model}")
