@@ -65,6 +65,16 @@ static void fill_groups(kcheck *c, float *x, int n, int round)
     }
 }
 
+static void expect_bytes(kcheck *c, const an_dtype_info *info, int round, int n, const uint8_t *got, const uint8_t *want,
+                         size_t bytes)
+{
+    size_t i = 0;
+    while (i < bytes && got[i] == want[i]) i++;
+    if (i < bytes)
+        kcheck_fail(c, "round %d: byte %zu of block %zu of %d values is %02x, expected %02x", round,
+                    i % (size_t)info->block_bytes, i / (size_t)info->block_bytes, n, got[i], want[i]);
+}
+
 void check_encode(kcheck *c, const kcheck_op *op)
 {
     const an_dtype_info *info = an_dtype_get(op->type);
@@ -78,12 +88,7 @@ void check_encode(kcheck *c, const kcheck_op *op)
         memset(got.p, 0x5A, bytes);
         an_encode_rows(op->type, x.p, 1, n, want);
         an_kernels_encode_rows(c->k, op->type, x.p, 1, n, got.p);
-        for (size_t i = 0; i < bytes; i++)
-            if (((uint8_t *)got.p)[i] != want[i]) {
-                kcheck_fail(c, "round %d: byte %zu of block %zu of %d values is %02x, expected %02x", round,
-                            i % (size_t)info->block_bytes, i / (size_t)info->block_bytes, n, ((uint8_t *)got.p)[i], want[i]);
-                break;
-            }
+        expect_bytes(c, info, round, n, got.p, want, bytes);
         guarded_free(&x);
         guarded_free(&got);
     }
@@ -114,12 +119,7 @@ void check_encode_weighted(kcheck *c, const kcheck_op *op)
         memset(got.p, 0x5A, bytes);
         an_encode_row_weighted(op->type, x.p, n, w.p, want);
         an_kernels_encode_row_weighted(c->k, op->type, x.p, n, w.p, got.p);
-        for (size_t i = 0; i < bytes; i++)
-            if (((uint8_t *)got.p)[i] != want[i]) {
-                kcheck_fail(c, "round %d: byte %zu of block %zu of %d values is %02x, expected %02x", round,
-                            i % (size_t)info->block_bytes, i / (size_t)info->block_bytes, n, ((uint8_t *)got.p)[i], want[i]);
-                break;
-            }
+        expect_bytes(c, info, round, n, got.p, want, bytes);
         guarded_free(&x);
         guarded_free(&w);
         guarded_free(&got);
