@@ -137,24 +137,6 @@ cleanup:
     return status;
 }
 
-static anemo_status rows_of_source(void *ctx, int64_t row, int64_t n, float *out, anemo_error *err)
-{
-    const an_encode_from *from = ctx;
-    return an_source_rows_in(from->source, from->tensor, from->rows, row, n, out, err);
-}
-
-void an_encode_job_from(an_encode_job *j, const an_encode_from *from)
-{
-    const an_source_tensor *t = from->tensor;
-    j->path = from->source->path;
-    j->name = t->name;
-    j->n_row = t->n_row;
-    j->n_col = t->n_col;
-    j->rows = rows_of_source;
-    j->ctx = (void *)(uintptr_t)from;
-    j->source_bytes = an_weight_bytes(&t->w);
-}
-
 anemo_status an_encode_put_gguf(void *ctx, const void *data, uint64_t n, anemo_error *err)
 {
     return an_gguf_writer_put(ctx, data, n, err);

@@ -5,7 +5,6 @@
 #ifndef AN_CONVERT_ENCODE_STREAM_H
 #define AN_CONVERT_ENCODE_STREAM_H
 
-#include "convert/source.h"
 #include "convert/weight_class.h"
 #include "os/thread.h"
 
@@ -51,16 +50,6 @@ ANEMO_MUST_CHECK anemo_status an_encode_stream_matrix(an_encode_stream *s, const
 
 /* Bytes that are put as they are: progress and stop alone. */
 ANEMO_MUST_CHECK anemo_status an_encode_stream_copy(an_encode_stream *s, const void *data, uint64_t n, anemo_error *err);
-
-/* A tensor of a source in the order `rows` of a target: what an_encode_rows_of_source takes as its context. */
-typedef struct an_encode_from {
-    const an_source *source;
-    const an_source_tensor *tensor;
-    an_rope_rows rows;
-} an_encode_from;
-
-/* Fill in what a job takes from its source: path, name, shape, rows, progress. `from` is kept. */
-void an_encode_job_from(an_encode_job *j, const an_encode_from *from);
 
 /* Sink of a GGUF file: put_ctx is the an_gguf_writer. */
 anemo_status an_encode_put_gguf(void *ctx, const void *data, uint64_t n, anemo_error *err);
