@@ -5,7 +5,7 @@
 #include "bench/comparison.h"
 
 /* State of a model's pages in the page cache: "warm" (99 % or more), "cold" (under 1 %), "mixed", "unknown". */
-const char *an_page_cache_state(const an_model_ref *m);
+const char *an_page_cache_state(const char *path, an_container container);
 
 /* Send a line to the caller's progress function. */
 void an_bench_progress(const an_comparison_options *o, const char *fmt, ...)

@@ -1,7 +1,11 @@
 /* Planning a comparison: models, prompt ids and cells. Everything a user can get wrong is found here. */
 #include "bench/bench_internal.h"
+#include "bench/environment.h"
 
 #include "base/alloc.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 #include <inttypes.h>
@@ -24,26 +28,38 @@ static uint64_t dir_weight_bytes(const char *path)
     return bytes;
 }
 
-static anemo_status open_model(an_model_ref *m, const char *name, anemo_error *err)
+/* Names of the engines that read a container, ", " between them; an_free. */
+static char *readers(an_container container)
+{
+    an_str names = {0};
+    for (size_t e = 0; e < an_engine_n(); e++)
+        if (an_engine_reads(an_engine_at(e), container))
+            an_str_appendf(&names, "%s%s", names.len ? ", " : "", an_engine_at(e)->name);
+    return an_str_take(&names);
+}
+
+static anemo_status open_model(an_model_ref *ref, an_run_model *m, const char *name, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     AN_TRY(an_model_resolve(name, &m->path, err));
-    AN_TRY(an_model_probe(m->path, &m->container, err));
+    AN_TRY(an_model_probe(m->path, &ref->container, err));
+    snprintf(m->container, sizeof m->container, "%s", ref->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
     size_t len = strlen(m->path);
     while (len > 1 && m->path[len - 1] == '/') m->path[--len] = '\0';
     m->name = an_strdup(an_path_base(m->path));
-    if (!m->name) {
+    m->read_by = readers(ref->container);
+    if (!m->name || !m->read_by) {
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
-    if (m->container == AN_CONTAINER_GGUF) {
+    if (ref->container == AN_CONTAINER_GGUF) {
         an_gguf *g;
         AN_TRY(an_gguf_open(&g, m->path, err));
         m->bytes = an_gguf_file_bytes(g);
         an_gguf_close(g);
     } else
         m->bytes = dir_weight_bytes(m->path);
-    status = an_tokenizer_open(&m->tokenizer, m->path, err);
+    status = an_tokenizer_open(&ref->tokenizer, m->path, err);
 cleanup:
     return status;
 }
@@ -83,14 +99,15 @@ static anemo_status plan_prompt(an_comparison *c, anemo_error *err)
         status = an_fail(err, ANEMO_ERR_INVAL, "the prompt has no tokens; give some text with -p");
         goto cleanup;
     }
-    for (size_t m = 0; m < c->n_model; m++) {
+    for (size_t m = 0; m < c->run.n_model; m++) {
         const an_model_ref *ref = &c->models[m];
+        const char *name = c->run.models[m].name;
         for (size_t i = 0; o->prompt_ids && i < c->prompt_ids.n; i++) {
             if (c->prompt_ids.ids[i] >= 0 && c->prompt_ids.ids[i] < an_tokenizer_n_vocab(ref->tokenizer)) continue;
             status = an_fail(err, ANEMO_ERR_INVAL,
                              "--prompt-ids: id %" PRId32 " at position %zu is outside the vocabulary of %s "
                              "(0 to %" PRId32 ")",
-                             c->prompt_ids.ids[i], i, ref->name, an_tokenizer_n_vocab(ref->tokenizer) - 1);
+                             c->prompt_ids.ids[i], i, name, an_tokenizer_n_vocab(ref->tokenizer) - 1);
             goto cleanup;
         }
         if (m == 0 || o->prompt_ids) continue;
@@ -102,7 +119,7 @@ static anemo_status plan_prompt(an_comparison *c, anemo_error *err)
             status = an_fail(err, ANEMO_ERR_INVAL,
                              "%s and %s make different ids of this prompt, so they cannot be given the same "
                              "work; compare them in runs of their own, or use --raw or --prompt-ids",
-                             c->models[0].name, ref->name);
+                             c->run.models[0].name, name);
             goto cleanup;
         }
     }
@@ -121,20 +138,16 @@ cleanup:
 static anemo_status add_cell(an_comparison *c, const an_engine_info *engine, int model, bool stock, bool named,
                              anemo_error *err)
 {
-    an_cell *cells = an_realloc(c->cells, (c->n_cell + 1) * sizeof *cells);
-    if (!cells) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    c->cells = cells;
-    an_cell *cell = &cells[c->n_cell];
-    *cell = (an_cell){.engine = engine, .model = model, .stock = stock, .named = named};
-    cell->reps = an_calloc((size_t)c->options->n_rep, sizeof *cell->reps);
-    /* One load when all stay loaded, else one a block; one more for the examination of near-ties. */
-    cell->loads = an_calloc((size_t)c->options->n_rep + 1, sizeof *cell->loads);
-    if (!cell->reps || !cell->loads) {
-        an_free(cell->reps);
-        an_free(cell->loads);
-        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    }
-    c->n_cell++;
+    const an_engine_info **engines = an_realloc(c->engines, (c->run.n_cell + 1) * sizeof *engines);
+    if (engines) c->engines = engines;
+    an_cell *cell = engines ? an_run_add_cell(&c->run) : NULL;
+    if (!cell) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    engines[c->run.n_cell - 1] = engine;
+    snprintf(cell->engine, sizeof cell->engine, "%s", engine->name);
+    cell->model = model;
+    cell->stock = stock;
+    cell->named = named;
+    cell->work = (an_work){.kind = AN_WORK_GENERATE, .n_prompt = (int)c->prompt_ids.n, .n_gen = c->options->n_predict};
     return ANEMO_OK;
 }
 
@@ -142,19 +155,19 @@ static anemo_status add_cell(an_comparison *c, const an_engine_info *engine, int
 static anemo_status add_engine(an_comparison *c, const an_engine_info *engine, bool named, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    size_t before = c->n_cell;
+    size_t before = c->run.n_cell;
     bool own_model = !engine->reads_gguf && !engine->reads_mlx;
     if (own_model && !c->options->url) {
         status = an_fail(err, ANEMO_ERR_INVAL, "the engine '%s' needs --url", engine->name);
         goto cleanup;
     }
-    for (size_t m = 0; m < (own_model ? 1 : c->n_model); m++) {
+    for (size_t m = 0; m < (own_model ? 1 : c->run.n_model); m++) {
         if (!own_model && !an_engine_reads(engine, c->models[m].container)) continue;
         AN_TRY(add_cell(c, engine, own_model ? -1 : (int)m, false, named, err));
         if (c->options->stock && engine->third_party && !own_model)
             AN_TRY(add_cell(c, engine, (int)m, true, named, err));
     }
-    if (named && c->n_cell == before)
+    if (named && c->run.n_cell == before)
         status = an_fail(err, ANEMO_ERR_INVAL, "the engine '%s' reads %s; none of the given models is of that format",
                          engine->name, engine->reads_gguf ? "GGUF files" : "MLX directories");
 cleanup:
@@ -163,23 +176,21 @@ cleanup:
 
 static void label_cells(an_comparison *c)
 {
-    for (size_t i = 0; i < c->n_cell; i++) {
-        an_cell *cell = &c->cells[i];
+    for (size_t i = 0; i < c->run.n_cell; i++) {
+        an_cell *cell = &c->run.cells[i];
         bool same_engine = false, same_format = false;
-        for (size_t j = 0; j < c->n_cell; j++) {
-            const an_cell *other = &c->cells[j];
-            if (other->engine != cell->engine || other->model == cell->model || cell->model < 0) continue;
+        for (size_t j = 0; j < c->run.n_cell; j++) {
+            const an_cell *other = &c->run.cells[j];
+            if (c->engines[j] != c->engines[i] || other->model == cell->model || cell->model < 0) continue;
             same_engine = true;
             same_format |= c->models[other->model].container == c->models[cell->model].container;
         }
         const char *what = "", *dot = "";
         if (same_engine) {
             dot = " · ";
-            what = same_format ? c->models[cell->model].name
-                   : c->models[cell->model].container == AN_CONTAINER_GGUF ? "gguf"
-                                                                           : "mlx";
+            what = same_format ? c->run.models[cell->model].name : c->run.models[cell->model].container;
         }
-        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s", cell->engine->name, dot, what,
+        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s", cell->engine, dot, what,
                  cell->stock ? " (stock)" : "");
     }
 }
@@ -199,10 +210,31 @@ static anemo_status plan_context(an_comparison *c, anemo_error *err)
     return ANEMO_OK;
 }
 
+/* What was asked, for people and for repeating it. */
+static anemo_status record_workload(an_comparison *c, anemo_error *err)
+{
+    const an_comparison_options *o = c->options;
+    json_t *ids = json_array();
+    for (size_t i = 0; i < c->prompt_ids.n; i++) json_array_append_new(ids, json_integer(c->prompt_ids.ids[i]));
+    c->run.workload = json_pack(
+        "{s:o, s:o, s:i, s:s, s:o, s:b, s:i, s:i, s:I, s:o}", "prompt",
+        o->prompt_ids || !o->prompt ? json_null() : an_json_text(o->prompt, strlen(o->prompt)), "prompt_ids", ids,
+        "n_predict", o->n_predict, "chat_format", c->chat_format, "rendered_prompt",
+        c->prompt_text ? an_json_text(c->prompt_text, strlen(c->prompt_text)) : json_null(), "fixed_length",
+        !o->stop_eos, "n_rep", o->n_rep, "n_warmup", o->n_warmup, "seed", (json_int_t)o->seed, "settings",
+        an_settings_json(&c->settings));
+    return c->run.workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+}
+
 anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     *c = (an_comparison){.options = o};
+    an_run_init(&c->run);
+    an_rng rng;
+    an_rng_seed(&rng, o->seed ^ an_clock_realtime_ns());
+    an_run_new_id(an_clock_realtime_ns(), an_rng_u64(&rng), c->run.id);
+    snprintf(c->run.kind, sizeof c->run.kind, "compare");
     /* Names first: a misspelt engine should not wait for models to be read. */
     for (size_t i = 0; i < o->n_engine; i++) {
         if (an_engine_find(o->engines[i])) continue;
@@ -220,8 +252,12 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
         goto cleanup;
     }
     for (size_t i = 0; i < o->n_model; i++) {
-        c->n_model = i + 1;
-        AN_TRY(open_model(&c->models[i], o->models[i], err));
+        an_run_model *m = an_run_add_model(&c->run);
+        if (!m) {
+            status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+            goto cleanup;
+        }
+        AN_TRY(open_model(&c->models[i], m, o->models[i], err));
     }
     AN_TRY(plan_prompt(c, err));
     for (size_t i = 0; i < o->n_engine; i++) AN_TRY(add_engine(c, an_engine_find(o->engines[i]), true, err));
@@ -232,44 +268,21 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
     }
     label_cells(c);
     AN_TRY(plan_context(c, err));
-    an_environment_read(&c->environment);
+    AN_TRY(record_workload(c, err));
+    an_environment_read(&c->run.environment);
 cleanup:
     if (status != ANEMO_OK) an_comparison_free(c);
     return status;
 }
 
-static void free_cell(an_cell *cell, size_t n_rep)
-{
-    for (size_t i = 0; i < n_rep; i++) an_rep_free(&cell->reps[i]);
-    an_free(cell->reps);
-    an_free(cell->loads);
-    an_free(cell->reason);
-    an_free(cell->tokenization_note);
-    json_decref(cell->settings);
-    json_decref(cell->effective);
-}
-
 void an_comparison_free(an_comparison *c)
 {
-    for (size_t i = 0; i < c->n_cell; i++) free_cell(&c->cells[i], c->cells[i].n_rep);
-    for (size_t i = 0; i < c->n_model; i++) {
-        an_tokenizer_close(c->models[i].tokenizer);
-        an_free(c->models[i].path);
-        an_free(c->models[i].name);
-    }
-    an_free(c->cells);
+    for (size_t i = 0; i < c->run.n_model; i++) an_tokenizer_close(c->models[i].tokenizer);
     an_free(c->models);
-    an_free(c->agreements);
+    an_free(c->engines);
     an_free(c->prompt_text);
     an_ids_free(&c->prompt_ids);
+    an_meter_close(c->meter);
+    an_run_free(&c->run);
     *c = (an_comparison){0};
-}
-
-int an_comparison_exit_code(const an_comparison *c)
-{
-    for (size_t i = 0; i < c->n_cell; i++) {
-        const an_cell *cell = &c->cells[i];
-        if (cell->status == AN_CELL_FAILED || (cell->status == AN_CELL_MISSING && cell->named)) return 1;
-    }
-    return c->interrupted ? anemo_status_exit_code(ANEMO_ERR_INTERRUPTED) : 0;
 }

@@ -55,64 +55,90 @@ static size_t invalid_utf8(const char *text, size_t n)
     return bad;
 }
 
-an_text_check an_check_text(const an_rep *reps, size_t n_rep)
+an_text_check an_check_text(const an_cell *cell)
 {
     an_text_check check = {.repeated_4grams = NAN, .same_every_rep = true};
-    if (n_rep == 0) return check;
-    const an_rep *first = &reps[0];
+    const an_rep *first = an_cell_timed(cell, 0);
+    if (!first) return check;
     check.repeated_4grams = repeated_4grams(first->token_ids, first->n_token);
     check.loop_period = loop_period(first->token_ids, first->n_token);
     check.invalid_utf8 = invalid_utf8(first->text ? first->text : "", first->text_bytes);
-    for (size_t i = 1; i < n_rep; i++) {
-        size_t same = an_common_prefix(first->token_ids, first->n_token, reps[i].token_ids, reps[i].n_token);
-        if (same < first->n_token || same < reps[i].n_token) check.same_every_rep = false;
+    for (size_t i = 0; i < cell->n_rep; i++) {
+        const an_rep *rep = &cell->reps[i];
+        if (rep->kind != AN_REP_TIMED) continue;
+        size_t same = an_common_prefix(first->token_ids, first->n_token, rep->token_ids, rep->n_token);
+        if (same < first->n_token || same < rep->n_token) check.same_every_rep = false;
     }
     return check;
 }
 
-/* Decode the ids of a repetition and find the first end-of-sequence id among them. */
+/* Decode the ids of a repetition, find the first end-of-sequence id among them and where its text begins. */
 static anemo_status finish_rep(const an_tokenizer *t, an_rep *rep, anemo_error *err)
 {
-    for (size_t i = 0; i < rep->n_token; i++) {
-        if (rep->token_ids[i] < 0 || !an_tokenizer_is_eog(t, rep->token_ids[i])) continue;
-        rep->values[AN_FIELD_ID_eos_at] = (double)i;
-        break;
-    }
-    if (rep->text) return ANEMO_OK;
+    anemo_status status = ANEMO_OK;
     an_str text = {0};
-    an_tokenizer_decode(t, rep->token_ids, rep->n_token, true, true, &text);
-    rep->text_bytes = text.len;
-    rep->text = an_str_take(&text);
-    return rep->text ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    size_t eos = rep->n_token;
+    for (size_t i = 0; i < rep->n_token && eos == rep->n_token; i++)
+        if (rep->token_ids[i] >= 0 && an_tokenizer_is_eog(t, rep->token_ids[i])) eos = i;
+    if (eos < rep->n_token) rep->values[AN_FIELD_ID_eos_at] = (double)eos;
+    if (!rep->text) {
+        an_tokenizer_decode(t, rep->token_ids, rep->n_token, true, true, &text);
+        AN_TRY(an_str_check(&text, err));
+        rep->text_bytes = text.len;
+        rep->text = an_str_take(&text);
+        if (!rep->text) {
+            status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+            goto cleanup;
+        }
+    }
+    rep->text_bytes_before_eos = rep->text_bytes;
+    if (eos < rep->n_token) {
+        an_tokenizer_decode(t, rep->token_ids, eos, true, true, &text);
+        AN_TRY(an_str_check(&text, err));
+        if (text.len < rep->text_bytes) rep->text_bytes_before_eos = text.len;
+    }
+cleanup:
+    an_str_free(&text);
+    return status;
+}
+
+static size_t common_bytes(const an_rep *p, const an_rep *q)
+{
+    size_t n = 0;
+    while (n < p->text_bytes && n < q->text_bytes && p->text[n] == q->text[n]) n++;
+    return n;
 }
 
 anemo_status an_bench_check_texts(an_comparison *c, anemo_error *err)
 {
     size_t n = 0;
-    for (size_t i = 0; i < c->n_cell; i++) {
-        an_cell *cell = &c->cells[i];
+    an_run *run = &c->run;
+    for (size_t i = 0; i < run->n_cell; i++) {
+        an_cell *cell = &run->cells[i];
         const an_tokenizer *t = c->models[cell->model < 0 ? 0 : cell->model].tokenizer;
         for (size_t r = 0; r < cell->n_rep; r++) {
+            if (cell->reps[r].kind == AN_REP_LOAD) continue;
             anemo_status status = finish_rep(t, &cell->reps[r], err);
             if (status != ANEMO_OK) return status;
         }
-        cell->check = an_check_text(cell->reps, cell->n_rep);
+        cell->check = an_check_text(cell);
     }
-    c->agreements = an_calloc(c->n_cell * c->n_cell + 1, sizeof *c->agreements);
-    if (!c->agreements) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    for (size_t a = 0; a < c->n_cell; a++) {
-        for (size_t b = a + 1; b < c->n_cell; b++) {
-            const an_cell *x = &c->cells[a], *y = &c->cells[b];
-            if (x->n_rep == 0 || y->n_rep == 0 || !x->ids_exact || !y->ids_exact) continue;
-            const an_rep *p = &x->reps[0], *q = &y->reps[0];
-            an_agreement *g = &c->agreements[n++];
+    run->agreements = an_calloc(run->n_cell * run->n_cell + 1, sizeof *run->agreements);
+    if (!run->agreements) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (size_t a = 0; a < run->n_cell; a++) {
+        for (size_t b = a + 1; b < run->n_cell; b++) {
+            const an_cell *x = &run->cells[a], *y = &run->cells[b];
+            const an_rep *p = an_cell_timed(x, 0), *q = an_cell_timed(y, 0);
+            if (!p || !q || !x->ids_exact || !y->ids_exact) continue;
+            an_agreement *g = &run->agreements[n++];
             *g = (an_agreement){.a = (int)a, .b = (int)b, .examined_by = -1};
             g->n = p->n_token < q->n_token ? p->n_token : q->n_token;
             g->n_same = an_common_prefix(p->token_ids, g->n, q->token_ids, g->n);
             g->identical = g->n_same == p->n_token && g->n_same == q->n_token;
+            g->text_same = common_bytes(p, q);
         }
     }
-    c->n_agreement = n;
+    run->n_agreement = n;
     return ANEMO_OK;
 }
 
@@ -131,7 +157,7 @@ static void read_margin(const float *row, int n_vocab, int32_t x, int32_t y, an_
 
 void an_bench_examine(an_comparison *c, an_agreement *g, an_client *client, int cell)
 {
-    const an_rep *p = &c->cells[g->a].reps[0], *q = &c->cells[g->b].reps[0];
+    const an_rep *p = an_cell_timed(&c->run.cells[g->a], 0), *q = an_cell_timed(&c->run.cells[g->b], 0);
     size_t n = c->prompt_ids.n + g->n_same;
     int32_t x = p->token_ids[g->n_same], y = q->token_ids[g->n_same];
     int n_vocab = 0;

@@ -10,7 +10,6 @@
 #include "os/process.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,19 +41,19 @@ static bool count_pages(const char *path, uint64_t *resident, uint64_t *total)
     return r >= 0;
 }
 
-const char *an_page_cache_state(const an_model_ref *m)
+const char *an_page_cache_state(const char *path, an_container container)
 {
     uint64_t resident = 0, total = 0;
     bool known = true;
-    if (m->container == AN_CONTAINER_GGUF)
-        known = count_pages(m->path, &resident, &total);
+    if (container == AN_CONTAINER_GGUF)
+        known = count_pages(path, &resident, &total);
     else {
         char **names;
         size_t n;
-        if (an_dir_list(m->path, &names, &n, NULL) != ANEMO_OK) return "unknown";
+        if (an_dir_list(path, &names, &n, NULL) != ANEMO_OK) return "unknown";
         for (size_t i = 0; i < n; i++) {
             if (!an_str_ends_with(names[i], ".safetensors")) continue;
-            char *file = an_path_join(m->path, names[i]);
+            char *file = an_path_join(path, names[i]);
             known = file && count_pages(file, &resident, &total) && known;
             an_free(file);
         }
@@ -100,7 +99,7 @@ static void compare_tokenization(an_comparison *c, an_cell *cell, an_client *cli
             an_str_appendf(&note,
                            "%s tokenizes the prompt differently from anemo: %zu ids against %zu, first "
                            "difference at position %zu; all engines were given anemo's ids",
-                           cell->engine->name, n, ours.n, same);
+                           cell->engine, n, ours.n, same);
             an_free(cell->tokenization_note);
             cell->tokenization_note = an_str_take(&note);
         }
@@ -119,18 +118,40 @@ static void note_hello(an_cell *cell, const an_hello *h)
     cell->threads_settable = h->threads;
 }
 
-/* Start the cell's worker and load the model. Returns the client, or NULL after marking the cell. */
-static an_client *start_cell(an_comparison *c, an_cell *cell)
+/* What was loaded, and how long it took, as a repetition of its own. */
+static anemo_status record_load(an_comparison *c, an_cell *cell, const an_load_result *loaded, const char *cache,
+                                uint64_t start_ns, anemo_error *err)
 {
+    an_rep rep;
+    an_rep_init(&rep);
+    rep.kind = AN_REP_LOAD;
+    rep.order = c->n_order++;
+    rep.start_s = (double)(start_ns - c->begin_ns) * 1e-9;
+    snprintf(rep.page_cache, sizeof rep.page_cache, "%s", cache);
+    if (!strcmp(cache, "cold")) rep.values[AN_FIELD_ID_load_cold_s] = loaded->load_s;
+    if (!strcmp(cache, "warm")) rep.values[AN_FIELD_ID_load_warm_s] = loaded->load_s;
+    snprintf(cell->format, sizeof cell->format, "%s", loaded->format);
+    snprintf(cell->quantization, sizeof cell->quantization, "%s", loaded->quantization);
+    json_decref(cell->effective);
+    cell->effective = json_incref(loaded->effective);
+    copy_text(cell->compute_dtype, sizeof cell->compute_dtype, cell->effective, "compute_dtype");
+    copy_text(cell->device, sizeof cell->device, cell->effective, "device");
+    return an_cell_add_rep(cell, &rep, err);
+}
+
+/* Start the cell's worker and load the model. Returns the client, or NULL after marking the cell. */
+static an_client *start_cell(an_comparison *c, size_t index)
+{
+    an_cell *cell = &c->run.cells[index];
     const an_comparison_options *o = c->options;
     anemo_error err = {0};
     char **argv = NULL;
     an_client *client = NULL;
     an_load_result loaded = {0};
     an_settings settings = c->settings;
-    const char *path = cell->model < 0 ? "" : c->models[cell->model].path;
+    const char *path = cell->model < 0 ? "" : c->run.models[cell->model].path;
 
-    anemo_status status = an_engine_command(cell->engine, o->url, &argv, &err);
+    anemo_status status = an_engine_command(c->engines[index], o->url, &argv, &err);
     if (status != ANEMO_OK) {
         fail_cell(cell, NULL, &err);
         if (status == ANEMO_ERR_NOTFOUND) cell->status = AN_CELL_MISSING;
@@ -140,8 +161,9 @@ static an_client *start_cell(an_comparison *c, an_cell *cell)
     json_decref(cell->settings);
     cell->settings = an_settings_json(&settings);
     an_bench_progress(o, "%s: loading", cell->label);
-    const char *cache = cell->model < 0 ? "unknown" : an_page_cache_state(&c->models[cell->model]);
+    const char *cache = cell->model < 0 ? "unknown" : an_page_cache_state(path, c->models[cell->model].container);
     const an_client_options options = {.timeout_ns = o->timeout_ns};
+    uint64_t start_ns = an_clock_ns();
     status = an_client_open(&client, (const char *const *)argv, &options, &err);
     an_argv_free(argv);
     if (status != ANEMO_OK) {
@@ -149,20 +171,14 @@ static an_client *start_cell(an_comparison *c, an_cell *cell)
         return NULL;
     }
     note_hello(cell, an_client_hello(client));
-    if (an_client_load(client, path, &settings, &loaded, &err) != ANEMO_OK) {
+    status = an_client_load(client, path, &settings, &loaded, &err);
+    if (status == ANEMO_OK) status = record_load(c, cell, &loaded, cache, start_ns, &err);
+    an_load_result_free(&loaded);
+    if (status != ANEMO_OK) {
         fail_cell(cell, client, &err);
         an_client_close(client);
         return NULL;
     }
-    if (cell->n_load < (size_t)o->n_rep + 1)
-        cell->loads[cell->n_load++] = (an_load){.load_s = loaded.load_s, .page_cache = cache};
-    snprintf(cell->format, sizeof cell->format, "%s", loaded.format);
-    snprintf(cell->quantization, sizeof cell->quantization, "%s", loaded.quantization);
-    json_decref(cell->effective);
-    cell->effective = json_incref(loaded.effective);
-    copy_text(cell->compute_dtype, sizeof cell->compute_dtype, cell->effective, "compute_dtype");
-    copy_text(cell->device, sizeof cell->device, cell->effective, "device");
-    an_load_result_free(&loaded);
     compare_tokenization(c, cell, client);
     return client;
 }
@@ -214,22 +230,15 @@ static anemo_status warm_up(an_comparison *c, const an_cell *cell, an_client *cl
 static anemo_status measure(an_comparison *c, an_cell *cell, an_client *client, an_rep *rep, anemo_error *err)
 {
     an_generation g = {0};
-    an_process_stat before = {0}, after = {0};
-    int64_t pid = an_client_pid(client);
-    /* An http worker is only our client: its memory and CPU time say nothing of the server. */
-    bool own = cell->model >= 0 && an_process_stat_read(pid, &before, NULL) == ANEMO_OK;
-    bool reset = own && an_process_reset_peak(pid);
     an_rep_init(rep);
+    rep->order = c->n_order++;
+    rep->start_s = (double)(an_clock_ns() - c->begin_ns) * 1e-9;
+    rep->values[AN_FIELD_ID_n_prompt] = (double)c->prompt_ids.n;
+    rep->values[AN_FIELD_ID_n_depth] = 0;
+    /* An http worker is only our client: its memory and CPU time say nothing of the server. */
+    an_meter_begin(c->meter, cell->model >= 0 ? an_client_pid(client) : 0);
     anemo_status status = generate(c, cell, client, c->options->n_predict, &g, err);
     if (status != ANEMO_OK) return status;
-    own = own && an_process_stat_read(pid, &after, NULL) == ANEMO_OK;
-    rep->values[AN_FIELD_ID_n_prompt] = (double)c->prompt_ids.n;
-    if (own) {
-        rep->values[AN_FIELD_ID_cpu_s] = (double)(after.cpu_ns - before.cpu_ns) * 1e-9;
-        if (reset) rep->values[AN_FIELD_ID_rss_peak_bytes] = (double)after.rss_peak_bytes;
-        rep->values[AN_FIELD_ID_rss_anon_bytes] = (double)after.rss_anon_bytes;
-        rep->values[AN_FIELD_ID_rss_file_bytes] = (double)after.rss_file_bytes;
-    }
     rep->token_ids = g.ids;
     rep->token_times_s = g.t_s;
     rep->n_token = g.n;
@@ -244,7 +253,8 @@ static anemo_status measure(an_comparison *c, an_cell *cell, an_client *client, 
         an_rep_free(rep);
         return an_fail(err, ANEMO_ERR_ENGINE, "the engine generated no token");
     }
-    an_rep_derive(rep, c->environment.cpus_online);
+    an_meter_end(c->meter, rep);
+    an_meter_efficiency(rep, cell->model < 0 ? NULL : &c->run.models[cell->model], cell, &c->run.environment);
     return ANEMO_OK;
 }
 
@@ -261,17 +271,20 @@ static void shuffle(size_t *order, size_t n, an_rng *rng)
 static bool all_fit(const an_comparison *c)
 {
     uint64_t need = 0;
-    for (size_t i = 0; i < c->n_cell; i++)
-        if (c->cells[i].model >= 0) need += 2 * c->models[c->cells[i].model].bytes + WORKER_OVERHEAD_BYTES;
-    uint64_t have = c->environment.mem_available_bytes;
+    for (size_t i = 0; i < c->run.n_cell; i++) {
+        int model = c->run.cells[i].model;
+        if (model >= 0) need += 2 * c->run.models[model].bytes + WORKER_OVERHEAD_BYTES;
+    }
+    uint64_t have = c->run.environment.mem_available_bytes;
     return have > 0 && need <= have / 10 * 8;
 }
 
 /* Load and warm a cell; NULL when it failed (the cell says why). The worker is left running. */
-static an_client *ready_cell(an_comparison *c, an_cell *cell)
+static an_client *ready_cell(an_comparison *c, size_t index)
 {
     anemo_error err = {0};
-    an_client *client = start_cell(c, cell);
+    an_cell *cell = &c->run.cells[index];
+    an_client *client = start_cell(c, index);
     if (client && warm_up(c, cell, client, &err) != ANEMO_OK) {
         fail_cell(cell, client, &err);
         an_client_close(client);
@@ -281,15 +294,23 @@ static an_client *ready_cell(an_comparison *c, an_cell *cell)
 }
 
 /* Run block `block` of one cell with a ready worker; false when the worker failed. */
-static bool run_rep(an_comparison *c, an_cell *cell, an_client *client, int block)
+static bool run_rep(an_comparison *c, size_t index, an_client *client, int block)
 {
     anemo_error err = {0};
+    an_rep rep;
+    an_cell *cell = &c->run.cells[index];
     an_bench_progress(c->options, "%s: repetition %d of %d", cell->label, block + 1, c->options->n_rep);
-    if (measure(c, cell, client, &cell->reps[cell->n_rep], &err) != ANEMO_OK) {
+    if (measure(c, cell, client, &rep, &err) != ANEMO_OK) {
         fail_cell(cell, client, &err);
         return false;
     }
-    cell->n_rep++;
+    rep.block = block;
+    if (an_cell_add_rep(cell, &rep, &err) != ANEMO_OK) {
+        an_rep_free(&rep);
+        fail_cell(cell, NULL, &err);
+        return false;
+    }
+    if (c->options->changed) c->options->changed(c->options->changed_ctx, &c->run, index);
     return true;
 }
 
@@ -303,23 +324,24 @@ static void run_blocks(an_comparison *c, an_client **clients, size_t *order)
     an_rng rng;
     an_rng_seed(&rng, c->options->seed);
     for (int block = 0; block < c->options->n_rep; block++) {
-        shuffle(order, c->n_cell, &rng);
-        for (size_t i = 0; i < c->n_cell && !stopped(c); i++) {
-            an_cell *cell = &c->cells[order[i]];
+        shuffle(order, c->run.n_cell, &rng);
+        for (size_t i = 0; i < c->run.n_cell && !stopped(c); i++) {
+            const an_cell *cell = &c->run.cells[order[i]];
             an_client **client = &clients[order[i]];
             if (cell->status != AN_CELL_OK) continue;
-            if (c->kept_loaded)
+            if (c->run.kept_loaded)
                 an_client_continue(*client);
             else
-                *client = ready_cell(c, cell);
-            bool alive = *client && run_rep(c, cell, *client, block);
-            if (alive && c->kept_loaded)
+                *client = ready_cell(c, order[i]);
+            bool alive = *client && run_rep(c, order[i], *client, block);
+            if (alive && c->run.kept_loaded)
                 an_client_pause(*client);
             else {
                 an_client_close(*client);
                 *client = NULL;
             }
         }
+        if (!stopped(c)) c->run.n_block = block + 1;
     }
 }
 
@@ -327,11 +349,11 @@ static void run_blocks(an_comparison *c, an_client **clients, size_t *order)
 static int examiner(const an_comparison *c, const an_agreement *g)
 {
     int best = -1;
-    for (size_t i = 0; i < c->n_cell; i++) {
-        const an_cell *cell = &c->cells[i];
+    for (size_t i = 0; i < c->run.n_cell; i++) {
+        const an_cell *cell = &c->run.cells[i];
         if (cell->status != AN_CELL_OK || !cell->can_logits) continue;
-        if (cell->model != c->cells[g->a].model && cell->model != c->cells[g->b].model) continue;
-        if (strcmp(cell->engine->name, "native") == 0) return (int)i;
+        if (cell->model != c->run.cells[g->a].model && cell->model != c->run.cells[g->b].model) continue;
+        if (strcmp(cell->engine, "native") == 0) return (int)i;
         if (best < 0) best = (int)i;
     }
     return best;
@@ -339,22 +361,22 @@ static int examiner(const an_comparison *c, const an_agreement *g)
 
 static void examine_differences(an_comparison *c, an_client **clients)
 {
-    for (size_t i = 0; i < c->n_agreement && !stopped(c); i++) {
-        an_agreement *g = &c->agreements[i];
+    for (size_t i = 0; i < c->run.n_agreement && !stopped(c); i++) {
+        an_agreement *g = &c->run.agreements[i];
         int by = g->n_same < g->n ? examiner(c, g) : -1;
         if (by < 0) continue;
-        an_bench_progress(c->options, "looking at where %s and %s part", c->cells[g->a].label,
-                          c->cells[g->b].label);
-        if (!clients[by]) clients[by] = start_cell(c, &c->cells[by]);
+        an_bench_progress(c->options, "looking at where %s and %s part", c->run.cells[g->a].label,
+                          c->run.cells[g->b].label);
+        if (!clients[by]) clients[by] = start_cell(c, (size_t)by);
         if (!clients[by]) {
             /* Its measurements stand; only the second look failed. */
-            c->cells[by].status = AN_CELL_OK;
-            c->cells[by].can_logits = false;
+            c->run.cells[by].status = AN_CELL_OK;
+            c->run.cells[by].can_logits = false;
             continue;
         }
         an_client_continue(clients[by]);
         an_bench_examine(c, g, clients[by], by);
-        if (c->kept_loaded)
+        if (c->run.kept_loaded)
             an_client_pause(clients[by]);
         else {
             an_client_close(clients[by]);
@@ -363,48 +385,46 @@ static void examine_differences(an_comparison *c, an_client **clients)
     }
 }
 
+/* What every cell lacks on this machine, and who it is. */
+static anemo_status finish_cells(an_comparison *c, anemo_error *err)
+{
+    for (size_t i = 0; i < c->run.n_cell; i++) {
+        an_cell *cell = &c->run.cells[i];
+        json_decref(cell->missing);
+        cell->missing = an_meter_missing(c->meter);
+        anemo_status status = an_cell_make_key(&c->run, cell, err);
+        if (status != ANEMO_OK) return status;
+    }
+    return ANEMO_OK;
+}
+
 anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    an_client **clients = an_calloc(c->n_cell, sizeof *clients);
-    size_t *order = an_calloc(c->n_cell, sizeof *order);
+    size_t n = c->run.n_cell;
+    an_client **clients = an_calloc(n, sizeof *clients);
+    size_t *order = an_calloc(n, sizeof *order);
     if (!clients || !order) {
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
-    for (size_t i = 0; i < c->n_cell; i++) order[i] = i;
-    c->kept_loaded = all_fit(c);
-    for (size_t i = 0; i < c->n_cell && c->kept_loaded && !stopped(c); i++) {
-        clients[i] = ready_cell(c, &c->cells[i]);
+    const an_meter_options meter = {.n_thread = c->settings.threads, .n_cpu = c->run.environment.cpus_online};
+    AN_TRY(an_meter_open(&c->meter, &meter, err));
+    c->begin_ns = an_clock_ns();
+    for (size_t i = 0; i < n; i++) order[i] = i;
+    c->run.kept_loaded = all_fit(c);
+    for (size_t i = 0; i < n && c->run.kept_loaded && !stopped(c); i++) {
+        clients[i] = ready_cell(c, i);
         if (clients[i]) an_client_pause(clients[i]);
     }
     run_blocks(c, clients, order);
-    c->interrupted = stopped(c);
+    c->run.interrupted = stopped(c);
     AN_TRY(an_bench_check_texts(c, err));
     examine_differences(c, clients);
+    AN_TRY(finish_cells(c, err));
 cleanup:
-    for (size_t i = 0; clients && i < c->n_cell; i++) an_client_close(clients[i]);
+    for (size_t i = 0; clients && i < n; i++) an_client_close(clients[i]);
     an_free(clients);
     an_free(order);
     return status;
-}
-
-an_summary an_cell_summary(const an_cell *cell, an_field_id field)
-{
-    double values[64];
-    size_t n = cell->n_rep < 64 ? cell->n_rep : 64;
-    for (size_t i = 0; i < n; i++) values[i] = cell->reps[i].values[field];
-    return an_summarize(values, n, NULL);
-}
-
-an_paired an_cell_paired(const an_cell *a, const an_cell *b, an_field_id field, double noise)
-{
-    double x[64], y[64];
-    size_t n = a->n_rep < b->n_rep ? a->n_rep : b->n_rep;
-    if (n > 64) n = 64;
-    for (size_t i = 0; i < n; i++) {
-        x[i] = a->reps[i].values[field];
-        y[i] = b->reps[i].values[field];
-    }
-    return an_compare_paired(x, y, n, noise);
 }

@@ -116,7 +116,7 @@ cleanup:
     return status;
 }
 
-static anemo_status write_outputs(const an_comparison *c, const compare_args *a, an_file_writer *out,
+static anemo_status write_outputs(const an_run *run, const compare_args *a, an_file_writer *out,
                                   an_file_writer *json, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -124,7 +124,7 @@ static anemo_status write_outputs(const an_comparison *c, const compare_args *a,
     an_report_format format;
     an_report_style style = {.width = an_terminal_width(1, 120), .color = !a->out && an_terminal_color(1, a->color)};
     AN_ASSERT(an_report_format_from_name(a->format, &format));
-    AN_TRY(an_report_write(c, format, style, &text, err));
+    AN_TRY(an_report_write(run, format, style, &text, err));
     if (a->out) {
         AN_TRY(an_file_writer_put(out, text.data, text.len, err));
         AN_TRY(an_file_writer_commit(out, err));
@@ -134,7 +134,7 @@ static anemo_status write_outputs(const an_comparison *c, const compare_args *a,
     }
     if (a->json_out) {
         an_str_clear(&text);
-        AN_TRY(an_report_write(c, AN_REPORT_JSON, style, &text, err));
+        AN_TRY(an_report_write(run, AN_REPORT_JSON, style, &text, err));
         AN_TRY(an_file_writer_put(json, text.data, text.len, err));
         AN_TRY(an_file_writer_commit(json, err));
     }
@@ -220,8 +220,8 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     AN_TRY(an_comparison_run(&c, err));
     an_progress_end(progress);
     progress = NULL;
-    AN_TRY(write_outputs(&c, a, &out, &json, err));
-    *exit_code = an_comparison_exit_code(&c);
+    AN_TRY(write_outputs(&c.run, a, &out, &json, err));
+    *exit_code = an_run_exit_code(&c.run);
     if (*exit_code != 0)
         fprintf(stderr, "anemo compare: not every cell came out; the result says which and why\n");
 cleanup:

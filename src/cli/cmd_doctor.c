@@ -270,7 +270,7 @@ static void print_report(const json_t *report)
 
 static json_t *make_report(const trial_models *models, const doctor_args *a, bool *failed)
 {
-    an_environment env;
+    an_environment env = {0};
     json_t *engines = json_array();
     an_environment_read(&env);
     for (size_t i = 0; i < an_engine_n(); i++) {

@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A difference below one percent is not worth a sentence on a shared machine. */
-static const double NOISE = 0.01;
-
 static void say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void say(json_t *list, const char *fmt, ...)
@@ -26,11 +23,11 @@ static void say(json_t *list, const char *fmt, ...)
 
 static bool measured(const an_cell *cell)
 {
-    return cell->status == AN_CELL_OK && cell->n_rep > 0;
+    return cell->status == AN_CELL_OK && an_cell_n_timed(cell) > 0;
 }
 
 /* The measured cell with the best median of a field; -1 when none has it. */
-static int best_cell(const an_comparison *c, an_field_id field)
+static int best_cell(const an_run *c, an_field_id field)
 {
     bool higher = an_field_get(field)->better == AN_BETTER_HIGHER;
     int best = -1;
@@ -44,7 +41,7 @@ static int best_cell(const an_comparison *c, an_field_id field)
     return best;
 }
 
-static size_t n_measured(const an_comparison *c)
+static size_t n_measured(const an_run *c)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->n_cell; i++) n += measured(&c->cells[i]);
@@ -55,7 +52,7 @@ static size_t n_measured(const an_comparison *c)
  * One sentence for the best cell against every other. `relation` says what the ratio means: "as fast as"; with `of_other`
  * it is told of the others, who need that much more.
  */
-static void compare_with_best(const an_comparison *c, an_field_id field, const char *what, const char *relation,
+static void compare_with_best(const an_run *c, an_field_id field, const char *what, const char *relation,
                               bool of_other, json_t *list)
 {
     char value[32];
@@ -70,7 +67,7 @@ static void compare_with_best(const an_comparison *c, an_field_id field, const c
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
         if ((int)i == best || !measured(cell) || !isfinite(an_cell_summary(cell, field).median)) continue;
-        an_paired p = higher ? an_cell_paired(b, cell, field, NOISE) : an_cell_paired(cell, b, field, NOISE);
+        an_paired p = higher ? an_cell_paired(c, best, (int)i, field, false) : an_cell_paired(c, (int)i, best, field, false);
         if (p.verdict == AN_VERDICT_HIGHER && of_other)
             an_str_appendf(&text, "; %s %s %.2f times as much (%.2f to %.2f)", cell->label, relation, p.ratio, p.lo,
                            p.hi);
@@ -88,14 +85,14 @@ static void compare_with_best(const an_comparison *c, an_field_id field, const c
     an_str_free(&text);
 }
 
-static void speed(const an_comparison *c, json_t *list)
+static void speed(const an_run *c, json_t *list)
 {
     compare_with_best(c, AN_FIELD_ID_total_s, "Time taken", "as fast as", false, list);
     compare_with_best(c, AN_FIELD_ID_prefill_tps, "Prefill", "as fast as", false, list);
     compare_with_best(c, AN_FIELD_ID_decode_tps, "Decode", "as fast as", false, list);
 }
 
-static void cpu(const an_comparison *c, json_t *list)
+static void cpu(const an_run *c, json_t *list)
 {
     compare_with_best(c, AN_FIELD_ID_cpu_s, "CPU time", "needs", true, list);
     for (size_t i = 0; i < c->n_cell; i++) {
@@ -106,7 +103,7 @@ static void cpu(const an_comparison *c, json_t *list)
     }
 }
 
-static void memory(const an_comparison *c, json_t *list)
+static void memory(const an_run *c, json_t *list)
 {
     compare_with_best(c, AN_FIELD_ID_rss_peak_bytes, "Peak resident memory", "needs", true, list);
     int best = best_cell(c, AN_FIELD_ID_rss_anon_bytes);
@@ -121,7 +118,7 @@ static void memory(const an_comparison *c, json_t *list)
     }
 }
 
-static void describe_agreement(const an_comparison *c, const an_agreement *g, json_t *list)
+static void describe_agreement(const an_run *c, const an_agreement *g, json_t *list)
 {
     const char *a = c->cells[g->a].label, *b = c->cells[g->b].label;
     if (g->identical)
@@ -140,7 +137,7 @@ static void describe_agreement(const an_comparison *c, const an_agreement *g, js
                         : "not a near-tie, so the engines compute differently");
 }
 
-static void quality(const an_comparison *c, json_t *list)
+static void quality(const an_run *c, json_t *list)
 {
     int ref = an_report_reference(c);
     for (size_t i = 0; i < c->n_agreement; i++)
@@ -165,16 +162,13 @@ static void quality(const an_comparison *c, json_t *list)
     if (json_array_size(list) == 0) say(list, "No two cells could be compared by their ids.");
 }
 
-static void portability(const an_comparison *c, json_t *list)
+static void portability(const an_run *c, json_t *list)
 {
     for (size_t m = 0; m < c->n_model; m++) {
-        an_str names = {0};
-        for (size_t e = 0; e < an_engine_n(); e++)
-            if (an_engine_reads(an_engine_at(e), c->models[m].container))
-                an_str_appendf(&names, "%s%s", names.len ? ", " : "", an_engine_at(e)->name);
-        say(list, "%s is %s: read by %s.", c->models[m].name,
-            c->models[m].container == AN_CONTAINER_GGUF ? "a GGUF file" : "an MLX directory", an_str_text(&names));
-        an_str_free(&names);
+        const an_run_model *model = &c->models[m];
+        say(list, "%s is %s: read by %s.", model->name,
+            strcmp(model->container, "gguf") == 0 ? "a GGUF file" : "an MLX directory",
+            model->read_by ? model->read_by : "engines that this record does not name");
     }
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
@@ -184,7 +178,7 @@ static void portability(const an_comparison *c, json_t *list)
 }
 
 /* Do the measured cells differ in a text property? Writes "a: x, b: y" when they do. */
-static bool differing(const an_comparison *c, const char *(*get)(const an_cell *), an_str *out)
+static bool differing(const an_run *c, const char *(*get)(const an_cell *), an_str *out)
 {
     const char *first = NULL;
     bool differ = false;
@@ -209,7 +203,7 @@ static const char *get_device(const an_cell *cell)
     return cell->device;
 }
 
-static void comparability(const an_comparison *c, json_t *list)
+static void comparability(const an_run *c, json_t *list)
 {
     an_str text = {0};
     if (differing(c, get_device, &text))
@@ -226,7 +220,7 @@ static void comparability(const an_comparison *c, json_t *list)
         const an_cell *cell = &c->cells[i];
         if (measured(cell) && !cell->threads_settable)
             say(list, "%s does not let the number of threads be set; the others were given %d.", cell->label,
-                c->settings.threads);
+                an_report_threads(c));
         if (measured(cell) && cell->stock)
             say(list, "%s ran with its package's own defaults.", cell->label);
     }
@@ -254,7 +248,7 @@ static void comparability(const an_comparison *c, json_t *list)
     if (c->interrupted) say(list, "The run was interrupted: some repetitions are missing.");
 }
 
-static void conclusion(const an_comparison *c, json_t *list)
+static void conclusion(const an_run *c, json_t *list)
 {
     int fast = best_cell(c, AN_FIELD_ID_total_s), small = best_cell(c, AN_FIELD_ID_rss_peak_bytes);
     if (n_measured(c) == 0) {
@@ -268,7 +262,7 @@ static void conclusion(const an_comparison *c, json_t *list)
     an_str ties = {0};
     for (size_t i = 0; i < c->n_cell; i++) {
         if ((int)i == fast || !measured(&c->cells[i])) continue;
-        an_paired p = an_cell_paired(&c->cells[i], &c->cells[fast], AN_FIELD_ID_total_s, NOISE);
+        an_paired p = an_cell_paired(c, (int)i, fast, AN_FIELD_ID_total_s, false);
         if (p.verdict != AN_VERDICT_HIGHER) an_str_appendf(&ties, "%s%s", ties.len ? ", " : "", c->cells[i].label);
     }
     if (ties.len)
@@ -292,11 +286,11 @@ static void conclusion(const an_comparison *c, json_t *list)
         say(list, "Some engines gave different text for the same weights and ids: see quality.");
 }
 
-json_t *an_report_analysis(const an_comparison *c)
+json_t *an_report_analysis(const an_run *c)
 {
     static const struct {
         const char *key;
-        void (*write)(const an_comparison *, json_t *);
+        void (*write)(const an_run *, json_t *);
     } parts[] = {
         {"speed", speed},
         {"cpu", cpu},

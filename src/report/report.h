@@ -1,17 +1,24 @@
-/* A finished comparison as a terminal table, Markdown, CSV or JSON, and its analysis in sentences. Never measures. */
+/* Runs as a terminal table, Markdown, CSV, JSON, HTML or JUnit, and their analysis in sentences. Never measures. */
 #ifndef AN_REPORT_REPORT_H
 #define AN_REPORT_REPORT_H
 
 #include "base/error.h"
 #include "base/str.h"
-#include "bench/comparison.h"
+#include "record/run.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 
-typedef enum an_report_format { AN_REPORT_TEXT, AN_REPORT_MD, AN_REPORT_JSON, AN_REPORT_CSV } an_report_format;
+typedef enum an_report_format {
+    AN_REPORT_TEXT,
+    AN_REPORT_MD,
+    AN_REPORT_JSON,
+    AN_REPORT_CSV,
+    AN_REPORT_HTML,
+    AN_REPORT_FORMAT_N
+} an_report_format;
 
-/* "text", "md", "json", "csv"; false for another name. */
+/* "text", "md", "json", "csv", "html"; false for another name. */
 bool an_report_format_from_name(const char *name, an_report_format *out);
 
 typedef struct an_report_style {
@@ -19,23 +26,27 @@ typedef struct an_report_style {
     bool color; /* escape sequences for dim and bold text */
 } an_report_style;
 
-/* Append the whole report to out. */
-ANEMO_MUST_CHECK anemo_status an_report_write(const an_comparison *c, an_report_format format,
-                                              an_report_style style, an_str *out, anemo_error *err);
+/* Append the whole report of one run to out. */
+ANEMO_MUST_CHECK anemo_status an_report_write(const an_run *run, an_report_format format, an_report_style style,
+                                              an_str *out, anemo_error *err);
 
-/* The document of `--format json`, schema "anemo.compare/1". New reference; NULL when out of memory. */
-json_t *an_report_json(const an_comparison *c);
+/* The same of several runs, as one document: `anemo report RUN…`. */
+ANEMO_MUST_CHECK anemo_status an_report_write_all(const an_run *const *runs, size_t n_run, an_report_format format,
+                                                  an_report_style style, an_str *out, anemo_error *err);
+
+/* The document of `--format json`: an_run_json() with "analysis". New reference; NULL when out of memory. */
+json_t *an_report_json(const an_run *run);
 
 /*
- * The analysis: {"speed":[…], "cpu":[…], "memory":[…], "quality":[…], "portability":[…], "comparability":[…],
- * "conclusion":[…]}, each an array of sentences computed from the figures. New reference.
+ * The analysis: {"verdict":[…], "why":[…], "speed":[…], "cpu":[…], "memory":[…], "quality":[…], "portability":[…],
+ * "comparability":[…], "conclusion":[…]}, each an array of sentences computed from the figures. New reference.
  */
-json_t *an_report_analysis(const an_comparison *c);
+json_t *an_report_analysis(const an_run *run);
 
 /* The cell that others are compared with: the first whose ids count; -1 when there is none. */
-int an_report_reference(const an_comparison *c);
+int an_report_reference(const an_run *run);
 
 /* "reference", "identical", "41 of 50 same, then a near-tie"; "" when the cell has no ids that count. */
-void an_report_agreement_text(const an_comparison *c, int cell, char *out, size_t cap);
+void an_report_agreement_text(const an_run *run, int cell, char *out, size_t cap);
 
 #endif

@@ -8,12 +8,12 @@
 void an_format_value(an_field_id field, double value, char *out, size_t cap);
 
 /* The agreement record of two cells in either order, NULL when there is none. */
-const an_agreement *an_find_agreement(const an_comparison *c, int a, int b);
+const an_agreement *an_find_agreement(const an_run *c, int a, int b);
 
-/* "ok", "failed", "missing". Static string. */
-const char *an_cell_state_name(an_cell_status status);
+/* A number of the run's settings; 0 when unknown. */
+int an_report_threads(const an_run *c);
 
-void an_report_table(const an_comparison *c, an_report_style style, bool markdown, an_str *out);
-void an_report_csv(const an_comparison *c, an_str *out);
+void an_report_table(const an_run *c, an_report_style style, bool markdown, an_str *out);
+void an_report_csv(const an_run *c, an_str *out);
 
 #endif

@@ -22,48 +22,45 @@ void an_format_value(an_field_id field, double v, char *out, size_t cap)
         snprintf(out, cap, "–");
         return;
     }
-    switch (field) {
-    case AN_FIELD_ID_ttft_s:
-    case AN_FIELD_ID_total_s:
-    case AN_FIELD_ID_cpu_s:
-        if (v < 0.1)
-            snprintf(out, cap, "%.1f ms", v * 1e3);
-        else
-            snprintf(out, cap, v < 10 ? "%.3f s" : "%.1f s", v);
-        return;
-    case AN_FIELD_ID_prefill_tps:
-    case AN_FIELD_ID_decode_tps: snprintf(out, cap, v < 10 ? "%.2f t/s" : "%.1f t/s", v); return;
-    case AN_FIELD_ID_cpu_percent:
-    case AN_FIELD_ID_cpu_percent_machine: snprintf(out, cap, "%.0f %%", v); return;
-    case AN_FIELD_ID_rss_peak_bytes:
-    case AN_FIELD_ID_rss_anon_bytes:
-    case AN_FIELD_ID_rss_file_bytes:
-        if (v < 1e9)
-            snprintf(out, cap, "%.0f MB", v / 1e6);
-        else
-            snprintf(out, cap, "%.2f GB", v / 1e9);
-        return;
-    case AN_FIELD_ID_n_prompt:
-    case AN_FIELD_ID_n_generated:
-    case AN_FIELD_ID_eos_at:
-    case AN_FIELD_N: break;
-    }
-    snprintf(out, cap, "%.0f", v);
+    const char *unit = an_field_get(field)->unit;
+    if (!strcmp(unit, "s") && v < 0.1)
+        snprintf(out, cap, "%.1f ms", v * 1e3);
+    else if (!strcmp(unit, "s"))
+        snprintf(out, cap, v < 10 ? "%.3f s" : "%.1f s", v);
+    else if (!strcmp(unit, "tokens/s"))
+        snprintf(out, cap, v < 10 ? "%.2f t/s" : "%.1f t/s", v);
+    else if (unit[0] == '%')
+        snprintf(out, cap, "%.0f %%", v);
+    else if (!strcmp(unit, "share"))
+        snprintf(out, cap, "%.1f %%", 100 * v);
+    else if (!strcmp(unit, "bytes") && v < 1e9)
+        snprintf(out, cap, "%.0f MB", v / 1e6);
+    else if (!strcmp(unit, "bytes"))
+        snprintf(out, cap, "%.2f GB", v / 1e9);
+    else if (!strcmp(unit, "bytes/s"))
+        snprintf(out, cap, "%.1f GB/s", v / 1e9);
+    else if (!strcmp(unit, "Hz"))
+        snprintf(out, cap, "%.2f GHz", v / 1e9);
+    else if (an_field_get(field)->kind == AN_FIELD_COUNT)
+        snprintf(out, cap, "%.0f", v);
+    else
+        snprintf(out, cap, "%.3g %s", v, unit);
 }
 
-const char *an_cell_state_name(an_cell_status status)
+int an_report_threads(const an_run *c)
 {
-    return status == AN_CELL_OK ? "ok" : status == AN_CELL_FAILED ? "failed" : "missing";
+    const json_t *settings = json_object_get(c->workload, "settings");
+    return (int)json_integer_value(json_object_get(settings, "threads"));
 }
 
-int an_report_reference(const an_comparison *c)
+int an_report_reference(const an_run *c)
 {
     for (size_t i = 0; i < c->n_cell; i++)
-        if (c->cells[i].status == AN_CELL_OK && c->cells[i].n_rep > 0 && c->cells[i].ids_exact) return (int)i;
+        if (c->cells[i].status == AN_CELL_OK && an_cell_n_timed(&c->cells[i]) > 0 && c->cells[i].ids_exact) return (int)i;
     return -1;
 }
 
-const an_agreement *an_find_agreement(const an_comparison *c, int a, int b)
+const an_agreement *an_find_agreement(const an_run *c, int a, int b)
 {
     for (size_t i = 0; i < c->n_agreement; i++) {
         const an_agreement *g = &c->agreements[i];
@@ -72,7 +69,7 @@ const an_agreement *an_find_agreement(const an_comparison *c, int a, int b)
     return NULL;
 }
 
-void an_report_agreement_text(const an_comparison *c, int cell, char *out, size_t cap)
+void an_report_agreement_text(const an_run *c, int cell, char *out, size_t cap)
 {
     int ref = an_report_reference(c);
     const an_agreement *g = ref < 0 ? NULL : an_find_agreement(c, ref, cell);
@@ -84,7 +81,7 @@ void an_report_agreement_text(const an_comparison *c, int cell, char *out, size_
     else if (g)
         snprintf(out, cap, "%zu of %zu same%s", g->n_same, g->n,
                  g->n_same == g->n ? "" : g->examined && g->near_tie ? ", near-tie" : g->examined ? ", differs" : "");
-    else if (c->cells[cell].n_rep > 0)
+    else if (an_cell_n_timed(&c->cells[cell]) > 0)
         snprintf(out, cap, "ids not known");
 }
 
@@ -92,22 +89,27 @@ void an_report_agreement_text(const an_comparison *c, int cell, char *out, size_
 typedef struct row {
     const char *title;
     an_field_id field; /* AN_FIELD_N when `write` makes the text */
-    void (*write)(const an_comparison *c, int cell, char *value, char *under, size_t cap);
+    void (*write)(const an_run *c, int cell, char *value, char *under, size_t cap);
 } row;
 
-static void write_load(const an_comparison *c, int cell, char *value, char *under, size_t cap)
+static void write_load(const an_run *c, int cell, char *value, char *under, size_t cap)
 {
     const an_cell *x = &c->cells[cell];
-    if (x->n_load == 0) return;
-    an_format_value(AN_FIELD_ID_total_s, x->loads[0].load_s, value, cap);
-    snprintf(under, cap, "cache %s", x->loads[0].page_cache);
+    for (size_t i = 0; i < x->n_rep; i++) {
+        const an_rep *rep = &x->reps[i];
+        if (rep->kind != AN_REP_LOAD) continue;
+        double cold = rep->values[AN_FIELD_ID_load_cold_s], warm = rep->values[AN_FIELD_ID_load_warm_s];
+        an_format_value(AN_FIELD_ID_total_s, isfinite(cold) ? cold : warm, value, cap);
+        snprintf(under, cap, "cache %s", rep->page_cache);
+        return;
+    }
 }
 
-static void write_quality(const an_comparison *c, int cell, char *value, char *under, size_t cap)
+static void write_quality(const an_run *c, int cell, char *value, char *under, size_t cap)
 {
     const an_text_check *k = &c->cells[cell].check;
     an_report_agreement_text(c, cell, value, cap);
-    if (c->cells[cell].n_rep == 0) return;
+    if (an_cell_n_timed(&c->cells[cell]) == 0) return;
     if (k->invalid_utf8)
         snprintf(under, cap, "invalid UTF-8");
     else if (k->loop_period)
@@ -116,23 +118,24 @@ static void write_quality(const an_comparison *c, int cell, char *value, char *u
         snprintf(under, cap, "%.0f %% repeated", 100 * k->repeated_4grams);
 }
 
-static void write_eos(const an_comparison *c, int cell, char *value, char *under, size_t cap)
+static void write_eos(const an_run *c, int cell, char *value, char *under, size_t cap)
 {
     const an_cell *x = &c->cells[cell];
-    if (x->n_rep == 0) return;
-    double eos = x->reps[0].values[AN_FIELD_ID_eos_at];
-    snprintf(value, cap, "%zu", x->reps[0].n_token);
+    const an_rep *rep = an_cell_timed(x, 0);
+    if (!rep) return;
+    double eos = rep->values[AN_FIELD_ID_eos_at];
+    snprintf(value, cap, "%zu", rep->n_token);
     if (isfinite(eos)) snprintf(under, cap, "end at %.0f", eos);
 }
 
-static void write_type(const an_comparison *c, int cell, char *value, char *under, size_t cap)
+static void write_type(const an_run *c, int cell, char *value, char *under, size_t cap)
 {
     const an_cell *x = &c->cells[cell];
     snprintf(value, cap, "%s%s%s", x->compute_dtype, x->compute_dtype[0] && x->device[0] ? " on " : "", x->device);
     snprintf(under, cap, "%s", x->quantization);
 }
 
-static void write_version(const an_comparison *c, int cell, char *value, char *under, size_t cap)
+static void write_version(const an_run *c, int cell, char *value, char *under, size_t cap)
 {
     (void)under;
     snprintf(value, cap, "%s", c->cells[cell].engine_version);
@@ -177,12 +180,12 @@ static void pad(an_str *out, const char *text, int width)
     if (n < width) an_str_append_repeat(out, ' ', (size_t)(width - n));
 }
 
-static void cell_text(const an_comparison *c, const row *r, int cell, char *value, char *under, size_t cap)
+static void cell_text(const an_run *c, const row *r, int cell, char *value, char *under, size_t cap)
 {
     const an_cell *x = &c->cells[cell];
     value[0] = under[0] = '\0';
-    if (x->status != AN_CELL_OK && x->n_rep == 0) {
-        if (r == &rows[0]) snprintf(value, cap, "%s", an_cell_state_name(x->status));
+    if (x->status != AN_CELL_OK && an_cell_n_timed(x) == 0) {
+        if (r == &rows[0]) snprintf(value, cap, "%s", an_cell_status_name(x->status));
         return;
     }
     if (r->write) {
@@ -202,7 +205,7 @@ static void cell_text(const an_comparison *c, const row *r, int cell, char *valu
     }
 }
 
-static int column_width(const an_comparison *c, int cell)
+static int column_width(const an_run *c, int cell)
 {
     char value[64], under[64];
     int width = display_width(c->cells[cell].label);
@@ -229,7 +232,7 @@ static void print_line(an_str *out, const char *title, const int *widths, size_t
     an_str_append_char(out, '\n');
 }
 
-static void print_columns(const an_comparison *c, const int *widths, size_t first, size_t last, bool color,
+static void print_columns(const an_run *c, const int *widths, size_t first, size_t last, bool color,
                           an_str *out)
 {
     char values[COLUMNS_MAX][64], unders[COLUMNS_MAX][64];
@@ -249,7 +252,7 @@ static void print_columns(const an_comparison *c, const int *widths, size_t firs
     }
 }
 
-static void print_markdown(const an_comparison *c, an_str *out)
+static void print_markdown(const an_run *c, an_str *out)
 {
     char value[64], under[64];
     an_str_append(out, "| |");
@@ -267,7 +270,7 @@ static void print_markdown(const an_comparison *c, an_str *out)
     }
 }
 
-static void print_table(const an_comparison *c, an_report_style style, an_str *out)
+static void print_table(const an_run *c, an_report_style style, an_str *out)
 {
     int widths[COLUMNS_MAX];
     size_t n = c->n_cell < COLUMNS_MAX ? c->n_cell : COLUMNS_MAX;
@@ -303,39 +306,28 @@ static void append_clean(an_str *out, const char *text, size_t n, const char *in
     }
 }
 
-/* Bytes of the text that come before the end-of-sequence id. */
-static size_t bytes_before_eos(const an_comparison *c, const an_cell *cell)
+static bool same_text(const an_rep *a, const an_rep *b)
 {
-    const an_rep *rep = &cell->reps[0];
-    double eos = rep->values[AN_FIELD_ID_eos_at];
-    if (!isfinite(eos)) return rep->text_bytes;
-    const an_tokenizer *t = c->models[cell->model < 0 ? 0 : cell->model].tokenizer;
-    an_str head = {0};
-    an_tokenizer_decode(t, rep->token_ids, (size_t)eos, true, true, &head);
-    size_t n = head.len < rep->text_bytes ? head.len : rep->text_bytes;
-    an_str_free(&head);
-    return n;
+    return a && b && a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
 }
 
 /* Each distinct text once, with the cells that wrote it; what follows the end of sequence is dimmed. */
-static void print_texts(const an_comparison *c, bool color, bool markdown, an_str *out)
+static void print_texts(const an_run *c, bool color, bool markdown, an_str *out)
 {
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
         bool seen = false;
-        if (cell->n_rep == 0) continue;
-        const an_rep *rep = &cell->reps[0];
+        const an_rep *rep = an_cell_timed(cell, 0);
+        if (!rep || !rep->text) continue;
         for (size_t j = 0; j < i && !seen; j++)
-            seen = c->cells[j].n_rep && c->cells[j].reps[0].text_bytes == rep->text_bytes &&
-                   memcmp(c->cells[j].reps[0].text, rep->text, rep->text_bytes) == 0;
+            seen = same_text(an_cell_timed(&c->cells[j], 0), rep);
         if (seen) continue;
         an_str_appendf(out, "\n%s%s", markdown ? "**" : color ? BOLD : "", cell->label);
         for (size_t j = i + 1; j < c->n_cell; j++)
-            if (c->cells[j].n_rep && c->cells[j].reps[0].text_bytes == rep->text_bytes &&
-                memcmp(c->cells[j].reps[0].text, rep->text, rep->text_bytes) == 0)
+            if (same_text(an_cell_timed(&c->cells[j], 0), rep))
                 an_str_appendf(out, ", %s", c->cells[j].label);
         an_str_appendf(out, "%s\n%s", markdown ? "**\n" : color ? PLAIN : "", markdown ? "> " : "    ");
-        size_t head = bytes_before_eos(c, cell), total = rep->text_bytes;
+        size_t head = rep->text_bytes_before_eos, total = rep->text_bytes;
         if (total > TEXT_SHOWN_BYTES) total = TEXT_SHOWN_BYTES;
         if (head > total) head = total;
         append_clean(out, rep->text, head, markdown ? "> " : "    ");
@@ -375,7 +367,7 @@ static void print_wrapped(an_str *out, const char *text, int width, const char *
     an_str_append_char(out, '\n');
 }
 
-static void print_analysis(const an_comparison *c, an_report_style style, bool markdown, an_str *out)
+static void print_analysis(const an_run *c, an_report_style style, bool markdown, an_str *out)
 {
     json_t *doc = an_report_analysis(c), *list, *sentence;
     const char *key;
@@ -397,35 +389,44 @@ static void print_analysis(const an_comparison *c, an_report_style style, bool m
     json_decref(doc);
 }
 
-static void print_head(const an_comparison *c, bool markdown, an_str *out)
+static int workload_int(const an_run *c, const char *key)
 {
-    const an_comparison_options *o = c->options;
+    return (int)json_integer_value(json_object_get(c->workload, key));
+}
+
+static void print_head(const an_run *c, bool markdown, an_str *out)
+{
     const an_environment *e = &c->environment;
-    an_str_appendf(out, "%s · %d threads · %s%s\n", e->cpu, c->settings.threads, e->date, markdown ? "  " : "");
+    const char *prompt = json_string_value(json_object_get(c->workload, "prompt"));
+    const char *format = json_string_value(json_object_get(c->workload, "chat_format"));
+    size_t n_ids = json_array_size(json_object_get(c->workload, "prompt_ids"));
+    int n_warmup = workload_int(c, "n_warmup");
+    an_str_appendf(out, "%s · %d threads · %s%s\n", e->cpu, an_report_threads(c), e->date, markdown ? "  " : "");
     an_str_append(out, "Models: ");
     for (size_t i = 0; i < c->n_model; i++) an_str_appendf(out, "%s%s", i ? ", " : "", c->models[i].name);
     an_str_appendf(out, "%s\n", markdown ? "  " : "");
-    if (o->prompt && !o->prompt_ids) {
+    if (prompt) {
         an_str_append(out, "Prompt: \"");
-        append_clean(out, o->prompt, strlen(o->prompt) < 200 ? strlen(o->prompt) : 200, "");
-        an_str_appendf(out, "\" (template: %s, %zu tokens)", c->chat_format, c->prompt_ids.n);
+        append_clean(out, prompt, strlen(prompt) < 200 ? strlen(prompt) : 200, "");
+        an_str_appendf(out, "\" (template: %s, %zu tokens)", format ? format : "none", n_ids);
     } else
-        an_str_appendf(out, "Prompt: %zu given ids", c->prompt_ids.n);
-    an_str_appendf(out, " · %d tokens%s · %d repetitions after %d warm-up%s\n\n", o->n_predict,
-                   o->stop_eos ? " at most" : "", o->n_rep, o->n_warmup, o->n_warmup == 1 ? "" : "s");
+        an_str_appendf(out, "Prompt: %zu given ids", n_ids);
+    an_str_appendf(out, " · %d tokens%s · %d repetitions after %d warm-up%s\n\n", workload_int(c, "n_predict"),
+                   json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "",
+                   workload_int(c, "n_rep"), n_warmup, n_warmup == 1 ? "" : "s");
 }
 
-static void print_reasons(const an_comparison *c, an_str *out)
+static void print_reasons(const an_run *c, an_str *out)
 {
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
         if (cell->status == AN_CELL_OK) continue;
-        an_str_appendf(out, "\n%s %s: %s\n", cell->label, an_cell_state_name(cell->status),
+        an_str_appendf(out, "\n%s %s: %s\n", cell->label, an_cell_status_name(cell->status),
                        cell->reason ? cell->reason : "no reason was given");
     }
 }
 
-void an_report_table(const an_comparison *c, an_report_style style, bool markdown, an_str *out)
+void an_report_table(const an_run *c, an_report_style style, bool markdown, an_str *out)
 {
     print_head(c, markdown, out);
     if (markdown)

@@ -1,4 +1,4 @@
-/* Robust summaries and paired comparison. */
+/* Robust summaries. */
 #include "stats/summary.h"
 
 #include <math.h>
@@ -33,14 +33,10 @@ static double binomial_half_cdf(size_t n, size_t k)
     return sum;
 }
 
-/*
- * The narrowest symmetric pair of order statistics [k, n-1-k] that holds the median with at least 95 % confidence;
- * with fewer than six values there is none, and the extremes are what can be said.
- */
-static void median_interval(const double *sorted, size_t n, double *lo, double *hi, double *level)
+void an_median_interval(const double *sorted, size_t n, double at_least, double *lo, double *hi, double *level)
 {
     size_t k = 0;
-    while (2 * (k + 1) < n && 1 - 2 * binomial_half_cdf(n, k + 1) >= 0.95) k++;
+    while (2 * (k + 1) < n && 1 - 2 * binomial_half_cdf(n, k + 1) >= at_least) k++;
     *lo = sorted[k];
     *hi = sorted[n - 1 - k];
     *level = n == 1 ? 0 : 1 - 2 * binomial_half_cdf(n, k);
@@ -58,7 +54,7 @@ an_summary an_summarize(const double *values, size_t n, double *work)
     s.median = an_median_inplace(v, s.n);
     s.min = v[0];
     s.max = v[s.n - 1];
-    median_interval(v, s.n, &s.lo, &s.hi, &s.level);
+    an_median_interval(v, s.n, 0.95, &s.lo, &s.hi, &s.level);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < s.n; i++) sum += v[i];
     s.mean = sum / (double)s.n;
@@ -67,22 +63,4 @@ an_summary an_summarize(const double *values, size_t n, double *work)
     for (size_t i = 0; i < s.n; i++) v[i] = fabs(v[i] - s.median);
     s.mad = an_median_inplace(v, s.n);
     return s;
-}
-
-an_paired an_compare_paired(const double *a, const double *b, size_t n, double noise)
-{
-    double logs[AN_PAIRS_MAX];
-    an_paired p = {0, NAN, NAN, NAN, NAN, AN_VERDICT_UNKNOWN};
-    for (size_t i = 0; i < n && p.n < AN_PAIRS_MAX; i++)
-        if (isfinite(a[i]) && isfinite(b[i]) && a[i] > 0 && b[i] > 0) logs[p.n++] = log(a[i] / b[i]);
-    if (p.n == 0) return p;
-    p.ratio = exp(an_median_inplace(logs, p.n));
-    median_interval(logs, p.n, &p.lo, &p.hi, &p.level);
-    p.lo = exp(p.lo);
-    p.hi = exp(p.hi);
-    if (p.n < 2) return p;
-    p.verdict = AN_VERDICT_NO_DIFFERENCE;
-    if (p.hi < 1 - noise) p.verdict = AN_VERDICT_LOWER;
-    if (p.lo > 1 + noise) p.verdict = AN_VERDICT_HIGHER;
-    return p;
 }

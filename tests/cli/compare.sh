@@ -67,19 +67,20 @@ expect 0 "" "$tiny/chatml.gguf" "$twin" "${common[@]}" --format json -o "$work/r
 python3 - "$work/result.json" <<'PY' || fail "the JSON result"
 import json, sys
 d = json.load(open(sys.argv[1]))
-assert d["schema"] == "anemo.compare/1", d["schema"]
+assert d["schema"] == "anemo.run/1", d["schema"]
 assert [c["status"] for c in d["cells"]] == ["ok", "ok"], [(c["status"], c["reason"]) for c in d["cells"]]
 gguf, mlx = d["cells"]
 assert gguf["format"] == "gguf" and mlx["format"] == "mlx"
 for cell in d["cells"]:
-    assert len(cell["reps"]) == 2
-    for rep in cell["reps"]:
+    timed = [r for r in cell["reps"] if r["kind"] == "timed"]
+    assert len(timed) == 2 and cell["reps"][0]["kind"] == "load"
+    for rep in timed:
         assert rep["n_generated"] == 6 and len(rep["token_ids"]) == 6 and len(rep["token_times_s"]) == 6
         assert rep["n_prompt"] == len(d["workload"]["prompt_ids"])
         assert abs(rep["total_s"] - rep["token_times_s"][-1]) < 1e-9
         assert rep["ttft_s"] <= rep["total_s"] and rep["rss_peak_bytes"] > 0
-assert gguf["reps"][0]["token_ids"] == mlx["reps"][0]["token_ids"], "the same weights gave different ids"
-assert d["analysis"]["agreements"][0]["identical"]
+assert gguf["reps"][1]["token_ids"] == mlx["reps"][1]["token_ids"], "the same weights gave different ids"
+assert d["agreements"][0]["identical"]
 PY
 
 # Engines that nobody asked for by name and that are missing do not fail the run; named ones do.

@@ -5,6 +5,11 @@
 
 #include <math.h>
 
+static an_text_check check_one(an_rep *rep)
+{
+    return an_check_text(&(an_cell){.reps = rep, .n_rep = 1});
+}
+
 static an_rep make_rep(int32_t *ids, size_t n, char *text)
 {
     an_rep rep;
@@ -25,15 +30,15 @@ static void loops_are_found(void **state)
         fine[i] = i * i % 97;
     }
     an_rep rep = make_rep(loop, 30, (char *)"ok");
-    an_text_check check = an_check_text(&rep, 1);
+    an_text_check check = check_one(&rep);
     assert_int_equal(check.loop_period, 3);
     assert_true(check.repeated_4grams > 0.4 && check.repeated_4grams < 0.6); /* 14 of 27 */
     rep = make_rep(fine, 30, (char *)"ok");
-    check = an_check_text(&rep, 1);
+    check = check_one(&rep);
     assert_int_equal(check.loop_period, 0);
     assert_true(check.repeated_4grams == 0);
     rep = make_rep(fine, 5, (char *)"ok");
-    assert_true(isnan(an_check_text(&rep, 1).repeated_4grams));
+    assert_true(isnan(check_one(&rep).repeated_4grams));
 }
 
 static void bad_bytes_are_counted(void **state)
@@ -41,9 +46,9 @@ static void bad_bytes_are_counted(void **state)
     (void)state;
     int32_t ids[3] = {1, 2, 3};
     an_rep rep = make_rep(ids, 3, (char *)"a\xFF\x80z\xE2\x82");
-    assert_int_equal(an_check_text(&rep, 1).invalid_utf8, 2); /* the cut sequence at the end may still grow */
+    assert_int_equal(check_one(&rep).invalid_utf8, 2); /* the cut sequence at the end may still grow */
     rep = make_rep(ids, 3, (char *)"\xE2\x82\xAC");
-    assert_int_equal(an_check_text(&rep, 1).invalid_utf8, 0);
+    assert_int_equal(check_one(&rep).invalid_utf8, 0);
 }
 
 static void changing_ids_are_seen(void **state)
@@ -51,11 +56,11 @@ static void changing_ids_are_seen(void **state)
     (void)state;
     int32_t a[3] = {1, 2, 3}, b[3] = {1, 2, 4};
     an_rep reps[2] = {make_rep(a, 3, (char *)"x"), make_rep(b, 3, (char *)"x")};
-    assert_false(an_check_text(reps, 2).same_every_rep);
+    assert_false(an_check_text(&(an_cell){.reps = reps, .n_rep = 2}).same_every_rep);
     reps[1] = make_rep(a, 2, (char *)"x");
-    assert_false(an_check_text(reps, 2).same_every_rep);
+    assert_false(an_check_text(&(an_cell){.reps = reps, .n_rep = 2}).same_every_rep);
     reps[1] = make_rep(a, 3, (char *)"x");
-    assert_true(an_check_text(reps, 2).same_every_rep);
+    assert_true(an_check_text(&(an_cell){.reps = reps, .n_rep = 2}).same_every_rep);
     assert_int_equal(an_common_prefix(a, 3, b, 3), 2);
     assert_int_equal(an_common_prefix(a, 0, b, 3), 0);
 }

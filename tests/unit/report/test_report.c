@@ -8,31 +8,32 @@
 
 /* A comparison of up to three cells, built by hand; nothing of it is freed by the report. */
 typedef struct fixture {
-    an_comparison c;
-    an_comparison_options o;
+    an_run c;
     an_cell cells[3];
-    an_rep reps[3][3];
+    an_rep reps[3][4]; /* a load and three timed ones */
     int32_t ids[3][4];
     double times[3][4];
-    an_load loads[3];
     an_agreement agreements[3];
-    an_model_ref model;
-    int32_t prompt[2];
+    an_run_model model;
 } fixture;
 
 static void fill_cell(fixture *f, int i, const char *engine, double total_s)
 {
     an_cell *cell = &f->cells[i];
-    *cell = (an_cell){.engine = an_engine_find(engine), .reps = f->reps[i], .loads = &f->loads[i], .n_load = 1,
-                      .n_rep = 3, .ids_exact = true, .threads_settable = true};
-    f->loads[i] = (an_load){.load_s = 0.5, .page_cache = "warm"};
+    *cell = (an_cell){.reps = f->reps[i], .n_rep = 4, .ids_exact = true, .threads_settable = true};
+    snprintf(cell->engine, sizeof cell->engine, "%s", engine);
+    an_rep_init(&f->reps[i][0]);
+    f->reps[i][0].kind = AN_REP_LOAD;
+    f->reps[i][0].values[AN_FIELD_ID_load_warm_s] = 0.5;
+    snprintf(f->reps[i][0].page_cache, sizeof f->reps[i][0].page_cache, "warm");
     snprintf(cell->label, sizeof cell->label, "%s", engine);
     snprintf(cell->device, sizeof cell->device, "cpu");
     snprintf(cell->compute_dtype, sizeof cell->compute_dtype, "q8");
     cell->check.same_every_rep = true;
     for (int r = 0; r < 3; r++) {
-        an_rep *rep = &f->reps[i][r];
+        an_rep *rep = &f->reps[i][r + 1];
         an_rep_init(rep);
+        rep->block = r;
         rep->n_token = 4;
         rep->token_ids = f->ids[i];
         rep->token_times_s = f->times[i];
@@ -41,7 +42,7 @@ static void fill_cell(fixture *f, int i, const char *engine, double total_s)
             f->times[i][t] = total_s * (t + 1) / 4;
         }
         rep->text = (char *)"Edison\x1b[31m did";
-        rep->text_bytes = strlen(rep->text);
+        rep->text_bytes = rep->text_bytes_before_eos = strlen(rep->text);
         rep->values[AN_FIELD_ID_n_prompt] = 2;
         rep->values[AN_FIELD_ID_cpu_s] = total_s;
         rep->values[AN_FIELD_ID_rss_peak_bytes] = 1e8 * (i + 1);
@@ -53,31 +54,32 @@ static void fill_cell(fixture *f, int i, const char *engine, double total_s)
     }
 }
 
+static json_t *workload; /* of the fixture made last */
+
 static void make(fixture *f, int n_cell)
 {
     *f = (fixture){0};
-    an_environment_read(&f->c.environment);
+    an_run_init(&f->c);
     snprintf(f->c.environment.build_type, sizeof f->c.environment.build_type, "release");
+    snprintf(f->c.environment.cpu, sizeof f->c.environment.cpu, "a CPU");
     f->c.environment.load_average = 0;
-    f->c.environment.governor[0] = '\0';
     f->c.environment.cpus_online = 2;
-    f->o = (an_comparison_options){.prompt = "Who?", .n_predict = 4, .n_rep = 3, .n_warmup = 1};
-    f->c.options = &f->o;
-    f->c.settings = an_settings_default();
+    json_decref(workload);
+    f->c.workload = workload = json_pack("{s:s, s:[i, i], s:i, s:s, s:b, s:i, s:i, s:{s:i}}", "prompt", "Who?", "prompt_ids", 1, 2,
+                              "n_predict", 4, "chat_format", "none", "fixed_length", 1, "n_rep", 3, "n_warmup", 1,
+                              "settings", "threads", 2);
     f->c.cells = f->cells;
     f->c.n_cell = (size_t)n_cell;
-    f->c.chat_format = "none";
-    f->c.prompt_text = (char *)"Who?";
-    f->c.prompt_ids = (an_ids){.ids = f->prompt, .n = 2};
     f->c.kept_loaded = true;
-    f->model = (an_model_ref){.path = (char *)"/m/x.gguf", .name = (char *)"x.gguf"};
+    f->model = (an_run_model){.path = (char *)"/m/x.gguf", .name = (char *)"x.gguf", .container = "gguf",
+                              .read_by = (char *)"native, llama.cpp"};
     f->c.models = &f->model;
     f->c.n_model = 1;
     f->c.agreements = f->agreements;
 }
 
 /* All sentences of the analysis in one text. Free with an_str_free. */
-static an_str sentences(const an_comparison *c)
+static an_str sentences(const an_run *c)
 {
     an_str text = {0};
     json_t *doc = an_report_analysis(c), *list, *s;
@@ -89,14 +91,14 @@ static an_str sentences(const an_comparison *c)
     return text;
 }
 
-static void assert_says(const an_comparison *c, const char *expected)
+static void assert_says(const an_run *c, const char *expected)
 {
     an_str text = sentences(c);
     if (!strstr(an_str_text(&text), expected)) fail_msg("'%s' is not in:\n%s", expected, an_str_text(&text));
     an_str_free(&text);
 }
 
-static void assert_silent(const an_comparison *c, const char *unexpected)
+static void assert_silent(const an_run *c, const char *unexpected)
 {
     an_str text = sentences(c);
     if (strstr(an_str_text(&text), unexpected)) fail_msg("'%s' is in:\n%s", unexpected, an_str_text(&text));
@@ -181,10 +183,10 @@ static void failures_have_reasons_and_no_figures(void **state)
     make(&f, 2);
     fill_cell(&f, 0, "native", 1.0);
     fill_cell(&f, 1, "llama.cpp", 2.0);
-    f.cells[1].n_rep = f.cells[1].n_load = 0;
+    f.cells[1].n_rep = 0;
     f.cells[1].status = AN_CELL_FAILED;
     f.cells[1].reason = (char *)"the worker was ended by SIGSEGV";
-    assert_int_equal(an_comparison_exit_code(&f.c), 1);
+    assert_int_equal(an_run_exit_code(&f.c), 1);
     an_report_style style = {.width = 80};
     assert_ok(an_report_write(&f.c, AN_REPORT_TEXT, style, &out, &err), &err);
     assert_non_null(strstr(out.data, "llama.cpp failed: the worker was ended by SIGSEGV"));
@@ -192,9 +194,9 @@ static void failures_have_reasons_and_no_figures(void **state)
     assert_null(strstr(out.data, "nan"));
     an_str_free(&out);
     f.cells[1].status = AN_CELL_MISSING;
-    assert_int_equal(an_comparison_exit_code(&f.c), 0);
+    assert_int_equal(an_run_exit_code(&f.c), 0);
     f.cells[1].named = true;
-    assert_int_equal(an_comparison_exit_code(&f.c), 1);
+    assert_int_equal(an_run_exit_code(&f.c), 1);
 }
 
 static void json_has_the_fixed_names(void **state)
@@ -203,7 +205,7 @@ static void json_has_the_fixed_names(void **state)
     static const char *const top[] = {"schema", "environment", "workload", "cells", "analysis"},
                             *const cell_keys[] = {"engine", "engine_version", "driver", "driver_version", "model",
                                                   "format", "quantization", "compute_dtype", "device", "settings",
-                                                  "effective", "status", "reason", "loads", "reps", "summary"},
+                                                  "effective", "status", "reason", "reps", "summary"},
                             *const rep_keys[] = {"n_prompt", "n_generated", "eos_at", "stop_reason", "ttft_s",
                                                  "prefill_tps", "decode_tps", "total_s", "token_times_s", "cpu_s",
                                                  "cpu_percent", "cpu_percent_machine", "rss_peak_bytes",
@@ -212,7 +214,7 @@ static void json_has_the_fixed_names(void **state)
     make(&f, 1);
     fill_cell(&f, 0, "native", 1.0);
     json_t *doc = an_report_json(&f.c);
-    assert_string_equal(json_string_value(json_object_get(doc, "schema")), "anemo.compare/1");
+    assert_string_equal(json_string_value(json_object_get(doc, "schema")), "anemo.run/1");
     for (size_t i = 0; i < AN_COUNT_OF(top); i++) assert_non_null(json_object_get(doc, top[i]));
     json_t *w = json_object_get(doc, "workload");
     assert_int_equal(json_array_size(json_object_get(w, "prompt_ids")), 2);
@@ -248,7 +250,7 @@ static void wide_tables_are_cut(void **state)
     assert_ok(an_report_write(&f.c, AN_REPORT_CSV, style, &out, &err), &err);
     size_t lines = 0;
     for (char *p = out.data; *p; p++) lines += *p == '\n';
-    assert_int_equal(lines, 1 + 9);
+    assert_int_equal(lines, 1 + 12);
     an_str_free(&out);
     assert_ok(an_report_write(&f.c, AN_REPORT_MD, style, &out, &err), &err);
     assert_non_null(strstr(out.data, "| Time taken | 1.000 s"));
@@ -266,5 +268,7 @@ int main(void)
         cmocka_unit_test(json_has_the_fixed_names),
         cmocka_unit_test(wide_tables_are_cut),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_decref(workload);
+    return failed;
 }
