@@ -53,7 +53,7 @@ an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, boo
     size_t n = 0;
     an_compare_options o = an_compare_defaults();
     o.margin = isfinite(run->aa_noise) && run->aa_noise > run->margin ? run->aa_noise : run->margin;
-    if (run->n_look > 0) o.level = an_look_level(an_look_count(run->n_block), o.level);
+    if (run->n_look > 0) o.level = an_look_level(run->n_look, o.level);
     for (size_t i = 0; i < x->n_rep && n < AN_PAIRS_MAX; i++) {
         const an_rep *p = &x->reps[i];
         const an_rep *q = p->kind == AN_REP_TIMED && p->block >= 0 ? of_block(y, p->block) : NULL;
