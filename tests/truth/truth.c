@@ -1,14 +1,16 @@
 /*
- * Truth tests: comparisons of two simulated engines whose speeds are known, on machines that drift, run through the same code as
- * `anemo compare`: block order, looks, stop rule, interval and verdict. Beside it what most tables hold: five repetitions of one engine,
- * then five of the other, each given as mean +- sd, and called different where these two ranges do not overlap.
+ * Truth tests: comparisons of two simulated engines whose speeds are known, on machines that drift, run through the
+ * same code as `anemo compare`: block order, looks, stop rule, interval and verdict. Beside it what most tables hold:
+ * five repetitions of one engine, then five of the other, each given as mean +- sd, and called different where these
+ * two ranges do not overlap.
  *
  *     truth_simulation RUNS strict|loose TRACE.txt…     prints a Markdown table; exit 1 where a bar is missed
  *
- * A trace gives the machine's speed over time. A repetition takes REP_S at speed 1, integrated over the trace from the moment it begins,
- * times its own noise of 2 %; a bandwidth sample before and after it sees the trace of that moment with 2 % of noise of its own.
- * Every comparison begins at a random place of a recorded trace (which is a ring) or has a synthetic one of its own, whose step or
- * ramp lies within the longest time that the comparison may take; half of the ramps fall.
+ * A trace gives the machine's speed over time. A repetition takes REP_S at speed 1, integrated over the trace from the
+ * moment it begins, times its own noise of 2 %; a bandwidth sample before and after it sees the trace of that moment
+ * with 2 % of noise of its own. Every comparison begins at a random place of a recorded trace (which is a ring) or has
+ * a synthetic one of its own, whose step or ramp lies within the longest time that the comparison may take; half of the
+ * ramps fall.
  */
 #include "base/rng.h"
 #include "stats/sequential.h"
@@ -100,8 +102,10 @@ static void count(outcome *o, an_verdict v, double truth)
 {
     bool higher = v == AN_VERDICT_HIGHER, lower = v == AN_VERDICT_LOWER;
     o->n++;
-    if (truth == 1) o->called_wrong += higher || lower;
-    else o->called_right += higher, o->called_wrong += lower;
+    if (truth == 1)
+        o->called_wrong += higher || lower;
+    else
+        *(higher ? &o->called_right : &o->called_wrong) += higher || lower;
 }
 
 /* What the cells of one comparison gave, block by block. */
@@ -129,8 +133,8 @@ static an_paired printed(const series *s, size_t other, int n_block, bool covari
 {
     an_compare_options o = an_compare_defaults();
     o.level = an_look_level(an_look_count(n_block), 0.95);
-    return an_compare_paired(s->values[0], s->values[other], covariate ? s->cov[0] : NULL, covariate ? s->cov[other] : NULL,
-                             (size_t)n_block, &o);
+    return an_compare_paired(s->values[0], s->values[other], covariate ? s->cov[0] : NULL,
+                             covariate ? s->cov[other] : NULL, (size_t)n_block, &o);
 }
 
 /* A whole plan; returns after how many blocks it stopped. */
@@ -174,7 +178,8 @@ static bool equal_cells_differ(const trace *t, uint64_t seed)
     return false;
 }
 
-/* Does the interval of any look miss the truth? The looks' levels promise that this is rarer than 1 in 20, whatever stops a plan. */
+/* Does the interval of any look miss the truth? The looks' levels promise that this is rarer than 1 in 20, whatever
+ * stops a plan. */
 static bool a_look_misses(const trace *t, uint64_t seed, double truth, bool covariate)
 {
     series s;
@@ -256,20 +261,24 @@ static int judge(const trace *t, method m, const outcome o[EFFECT_N], bars bar)
     static const char *const names[METHOD_N] = {"anemo, no bandwidth samples", "anemo", "mean ± sd, 5 + 5"};
     int missed = 0, wrong_way = o[1].called_wrong + o[2].called_wrong;
     printf("| %s | %s | %.1f %% |", t->name, names[m], percent(o[0].called_wrong, o[0].n));
-    if (m == MEAN_SD) printf(" – |");
-    else printf(" %.1f %% |", percent(o[0].covered + o[1].covered + o[2].covered, 3 * o[0].n));
+    if (m == MEAN_SD)
+        printf(" – |");
+    else
+        printf(" %.1f %% |", percent(o[0].covered + o[1].covered + o[2].covered, 3 * o[0].n));
     printf(" %.1f %% | %.1f %% | %.1f %% |", percent(o[1].called_right, o[1].n), percent(o[2].called_right, o[2].n),
            percent(wrong_way, 2 * o[0].n));
     if (m == MEAN_SD) {
         printf(" – | 5 |\n");
         /* The harness must see what is wrong: the customary way misleads wherever the machine does not keep still. */
-        if (t->kind == STEP || t->kind == RAMP) missed += check(t->name, "mean ± sd ought to mislead", percent(o[0].called_wrong, o[0].n) > 10);
+        if (t->kind == STEP || t->kind == RAMP)
+            missed += check(t->name, "mean ± sd ought to mislead", percent(o[0].called_wrong, o[0].n) > 10);
         return missed;
     }
     printf(" ±%.2f %% | %.1f |\n", 100 * o[0].half_width / o[0].n, (double)o[0].n_block / o[0].n);
     missed += check(t->name, "A/A called different too often", percent(o[0].called_wrong, o[0].n) <= bar.wrong);
     for (int e = 0; e < EFFECT_N; e++)
-        missed += check(t->name, "the interval does not hold the truth often enough", percent(o[e].covered, o[e].n) >= bar.coverage);
+        missed += check(t->name, "the interval does not hold the truth often enough",
+                        percent(o[e].covered, o[e].n) >= bar.coverage);
     if (t->kind == AR1 || t->kind == RECORDED) return missed;
     missed += check(t->name, "5 % is not called often enough", percent(o[2].called_right, o[2].n) >= bar.power);
     for (int e = 0; e < EFFECT_N; e++)
@@ -290,10 +299,12 @@ static int judge_promises(const trace *t, size_t index, int runs, bars bar)
         four += equal_cells_differ(t, seed_of(index, 5, r));
         for (int c = 0; c < 2; c++) looks[c] += a_look_misses(t, seed_of(index, 6, r), 1.03, c == 1);
     }
-    printf("| %s | %.1f %% | %.1f %% | %.1f %% |\n", t->name, percent(looks[0], runs), percent(looks[1], runs), percent(four, runs));
+    printf("| %s | %.1f %% | %.1f %% | %.1f %% |\n", t->name, percent(looks[0], runs), percent(looks[1], runs),
+           percent(four, runs));
     missed += check(t->name, "one of four equal cells called different too often", percent(four, runs) <= bar.wrong);
     for (int c = 0; c < 2; c++)
-        missed += check(t->name, "intervals of the looks miss the truth too often", percent(looks[c], runs) <= 100 - bar.coverage);
+        missed += check(t->name, "intervals of the looks miss the truth too often",
+                        percent(looks[c], runs) <= 100 - bar.coverage);
     return missed;
 }
 
@@ -320,20 +331,24 @@ int main(int argc, char **argv)
         return 2;
     }
     const bars bar = strict ? (bars){5, 93, 90} : (bars){8, 89, 85};
-    printf("| trace | method | A/A called different | interval holds the truth | 3 %% called | 5 %% called | wrong way | half-width "
+    printf("| trace | method | A/A called different | interval holds the truth | 3 %% called | 5 %% called | wrong way "
+           "| half-width "
            "| blocks |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for (size_t k = 0; k < n_trace; k++)
         for (method m = 0; m < METHOD_N; m++) {
             outcome o[EFFECT_N] = {0};
             for (int e = 0; e < EFFECT_N; e++)
                 for (int r = 0; r < runs; r++) {
-                    if (m == MEAN_SD) compare_mean_sd(&traces[k], seed_of(k, e, r), effects[e], &o[e]);
-                    else compare_in_blocks(&traces[k], seed_of(k, e, r), effects[e], m == BLOCKS_BANDWIDTH, &o[e]);
+                    if (m == MEAN_SD)
+                        compare_mean_sd(&traces[k], seed_of(k, e, r), effects[e], &o[e]);
+                    else
+                        compare_in_blocks(&traces[k], seed_of(k, e, r), effects[e], m == BLOCKS_BANDWIDTH, &o[e]);
                 }
             missed += judge(&traces[k], m, o, bar);
         }
-    printf("\n| trace | a look misses, no bandwidth samples | a look misses | one of four equal cells called different |\n"
-           "| --- | ---: | ---: | ---: |\n");
+    printf(
+        "\n| trace | a look misses, no bandwidth samples | a look misses | one of four equal cells called different |\n"
+        "| --- | ---: | ---: | ---: |\n");
     for (size_t k = 0; k < n_trace; k++) missed += judge_promises(&traces[k], k, runs, bar);
     printf("\n%d comparisons a figure.\n", runs);
     return missed > 0;
