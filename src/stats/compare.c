@@ -51,10 +51,16 @@ static estimate estimate_from(const an_pairs *s, long rank, double tail)
  * exact as without a covariate, whatever the drift does. With S_dc = sum d c and so on, the residuals are linear in t:
  *     u - t v,   u = d - c S_dc / S_cc,   v = 1 - c S_c / S_cc,
  * and as long as every v is positive the interval is made of the pairs (u_i + u_j) / (v_i + v_j).
+ *
+ * All that holds if samples do not depend on which arm they belong to, and they might: an engine may leave the machine
+ * hot, or its threads spinning. Samples that differ between the arms (signed-rank test) are not used. Of a difference
+ * too small to be seen *shift is what it would do to the ratio; the caller's interval takes it in.
  */
-static bool fit_covariate(const double *d, const double *c, size_t n, double *u, double *v, double *slope)
+static bool fit_covariate(const double *d, const double *c, size_t n, double *u, double *v, double *slope,
+                          double *shift)
 {
     enum { LEAST_PAIRS = 14 };
+    static const double arms_differ = 0.05;
     double sd = 0, sc = 0, dd = 0, cc = 0, dc = 0, m = (double)n;
     if (n < LEAST_PAIRS) return false;
     for (size_t i = 0; i < n; i++) {
@@ -68,12 +74,15 @@ static bool fit_covariate(const double *d, const double *c, size_t n, double *u,
     if (!(var_d > 0) || !(var_c > 0)) return false;
     /* Less than a quarter of the variance narrows the interval by less than a seventh: not worth a choice. */
     if (cov * cov < 0.25 * var_d * var_c) return false;
+    for (size_t i = 0; i < n; i++) u[i] = c[i];
+    if (an_signed_rank_p(u, n) <= arms_differ) return false;
     for (size_t i = 0; i < n; i++) {
         u[i] = d[i] - c[i] * dc / cc;
         v[i] = 1 - c[i] * sc / cc;
         if (v[i] < 0.2) return false;
     }
     *slope = cov / var_c;
+    *shift = *slope * sc / m;
     return true;
 }
 
@@ -144,12 +153,15 @@ an_paired an_compare_paired(const double *a, const double *b, const double *cov_
     long rank = an_signed_rank_critical(p.n, 1 - o->level, &tail);
     an_pairs s = {.a = sorted, .n_a = p.n};
     estimate e = estimate_from(&s, rank, tail);
-    if (covariate && fit_covariate(d, c, p.n, u, v, &p.slope)) {
+    double shift;
+    if (covariate && fit_covariate(d, c, p.n, u, v, &p.slope, &shift)) {
         double work[AN_PAIRS_MAX];
         size_t order[AN_PAIRS_MAX];
         for (size_t i = 0; i < p.n; i++) order[i] = i;
         an_pairs fitted = {.a = u, .v = v, .n_a = p.n, .order = order, .work = work};
         estimate with = estimate_from(&fitted, rank, tail);
+        with.lo += fmin(0, shift);
+        with.hi += fmax(0, shift);
         p.covariate = with.hi - with.lo < e.hi - e.lo;
         if (p.covariate) {
             e = with;
