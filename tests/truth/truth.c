@@ -355,9 +355,9 @@ int main(int argc, char **argv)
                 }
             missed += judge(&traces[k], m, o, bar);
         }
-    printf(
-        "\n| trace | a look misses, no bandwidth samples | a look misses | one of four equal cells called different |\n"
-        "| --- | ---: | ---: | ---: |\n");
+    printf("\n| trace | a look misses, no bandwidth samples | a look misses | one of four equal cells called different "
+           "| low samples: A/A called different | low samples: interval holds the truth |\n"
+           "| --- | ---: | ---: | ---: | ---: | ---: |\n");
     for (size_t k = 0; k < n_trace; k++) missed += judge_promises(&traces[k], k, runs, bar);
     printf("\n%d comparisons a figure.\n", runs);
     return missed > 0;
