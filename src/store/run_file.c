@@ -40,7 +40,7 @@ static anemo_status add_run(run_list *list, const json_t *doc, const char *name,
     list->runs = grown;
     anemo_status status = an_run_from_json(&grown[list->n], doc, name, err);
     if (status != ANEMO_OK) return status;
-    status = an_run_check_names(&grown[list->n++], err);
+    status = an_run_check(&grown[list->n++], err);
     return status == ANEMO_OK ? status : an_fail_prefix(err, status, "%s", name);
 }
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* ---- names */
@@ -22,7 +23,7 @@ static anemo_status check_tag(const char *tag, anemo_error *err)
     return ANEMO_OK;
 }
 
-anemo_status an_run_check_names(const an_run *run, anemo_error *err)
+anemo_status an_run_check(const an_run *run, anemo_error *err)
 {
     /* Ids become file names and arguments. */
     size_t n = strspn(run->id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
@@ -32,6 +33,11 @@ anemo_status an_run_check_names(const an_run *run, anemo_error *err)
         const char *tag = json_string_value(json_array_get(run->tags, i));
         if (!tag || check_tag(tag, err) != ANEMO_OK) return an_fail_prefix(err, ANEMO_ERR_FORMAT, "run %s", run->id);
     }
+    for (size_t c = 0; c < run->n_cell; c++)
+        for (size_t r = 1; r < run->cells[c].n_rep; r++)
+            if (run->cells[c].reps[r].order <= run->cells[c].reps[r - 1].order)
+                return an_fail(err, ANEMO_ERR_FORMAT, "run %s: cell %zu has the order %" PRId64 " behind %" PRId64, run->id, c,
+                               run->cells[c].reps[r].order, run->cells[c].reps[r - 1].order);
     return ANEMO_OK;
 }
 
@@ -257,7 +263,7 @@ anemo_status an_store_begin(an_store *s, const an_run *run, anemo_error *err)
 {
     json_t *head = NULL;
     bool is_new;
-    anemo_status status = an_run_check_names(run, err);
+    anemo_status status = an_run_check(run, err);
     if (status == ANEMO_OK) status = get_head(run, &head, err);
     if (status == ANEMO_OK) status = an_store_tx_begin(s, true, err);
     if (status != ANEMO_OK) goto no_transaction;
@@ -346,7 +352,7 @@ cleanup:
 anemo_status an_store_put_run(an_store *s, const an_run *run, bool *added, anemo_error *err)
 {
     bool is_new;
-    anemo_status status = an_run_check_names(run, err);
+    anemo_status status = an_run_check(run, err);
     *added = false;
     if (status == ANEMO_OK) status = an_store_tx_begin(s, true, err);
     if (status != ANEMO_OK) return status;
