@@ -65,6 +65,9 @@ void an_observer_end(an_observer *o, an_rep *rep);
 /* Is enough known after n_block blocks? Fills run->stop_reason when it ends there. */
 bool an_bench_enough(an_comparison *c);
 
+/* Fills run->n_look at the end, however it came. */
+void an_bench_count_looks(an_comparison *c);
+
 /*
  * The A/A gate: fills run->aa_noise, and run->refused where two copies of one cell came out different. Without a second copy
  * it does nothing.

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { FIRST_LOOK = 6 };
+
 /* Value of a field in each block, NaN where there is none. */
 static void by_block(const an_cell *cell, an_field_id field, double *out, int n_block)
 {
@@ -19,14 +21,7 @@ static void by_block(const an_cell *cell, an_field_id field, double *out, int n_
     }
 }
 
-/* One cell alone: is its median known to the precision asked for? */
-static bool alone_is_precise(const an_cell *cell, an_field_id field, double precision)
-{
-    an_summary s = an_cell_summary(cell, field);
-    return s.n == 0 || (s.hi - s.lo) / 2 <= precision * s.median;
-}
-
-/* A look at one field of the cells that are still measured. AN_STOP_PRECISE also where no two of them have it. */
+/* A look at one field of the cells that are still measured; PRECISE also where none has it. */
 static an_stop look(const an_comparison *c, an_field_id field, const an_stop_rule *rule)
 {
     const an_run *run = &c->run;
@@ -44,9 +39,7 @@ static an_stop look(const an_comparison *c, an_field_id field, const an_stop_rul
         cov[n] = bandwidth;
         n++;
     }
-    if (n >= 2) stop = an_sequential_look(rows, cov, n, run->n_block, rule);
-    for (size_t i = 0; n == 1 && i < run->n_cell; i++)
-        if (an_bench_usable(&run->cells[i]) && alone_is_precise(&run->cells[i], field, rule->precision)) stop = AN_STOP_PRECISE;
+    stop = an_sequential_look(rows, cov, n, run->n_block, rule);
 cleanup:
     an_free(values);
     an_free(rows);
@@ -68,6 +61,17 @@ bool an_bench_enough(an_comparison *c)
     for (int f = 0; f < AN_DECISIVE_N; f++) precise &= look(c, an_decisive_fields[f], &rule) == AN_STOP_PRECISE;
     if (precise) snprintf(run->stop_reason, sizeof run->stop_reason, "precise");
     return precise;
+}
+
+void an_bench_count_looks(an_comparison *c)
+{
+    an_run *run = &c->run;
+    /* Whoever fixes the number of blocks beforehand looks once and needs no wider level. */
+    run->n_look = 0;
+    if (c->options->n_rep || run->n_block == 0) return;
+    run->n_look = an_look_count(run->n_block);
+    /* An end between two looks, by the budget or the user, is a look of its own: it takes the next one's level. */
+    if (run->n_block > FIRST_LOOK && !an_look_due(run->n_block, 0)) run->n_look++;
 }
 
 /* The largest |ln ratio| that the interval of two equal cells still allows. */

@@ -8,7 +8,6 @@
 #include "bench/figures.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "stats/sequential.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -304,7 +303,6 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
     snprintf(c->run.kind, sizeof c->run.kind, "compare");
     c->run.aa = o->aa;
     c->run.precision = o->precision;
-    c->run.n_look = o->n_rep ? 1 : an_look_count(o->max_reps);
     /* Names first: a misspelt engine should not wait for models to be read. */
     for (size_t i = 0; i < o->n_engine; i++) {
         if (an_engine_find(o->engines[i])) continue;

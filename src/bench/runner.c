@@ -216,6 +216,7 @@ anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
     }
     c->run.interrupted = an_bench_stopped(c);
     if (c->run.interrupted) snprintf(c->run.stop_reason, sizeof c->run.stop_reason, "interrupted");
+    an_bench_count_looks(c);
     AN_TRY(an_bench_gate(&c->run, err));
     AN_TRY(an_bench_check_texts(c, err));
     examine_differences(c, clients);
