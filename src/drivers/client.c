@@ -440,6 +440,8 @@ void an_client_close(an_client *c)
     an_lines_free(&c->lines);
     an_free(c->hello.library);
     json_decref(c->hello.raw);
+    an_load_result_free(&c->loaded);
+    an_free(c->tag);
     an_free(c);
 }
 
@@ -461,6 +463,25 @@ void an_client_pause(an_client *c)
 void an_client_continue(an_client *c)
 {
     an_process_continue(&c->process);
+}
+
+const an_load_result *an_client_loaded(const an_client *c)
+{
+    return &c->loaded;
+}
+
+anemo_status an_client_set_tag(an_client *c, const char *tag, anemo_error *err)
+{
+    char *copy = an_strdup(tag);
+    if (!copy) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    an_free(c->tag);
+    c->tag = copy;
+    return ANEMO_OK;
+}
+
+const char *an_client_tag(const an_client *c)
+{
+    return c->tag ? c->tag : "";
 }
 
 void an_load_result_free(an_load_result *r)
@@ -515,6 +536,9 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     r.bytes = figure(info, "bytes");
     r.n_param = figure(info, "n_param");
     c->n_vocab = r.n_vocab;
+    an_load_result_free(&c->loaded);
+    c->loaded = r;
+    json_incref(r.effective);
     *out = r;
     r = (an_load_result){0};
 cleanup:

@@ -17,6 +17,8 @@ struct an_client {
     uint64_t arrival_ns; /* when the bytes read last arrived */
     json_int_t last_id;
     int n_vocab;
+    an_load_result loaded; /* of its last load */
+    char *tag;             /* the caller's; NULL */
     bool dead; /* it ended or was ended; dead_reason completes "the worker …" */
     anemo_status dead_status;
     char dead_reason[400];

@@ -102,6 +102,12 @@ typedef struct an_load_result {
     uint64_t bytes, n_param;
 } an_load_result;
 void an_load_result_free(an_load_result *r);
+/* What the worker's load gave; zeros before it. Borrowed. */
+const an_load_result *an_client_loaded(const an_client *c);
+
+/* A name that the caller gives a worker, to know later what it serves; "" before. The client keeps a copy. ERR_NOMEM. */
+ANEMO_MUST_CHECK anemo_status an_client_set_tag(an_client *c, const char *tag, anemo_error *err);
+const char *an_client_tag(const an_client *c);
 
 ANEMO_MUST_CHECK anemo_status an_client_load(an_client *c, const char *model, const an_settings *s,
                                              an_load_result *out, anemo_error *err);
