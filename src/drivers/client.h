@@ -19,6 +19,7 @@ struct an_client {
     int n_vocab;
     an_load_result loaded; /* of its last load */
     char *tag;             /* the caller's; NULL */
+    const an_generate_request *watched; /* whose on_wait is called while its answer is waited for; NULL */
     bool dead; /* it ended or was ended; dead_reason completes "the worker …" */
     anemo_status dead_status;
     char dead_reason[400];
