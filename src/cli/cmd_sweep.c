@@ -112,10 +112,25 @@ static char *existing_parent(const char *path)
 
 static void append_seconds(an_str *out, double s)
 {
-    if (s < 60) an_str_appendf(out, "%.0f s", s);
-    else if (s < 3600) an_str_appendf(out, "%.0f min", s / 60);
-    else if (s < 48 * 3600.0) an_str_appendf(out, "%.1f h", s / 3600);
-    else an_str_appendf(out, "%.1f days", s / 86400);
+    if (s < 90)
+        an_str_appendf(out, "%.0f s", s);
+    else if (s < 90 * 60.0)
+        an_str_appendf(out, "%.0f min", s / 60);
+    else if (s < 48 * 3600.0)
+        an_str_appendf(out, "%.1f h", s / 3600);
+    else
+        an_str_appendf(out, "%.1f days", s / 86400);
+}
+
+static void append_bytes(an_str *out, uint64_t bytes)
+{
+    double b = (double)bytes;
+    if (b < 1e6)
+        an_str_appendf(out, "%.0f kB", b / 1e3);
+    else if (b < 1e9)
+        an_str_appendf(out, "%.1f MB", b / 1e6);
+    else
+        an_str_appendf(out, "%.2f GB", b / 1e9);
 }
 
 static void append_basis(an_str *out, const an_sweep_estimate *e)
@@ -142,17 +157,31 @@ static void describe_text(const an_sweep *s, const an_sweep_estimate *e, const a
     an_str_append_char(out, '\n');
     if (t->n_unit_done) an_str_appendf(out, "Done     %zu of %zu units\n", t->n_unit_done, t->n_unit);
     an_str_append(out, "Time     ");
-    append_seconds(out, e->seconds);
-    an_str_append(out, " for what is left; cells: ");
-    append_basis(out, e);
-    an_str_append_char(out, '\n');
-    an_str_appendf(out, "Memory   %.2f GB for the largest cell", (double)e->largest_bytes / 1e9);
+    if (t->n_unit_done == t->n_unit) {
+        an_str_append(out, "nothing is left to do\n");
+    } else {
+        append_seconds(out, e->seconds);
+        an_str_append(out, " for what is left; cells: ");
+        append_basis(out, e);
+        an_str_append_char(out, '\n');
+    }
+    an_str_append(out, "Memory   ");
+    append_bytes(out, e->largest_bytes);
+    an_str_append(out, " for the largest cell");
     if (e->largest_bytes) an_str_appendf(out, " (%s)", s->run.cells[e->largest_cell].label);
-    an_str_appendf(out, ", %.2f GB may be used of %.2f GB available", (double)e->memory_limit_bytes / 1e9,
-                   (double)e->memory_available_bytes / 1e9);
+    an_str_append(out, ", ");
+    append_bytes(out, e->memory_limit_bytes);
+    an_str_append(out, " may be used of ");
+    append_bytes(out, e->memory_available_bytes);
+    an_str_append(out, " available");
     if (e->n_too_large) an_str_appendf(out, "; %zu cells do not fit and will be skipped", e->n_too_large);
-    an_str_appendf(out, "\nDisk     %.1f MB for results, %.1f GB free, %.2f GB kept free\n", (double)e->disk_bytes / 1e6,
-                   (double)e->disk_free_bytes / 1e9, (double)s->disk_reserve_bytes / 1e9);
+    an_str_append(out, "\nDisk     ");
+    append_bytes(out, e->disk_bytes);
+    an_str_append(out, " for results, ");
+    append_bytes(out, e->disk_free_bytes);
+    an_str_append(out, " free, ");
+    append_bytes(out, s->disk_reserve_bytes);
+    an_str_append(out, " of them kept free\n");
 }
 
 static json_t *tally_json(const an_sweep *s, const char *run, const an_sweep_tally *t)

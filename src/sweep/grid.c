@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "base/utf8.h"
+#include "bench/figures.h"
 #include "os/file.h"
 #include "stats/sequential.h"
 
@@ -56,6 +57,16 @@ static uint64_t dir_weight_bytes(const char *path)
     return bytes;
 }
 
+/* Names of the engines that read a container, ", " between them; an_free. */
+static char *readers(an_container container)
+{
+    an_str names = {0};
+    for (size_t e = 0; e < an_engine_n(); e++)
+        if (an_engine_reads(an_engine_at(e), container))
+            an_str_appendf(&names, "%s%s", names.len ? ", " : "", an_engine_at(e)->name);
+    return an_str_take(&names);
+}
+
 /* Sizes of a model. One that we cannot run ourselves may still run elsewhere: then only its bytes are known. */
 static anemo_status measure_model(an_run_model *m, grid_model *g, const char *quant, anemo_error *err)
 {
@@ -63,15 +74,13 @@ static anemo_status measure_model(an_run_model *m, grid_model *g, const char *qu
     an_model_file *file;
     if (status != ANEMO_OK) return status;
     snprintf(m->container, sizeof m->container, "%s", g->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
+    m->read_by = readers(g->container);
+    if (!m->read_by) return no_memory(err);
     m->bytes = g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
+    an_run_model_figures(m);
     snprintf(g->quant, sizeof g->quant, "%s", quant);
     if (an_model_file_open(&file, m->path, NULL) != ANEMO_OK) return ANEMO_OK;
-    const an_hparams *hp = &file->hp;
-    m->n_param = file->n_param;
-    m->weight_bytes = file->weight_bytes;
-    m->kv_values_per_pos = (uint64_t)2 * (uint64_t)hp->n_layer * (uint64_t)hp->n_head_kv * (uint64_t)hp->head_dim;
-    m->flop_per_token = 2.0 * (double)file->n_param;
-    m->n_ctx_train = hp->n_ctx_train;
+    m->n_ctx_train = file->hp.n_ctx_train;
     if (m->bytes < file->weight_bytes) m->bytes = file->weight_bytes; /* the other shards of a split */
     if (!quant[0]) snprintf(g->quant, sizeof g->quant, "%s", file->quantization);
     an_model_file_close(file);

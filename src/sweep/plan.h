@@ -93,7 +93,4 @@ typedef struct an_grid_point {
 /* Do the rules let it in? With [include] one of its rules has to hold, and none of [exclude]. */
 bool an_plan_admits(const an_plan *plan, const an_grid_point *point);
 
-/* Does text match a pattern in which * stands for any characters and ? for one? */
-bool an_glob_match(const char *pattern, const char *text);
-
 #endif

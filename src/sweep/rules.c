@@ -74,7 +74,8 @@ cleanup:
     return status;
 }
 
-bool an_glob_match(const char *pattern, const char *text)
+/* Does text match a pattern in which * stands for any characters and ? for one? */
+static bool matches(const char *pattern, const char *text)
 {
     const char *star = NULL, *from = NULL;
     while (*text) {
@@ -108,7 +109,7 @@ static bool holds(const an_condition *c, const an_grid_point *point)
     }
     for (size_t i = 0; i < c->values.n && !equal; i++)
         equal = an_axis_is_number(c->axis) ? c->values.numbers[i] == number
-                                           : an_glob_match(c->values.texts[i], point->texts[c->axis]);
+                                           : matches(c->values.texts[i], point->texts[c->axis]);
     return equal == (c->op == AN_RULE_IS);
 }
 

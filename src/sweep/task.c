@@ -101,8 +101,8 @@ static anemo_status measure_unit(an_sweep *s, size_t unit, const char *path, con
                                  anemo_error *err)
 {
     anemo_status status;
-    int block;
-    size_t cell;
+    int block = 0;
+    size_t cell = 0;
     int64_t next_order = 0;
     an_run run;
     an_meter *meter = NULL;
