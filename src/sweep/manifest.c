@@ -168,7 +168,7 @@ static anemo_status read_model(an_sweep *s, const json_t *obj, const char *place
     int64_t bytes, n_param, weights, kv, n_ctx;
     const char *name, *path, *container, *sha256;
     const int_field ints[] = {{"bytes", 0, INT64_MAX, &bytes},          {"n_param", 0, INT64_MAX, &n_param},
-                              {"weight_bytes", 0, INT64_MAX, &weights}, {"kv_values_per_pos", 0, (int64_t)1 << 40, &kv},
+                              {"weight_bytes", 0, INT64_MAX, &weights}, {"kv_values_per_pos", 0, UINT32_MAX, &kv},
                               {"n_ctx_train", 0, INT32_MAX, &n_ctx}};
     an_run_model *m = an_run_add_model(&s->run);
     if (!m) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");

@@ -138,6 +138,10 @@ anemo_status an_axis_read(an_axis axis, const char *value, const char *place, bo
         AN_TRY(an_range_expand(value, place, def->min, def->max, &v.numbers, &v.n, err));
     } else {
         AN_TRY(an_ini_split(value, ',', place, &v.texts, &v.n, err));
+        if (v.n > AN_PLAN_LIST_MAX) {
+            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: %zu values; at most %d make a list", place, v.n, AN_PLAN_LIST_MAX);
+            goto cleanup;
+        }
         for (size_t i = 0; i < v.n; i++) {
             if (pattern && strpbrk(v.texts[i], "*?")) continue;
             if (axis == AN_AXIS_ENGINE) AN_TRY(check_engine(place, v.texts[i], err));

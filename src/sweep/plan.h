@@ -78,7 +78,7 @@ typedef struct an_plan {
     size_t n_rule;
 } an_plan;
 
-enum { AN_PLAN_CELLS_MAX = 100000, AN_PLAN_UNITS_MAX = 1000000 };
+enum { AN_PLAN_CELLS_MAX = 100000, AN_PLAN_UNITS_MAX = 1000000, AN_PLAN_LIST_MAX = 1000, AN_PLAN_RULES_MAX = 1000 };
 
 /* ERR_FORMAT: "name:line: what is wrong and what would be right". Gives *out: an_plan_free. */
 ANEMO_MUST_CHECK anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char *name, anemo_error *err);

@@ -9,8 +9,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { VALUES_MAX = 10000 };
-
 /* "first", "first-last", "first-last+step", "first-last*factor" from text, which may begin with a sign. */
 typedef struct range {
     int64_t first, last, by;
@@ -46,7 +44,7 @@ static bool read_range(const char *text, range *r)
 static anemo_status add_range(const range *r, int64_t **list, size_t *n, const char *place, anemo_error *err)
 {
     for (int64_t v = r->first; v <= r->last;) {
-        if (*n == VALUES_MAX) return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d values", place, VALUES_MAX);
+        if (*n == AN_PLAN_LIST_MAX) return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d values", place, AN_PLAN_LIST_MAX);
         if ((*n & (*n - 1)) == 0) {
             int64_t *bigger = an_realloc(*list, (*n ? 2 * *n : 1) * sizeof *bigger);
             if (!bigger) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");

@@ -51,6 +51,8 @@ anemo_status an_rule_read(an_plan *plan, const char *text, const char *place, bo
     anemo_status status = ANEMO_OK;
     char **items = NULL;
     size_t n = 0;
+    if (plan->n_rule == AN_PLAN_RULES_MAX)
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d rules", place, AN_PLAN_RULES_MAX);
     AN_TRY(an_ini_split(text, ' ', place, &items, &n, err));
     an_rule *bigger = an_realloc(plan->rules, (plan->n_rule + 1) * sizeof *bigger);
     if (!bigger) {
