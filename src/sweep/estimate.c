@@ -111,7 +111,7 @@ static double from_history(const history *h, const an_sweep *s, size_t cell, an_
     double like = NAN;
     for (size_t i = 0; i < h->n; i++) {
         const past *p = &h->items[i];
-        if (!strcmp(p->key, c->key) && p->total_s > 0) {
+        if (!strcmp(p->key, c->key) && p->total_s >= 0) {
             *basis = AN_BASIS_SAME;
             return p->total_s;
         }
@@ -119,7 +119,7 @@ static double from_history(const history *h, const an_sweep *s, size_t cell, an_
         double seconds = work_seconds(&c->work, p->prefill_tps, p->decode_tps);
         /* More threads are not always faster; that fewer are slower is the safe side. */
         if (p->threads > s->settings[cell].threads) seconds *= (double)p->threads / s->settings[cell].threads;
-        if (seconds > 0) like = seconds;
+        if (seconds >= 0) like = seconds;
     }
     *basis = isfinite(like) ? AN_BASIS_LIKE : AN_BASIS_UNKNOWN;
     return like;

@@ -352,7 +352,7 @@ anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t 
     /* A cell is over when all its blocks are; until then each unit's repetitions say what is done. */
     bool all = true;
     for (int b = 0; b < s->n_block && all; b++) all = n_in_block(s, c, b) >= s->n_rep;
-    if (c->status == AN_CELL_OK && !all) c->status = AN_CELL_PENDING;
+    if (c->status == AN_CELL_OK || c->status == AN_CELL_PENDING) c->status = all ? AN_CELL_OK : AN_CELL_PENDING;
 cleanup:
     return status;
 }
