@@ -92,8 +92,10 @@ static anemo_status tell_best(const context *c, an_field_id field, const char *w
         if (c->groups->size[g] <= CELLS_TOLD) AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, g, field, err));
         an_format_value(field, an_cell_summary(&c->run->cells[best], field).median, value, sizeof value);
         group_head(c, g, &text);
+        bool proven = false;
+        for (size_t i = 0; i < pairs.n; i++) proven |= pairs.items[i].call != AN_CALL_NONE && pairs.items[i].call != AN_CALL_REFUSED;
         an_str_appendf(&text, "%s: %s %s %s", what, c->run->cells[best].label,
-                       c->groups->size[g] > 1 ? "is best with" : "has", value);
+                       c->groups->size[g] < 2 ? "has" : proven ? "is best with" : "has the best median,", value);
         for (size_t i = 0; i < pairs.n; i++) append_pair(c, &pairs.items[i], of_other, &text);
         an_say(list, "%s.", an_str_text(&text));
         an_str_free(&text);
@@ -281,6 +283,15 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
     json_t *w;
     json_array_foreach(warnings, i, w) an_say(list, "%s.", json_string_value(w));
     json_decref(warnings);
+    if (c->interrupted) an_say(list, "The run was interrupted: some repetitions are missing.");
+    return ANEMO_OK;
+}
+
+/* What the ranges beside the figures are. */
+static anemo_status ranges(const context *x, json_t *list, anemo_error *err)
+{
+    (void)err;
+    const an_run *c = x->run;
     for (size_t k = 0; k < c->n_cell; k++) {
         if (!an_cell_measured(&c->cells[k])) continue;
         an_summary s = an_cell_summary(&c->cells[k], an_primary_field(&c->cells[k]));
@@ -295,16 +306,10 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
                 s.n, 100 * s.level);
         break;
     }
-    if (c->interrupted) an_say(list, "The run was interrupted: some repetitions are missing.");
     return ANEMO_OK;
 }
 
 /* ---- verdicts and the conclusion */
-
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
 
 /* The number of pairs of each call, for runs with too many to tell. */
 static void count_calls(const an_pairs *pairs, json_t *list)
@@ -385,40 +390,115 @@ static void conclude_aa(const an_pairs *pairs, json_t *list)
         an_say(list, "The A/A gate held: a cell measured against itself shows no difference (estimate %.2f %%).", 100 * most);
 }
 
-/* "native is the fastest." or what stands in the way of saying so, for one kind of work. */
-static anemo_status conclude_group(const context *c, int group, json_t *list, anemo_error *err)
+/* The labels of the pairs' cells with one of two calls, ", " between; returns how many. */
+static size_t names_with(const an_run *run, const an_pairs *pairs, an_call a, an_call b, an_str *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < pairs->n; i++) {
+        if (pairs->items[i].call != a && pairs->items[i].call != b) continue;
+        an_str_appendf(out, "%s%s", n++ ? ", " : "", run->cells[pairs->items[i].cell].label);
+    }
+    return n;
+}
+
+/*
+ * "native is the fastest." or what stands in the way of saying so, for one kind of work. *winner: the cell that is faster than all
+ * others, -1 when none is shown to be.
+ */
+static anemo_status conclude_group(const context *c, int group, int *winner, json_t *list, anemo_error *err)
 {
     anemo_status status;
     an_pairs pairs = {0};
-    an_str head = {0}, same = {0}, open = {0};
-    size_t n_refused = 0, n_none = 0;
+    an_str text = {0}, same = {0}, open = {0}, slower = {0}, none = {0};
     int best;
     AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, group, an_run_primary_field(c->run), err));
+    *winner = -1;
     if (best < 0) goto cleanup;
-    group_head(c, group, &head);
-    for (size_t i = 0; i < pairs.n; i++) {
-        const an_pair *pair = &pairs.items[i];
-        an_str *names = pair->call == AN_CALL_EQUIVALENT ? &same : pair->call == AN_CALL_WORSE ? NULL : &open;
-        n_refused += pair->call == AN_CALL_REFUSED;
-        n_none += pair->call == AN_CALL_NONE;
-        if (names) an_str_appendf(names, "%s%s", names->len ? ", " : "", c->run->cells[pair->cell].label);
+    const char *name = c->run->cells[best].label;
+    group_head(c, group, &text);
+    size_t n_none = names_with(c->run, &pairs, AN_CALL_REFUSED, AN_CALL_NONE, &none);
+    size_t n_same = names_with(c->run, &pairs, AN_CALL_EQUIVALENT, AN_CALL_EQUIVALENT, &same);
+    size_t n_open = names_with(c->run, &pairs, AN_CALL_UNDECIDED, AN_CALL_BETTER, &open);
+    size_t n_slower = names_with(c->run, &pairs, AN_CALL_WORSE, AN_CALL_WORSE, &slower);
+    if (n_none) {
+        bool refused = false;
+        for (size_t i = 0; i < pairs.n; i++) refused |= pairs.items[i].call == AN_CALL_REFUSED;
+        an_str_appendf(&text, "%s has the best median, but %s: no verdict.", name,
+                       refused ? "the cells were not measured in alternation" : "there are too few blocks");
+    } else {
+        if (n_open)
+            an_str_appendf(&text, "For this work on this machine no difference in speed is shown between %s and %s", name,
+                           an_str_text(&open));
+        else if (n_same)
+            an_str_appendf(&text, "For this work on this machine %s and %s are equivalent in speed within %.3g %%", name,
+                           an_str_text(&same), 100 * an_run_margin(c->run));
+        else
+            an_str_appendf(&text, "For this work on this machine %s is the fastest", name);
+        if (n_open && n_same) an_str_appendf(&text, "; %s %s equivalent to %s", an_str_text(&same), n_same == 1 ? "is" : "are", name);
+        if (n_slower && (n_open || n_same))
+            an_str_appendf(&text, "; %s %s slower", an_str_text(&slower), n_slower == 1 ? "is" : "are");
+        an_str_append_char(&text, '.');
     }
-    const char *name = c->run->cells[best].label, *at = an_str_text(&head);
-    if (n_refused)
-        an_say(list, "%s%s has the best median, but the cells were not measured in alternation: no verdict.", at, name);
-    else if (n_none)
-        an_say(list, "%s%s has the best median; there are too few blocks for a verdict.", at, name);
-    else if (open.len)
-        an_say(list, "%sFor this work on this machine no difference in speed is shown between %s and %s.", at, name, an_str_text(&open));
-    else if (same.len)
-        an_say(list, "%sFor this work on this machine %s and %s are equivalent in speed within %.3g %%%s.", at, name, an_str_text(&same),
-               100 * an_run_margin(c->run), (int)pairs.n > 1 ? "; all others are slower" : "");
-    else
-        an_say(list, "%sFor this work on this machine %s is the fastest.", at, name);
+    if (pairs.n && n_slower == pairs.n) *winner = best;
+    an_say(list, "%s", an_str_text(&text));
 cleanup:
-    an_str_free(&head);
+    an_str_free(&text);
     an_str_free(&same);
     an_str_free(&open);
+    an_str_free(&slower);
+    an_str_free(&none);
+    an_pairs_free(&pairs);
+    return status;
+}
+
+/* Several kinds of work: who wins how many, then each by itself where they are few. */
+static anemo_status conclude_groups(const context *c, json_t *list, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    json_t *single = json_array(), *wins = json_object(), *n_win;
+    size_t n_group = 0, n_open = 0, i;
+    const char *engine;
+    json_t *sentence;
+    an_str text = {0};
+    for (int g = 0; g < (int)c->groups->n; g++) {
+        int winner;
+        if (c->groups->size[g] < 2) continue;
+        n_group++;
+        winner = -1;
+        if (c->groups->size[g] <= PAIRS_TOLD) AN_TRY(conclude_group(c, g, &winner, single, err));
+        if (winner < 0) {
+            n_open++;
+            continue;
+        }
+        engine = c->run->cells[winner].engine;
+        json_object_set_new(wins, engine, json_integer(json_integer_value(json_object_get(wins, engine)) + 1));
+    }
+    an_str_appendf(&text, "%zu cells of %zu kinds of work were measured", n_measured(c->run), c->groups->n);
+    json_object_foreach(wins, engine, n_win)
+        an_str_appendf(&text, "; a cell of %s is the fastest in %d of them", engine, (int)json_integer_value(n_win));
+    if (n_open) an_str_appendf(&text, "; in %zu no cell is shown to be the fastest", n_open);
+    an_say(list, "%s.", an_str_text(&text));
+    if (n_group <= GROUPS_TOLD)
+        json_array_foreach(single, i, sentence) json_array_append(list, sentence);
+cleanup:
+    an_str_free(&text);
+    json_decref(single);
+    json_decref(wins);
+    return status;
+}
+
+/* Least memory is claimed only where every other cell is shown to need more. */
+static anemo_status conclude_memory(const context *c, json_t *list, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_pairs pairs = {0};
+    int best;
+    if (c->groups->n != 1 || c->groups->size[0] > PAIRS_TOLD) return ANEMO_OK;
+    AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, 0, AN_FIELD_ID_rss_peak_bytes, err));
+    size_t n_more = 0;
+    for (size_t i = 0; i < pairs.n; i++) n_more += pairs.items[i].call == AN_CALL_WORSE;
+    if (best >= 0 && pairs.n && n_more == pairs.n) an_say(list, "%s needs the least memory.", c->run->cells[best].label);
+cleanup:
     an_pairs_free(&pairs);
     return status;
 }
@@ -442,7 +522,7 @@ static anemo_status conclusion(const context *c, json_t *list, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_pairs pairs = {0};
-    size_t n = n_measured(c->run), told = 0;
+    size_t n = n_measured(c->run);
     if (n == 0) {
         an_say(list, "Nothing could be measured.");
         return ANEMO_OK;
@@ -456,16 +536,13 @@ static anemo_status conclusion(const context *c, json_t *list, anemo_error *err)
         conclude_aa(&pairs, list);
         goto cleanup;
     }
-    for (int g = 0; g < (int)c->groups->n; g++) {
-        if (c->groups->size[g] < 2 || c->groups->size[g] > PAIRS_TOLD || told == GROUPS_TOLD) continue;
-        told++;
-        AN_TRY(conclude_group(c, g, list, err));
-    }
-    if (told == 0 || c->groups->n > GROUPS_TOLD)
-        an_say(list, "%zu cell%s of %zu kind%s of work were measured; the table and the drawings compare them.", n, plural(n),
-               c->groups->n, plural(c->groups->n));
-    int small = c->groups->n == 1 ? an_group_best(c->run, c->groups, 0, AN_FIELD_ID_rss_peak_bytes) : -1;
-    if (small >= 0) an_say(list, "%s needs the least memory.", c->run->cells[small].label);
+    if (c->groups->n > 1)
+        AN_TRY(conclude_groups(c, list, err));
+    else if (c->groups->size[0] > PAIRS_TOLD)
+        an_say(list, "%zu cells were measured; the table and the drawings compare them.", n);
+    else
+        AN_TRY(conclude_group(c, 0, &(int){0}, list, err));
+    AN_TRY(conclude_memory(c, list, err));
     conclude_texts(c->run, list);
 cleanup:
     an_pairs_free(&pairs);
@@ -496,6 +573,7 @@ json_t *an_report_analysis(const an_run *run)
         {"portability", portability},
         {"missing", missing},
         {"comparability", comparability},
+        {"ranges", ranges},
         {"conclusion", conclusion},
     };
     an_groups groups;

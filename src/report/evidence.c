@@ -98,7 +98,7 @@ void an_evidence_outliers(const an_run *run, json_t *list)
             const an_rep *rep = &cell->reps[r];
             double v = rep->values[field], away = fabs(v - s.median);
             /* Modified z score over 3.5, and not a trifle where the spread is next to nothing. */
-            if (rep->kind != AN_REP_TIMED || !isfinite(v) || !(0.6745 * away > 3.5 * s.mad) || away < 0.02 * s.median) continue;
+            if (rep->kind != AN_REP_TIMED || !isfinite(v) || !(0.6745 * away > 3.5 * s.mad) || away < 0.05 * s.median) continue;
             if (++n_outlier > OUTLIERS_TOLD) continue;
             char value[32];
             an_str text = {0};

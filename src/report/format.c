@@ -1,6 +1,8 @@
 /* Figures, units and names as people read them. */
 #include "report/report_internal.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -133,4 +135,39 @@ void an_report_agreement_text(const an_run *run, int cell, char *out, size_t cap
                  g->n_same == g->n ? "" : g->examined && g->near_tie ? ", near-tie" : g->examined ? ", differs" : "");
     else
         snprintf(out, cap, "ids not known");
+}
+
+bool an_turns_direction(uint32_t cp)
+{
+    return (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
+static void append_mark(char mark, bool color, bool markdown, an_str *out)
+{
+    static const char *const codes[] = {"\x1b[1m", "\x1b[2m", "\x1b[0m"}, *const tags[] = {"<sub>", "</sub>"};
+    if (mark < AN_MARK_SUB[0])
+        an_str_append(out, color ? codes[mark - 1] : "");
+    else
+        an_str_append(out, markdown ? tags[mark - AN_MARK_SUB[0]] : "");
+}
+
+void an_report_clean(const an_str *raw, bool color, bool markdown, an_str *out)
+{
+    const char *text = an_str_text(raw);
+    if (raw->failed) out->failed = true;
+    for (size_t i = 0; i < raw->len;) {
+        uint32_t cp;
+        int len = an_utf8_decode(text + i, raw->len - i, &cp);
+        if (len == 0 || an_turns_direction(cp))
+            an_str_append(out, "\xEF\xBF\xBD");
+        else if (cp >= 1 && cp <= 5)
+            append_mark((char)cp, color, markdown, out);
+        else if (cp == '<' && markdown)
+            an_str_append(out, "&lt;");
+        else if ((cp < 0x20 && cp != '\n') || (cp >= 0x7F && cp < 0xA0))
+            an_str_append_char(out, ' ');
+        else
+            an_str_append_bytes(out, text + i, (size_t)len);
+        i += len ? (size_t)len : 1;
+    }
 }

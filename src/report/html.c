@@ -123,7 +123,7 @@ static void drop_nulls(json_t *obj)
 /* The longest parts of the repetitions: what a report of a thousand cells has no room for. */
 static void drop_series(json_t *rep)
 {
-    static const char *const keys[] = {"token_times_s", "token_ids", "text", "curve"};
+    static const char *const keys[] = {"token_times_s", "token_ids", "text", "text_bytes_before_eos", "curve"};
     for (size_t i = 0; i < AN_COUNT_OF(keys); i++) json_object_del(rep, keys[i]);
 }
 
@@ -174,7 +174,7 @@ static anemo_status section_data(an_page *p, anemo_error *err)
     bool short_form = 24 * n_token + 700 * n_rep > DATA_MAX_BYTES;
     json_t *doc = an_run_json(p->run);
     thin_out(doc, short_form);
-    AN_TRY(an_json_write(doc, JSON_COMPACT | JSON_REAL_PRECISION(short_form ? 6 : 9), &json, err));
+    AN_TRY(an_json_write(doc, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(short_form ? 6 : 9), &json, err));
     an_str_appendf(p->out, "<h3>Raw data</h3>\n<p>This file holds the run as JSON (schema anemo.run/1, docs/run-json.md) in the element "
                            "<code>#run-data-%zu</code>", p->run_index);
     an_str_append(p->out, short_form ? ", without the ids, times and texts of the single repetitions.</p>\n" : ".</p>\n");
@@ -257,6 +257,7 @@ static anemo_status write_run(an_page *p, bool single, anemo_error *err)
     section_failed(p);
     an_str_appendf(p->out, "<h2 id=\"r%zu-table\">Side by side</h2>\n", p->run_index);
     an_html_table(p, &primary);
+    sentences(p, json_object_get(analysis, "ranges"), "plain");
     sentences(p, json_object_get(analysis, "missing"), "plain");
     an_str_appendf(p->out, "<h2 id=\"r%zu-drawings\">Drawings</h2>\n", p->run_index);
     an_fig_ratios(p, &primary);

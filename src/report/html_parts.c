@@ -154,7 +154,8 @@ static void cells_as_columns(an_page *p, const an_pairs *pairs)
         an_str_append(p->out, "<tr><th scope=\"row\">");
         an_html_text(p->out, f->title);
         if (f->better != AN_BETTER_NONE)
-            an_str_appendf(p->out, "<small>%s is better</small>", f->better == AN_BETTER_LOWER ? "less" : "more");
+            an_str_appendf(p->out, "<span class=\"dir\" aria-hidden=\"true\">%s</span><span class=\"sr\">, %s is better</span>",
+                           f->better == AN_BETTER_LOWER ? "↓" : "↑", f->better == AN_BETTER_LOWER ? "less" : "more");
         an_str_append(p->out, "</th>");
         for (size_t i = 0; i < p->run->n_cell; i++) value_td(p, &p->run->cells[i], shown[k]);
         an_str_append(p->out, "</tr>\n");
@@ -198,8 +199,9 @@ static void cells_as_rows(an_page *p, const an_pairs *pairs)
 
 void an_html_table(an_page *p, const an_pairs *pairs)
 {
-    an_str_append(p->out, "<div class=\"wide tall\" tabindex=\"0\" role=\"region\" aria-label=\"Side by side\"><table class=\"side\">"
-                          "<caption>Medians of the timed repetitions; under them the interval of the median</caption>\n");
+    an_str_append(p->out, "<p class=\"note\">Medians of the timed repetitions, under them the interval of the median. ↑ more is better, "
+                          "↓ less is better.</p>\n<div class=\"wide tall\" tabindex=\"0\" role=\"region\" aria-label=\"Side by side\">"
+                          "<table class=\"side\"><caption class=\"sr\">Side by side</caption>\n");
     if (p->run->n_cell <= AN_HTML_COLUMNS_MAX)
         cells_as_columns(p, pairs);
     else

@@ -56,7 +56,7 @@ void an_fig_table(an_page *p, const char *caption, const char *const *heads, siz
     an_str_append(p->out, "<details><summary>The same as a table</summary><div class=\"wide\" tabindex=\"0\" role=\"region\" "
                           "aria-label=\"");
     an_html_text(p->out, caption);
-    an_str_append(p->out, "\"><table><caption>");
+    an_str_append(p->out, "\"><table><caption class=\"sr\">");
     an_html_text(p->out, caption);
     an_str_append(p->out, "</caption><thead><tr>");
     for (size_t i = 0; i < n_head; i++) {
@@ -120,7 +120,10 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     an_svg_axis_x(p->out, x, 0, 34, false);
     an_svg_line(p->out, an_scale_at(x, 1), 0, an_scale_at(x, 1), 34, "one");
     an_str_appendf(p->out, "<g class=\"%s\">", color);
-    for (size_t i = 0; i < n; i++) an_svg_dot(p->out, an_scale_at(x, blocks[i]), 26, 2.5, "faint");
+    for (size_t i = 0; i < n; i++) {
+        double at = an_scale_at(x, blocks[i]);
+        an_svg_dot(p->out, fmin(fmax(at, 0), 1), 26, 2.5, at < 0 || at > 1 ? "out" : "faint");
+    }
     if (isfinite(pair->p.lo) && isfinite(pair->p.hi)) {
         an_svg_line(p->out, an_scale_at(x, pair->p.lo), 12, an_scale_at(x, pair->p.hi), 12, "bar");
         an_svg_line(p->out, an_scale_at(x, pair->p.lo), 6, an_scale_at(x, pair->p.lo), 18, "cap");
@@ -162,7 +165,7 @@ void an_fig_ratios(an_page *p, const an_pairs *pairs)
 {
     if (pairs->n == 0) return;
     an_scale x = an_scale_new(true);
-    double margin = an_run_margin(p->run), blocks[64];
+    double margin = an_run_margin(p->run);
     size_t drawn = pairs->n < AN_HTML_DRAWN_MAX ? pairs->n : AN_HTML_DRAWN_MAX;
     bool with_blocks = drawn <= 24;
     char title[160], how[400];
@@ -172,19 +175,23 @@ void an_fig_ratios(an_page *p, const an_pairs *pairs)
         an_scale_add(&x, pairs->items[i].p.ratio);
         an_scale_add(&x, pairs->items[i].p.lo);
         an_scale_add(&x, pairs->items[i].p.hi);
-        size_t n = with_blocks ? block_ratios(p->run, &pairs->items[i], blocks, 64) : 0;
-        for (size_t k = 0; k < n; k++) an_scale_add(&x, blocks[k]);
+        /* Half as wide again as the interval: blocks far out would press all intervals together. */
+        double lo = pairs->items[i].p.lo / pairs->items[i].p.ratio, hi = pairs->items[i].p.hi / pairs->items[i].p.ratio;
+        an_scale_add(&x, pairs->items[i].p.lo * sqrt(lo));
+        an_scale_add(&x, pairs->items[i].p.hi * sqrt(hi));
     }
     an_scale_finish(&x);
     snprintf(title, sizeof title, "%s against the reference", an_field_get(pairs->items[0].field)->title);
     snprintf(how, sizeof how, "Right of the line at 1 is better than %s. The bar is the interval of the ratio, the large dot its "
-             "estimate, the small dots are the blocks. A verdict needs the whole bar outside the band of ±%.3g %%; a bar "
+             "estimate, the small dots are the blocks (hollow: beyond the drawing). A verdict needs the whole bar outside the band of ±%.3g %%; a bar "
              "inside it is equivalent.",
              p->groups->n == 1 ? p->run->cells[pairs->items[0].reference].label : "the reference of the same work", 100 * margin);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < drawn; i++) {
-        if (i == AN_HTML_OPEN_MAX && drawn > AN_HTML_OPEN_MAX + 2)
+        if (i == AN_HTML_OPEN_MAX && drawn > AN_HTML_OPEN_MAX + 2) {
+            an_fig_axis(p, &x, "ratio");
             an_str_appendf(p->out, "<details><summary>%zu more</summary>\n", drawn - i);
+        }
         ratio_row(p, &pairs->items[i], &x, with_blocks);
     }
     an_fig_axis(p, &x, "ratio");
@@ -212,8 +219,9 @@ static void sample_row(an_page *p, size_t cell, an_field_id field, const an_scal
         const an_rep *rep = &c->reps[i];
         double at = an_scale_at(y, 100 * (rep->values[field] / s.median - 1));
         if (rep->kind != AN_REP_TIMED || !isfinite(at)) continue;
+        const char *far = at < -0.001 || at > 1.001 ? "out" : NULL;
         at = fmin(fmax(at, 0), 1);
-        an_svg_dot(p->out, an_scale_at(x, (double)rep->order), 4 + (SAMPLE_HEIGHT - 8) * (1 - at), 3, NULL);
+        an_svg_dot(p->out, an_scale_at(x, (double)rep->order), 4 + (SAMPLE_HEIGHT - 8) * (1 - at), 3, far);
     }
     an_svg_close(p->out);
     an_fig_row_end(p);
@@ -244,7 +252,7 @@ static void bandwidth_row(an_page *p, const an_scale *x)
         an_format_value(field, y.hi, hi, sizeof hi);
         snprintf(under, sizeof under, "%s to %s", lo, hi);
         if (!(y.hi > y.lo)) an_scale_finish(&y);
-        an_fig_row(p, "Memory bandwidth", under, -1);
+        an_fig_row(p, "Memory bandwidth", under, AN_SERIES_N - 1);
         an_svg_open(p->out, "strip", SAMPLE_HEIGHT, ++*p->n_id, "Memory bandwidth around each repetition", under);
     }
     an_svg_close(p->out);
@@ -273,10 +281,16 @@ static void sample_table(an_page *p, an_field_id field, const size_t *cells, siz
     an_fig_table_end(p);
 }
 
+static void sample_axis(an_page *p)
+{
+    an_str_append(p->out, "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
+                          "<span>order of the run</span><span>last</span></div></div>\n");
+}
+
 static void samples_of(an_page *p, an_field_id field, bool bandwidth)
 {
     size_t cells[AN_HTML_DRAWN_MAX], n = 0, n_all = 0;
-    double widest = 1;
+    double widest = 1, usual = 0;
     an_scale x = an_scale_new(false), y = an_scale_new(false);
     char title[96], how[320];
     for (size_t i = 0; i < p->run->n_cell; i++) {
@@ -288,6 +302,7 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
         cells[n++] = i;
         an_summary s = an_cell_summary(c, field);
         widest = fmax(widest, 100 * fmax(s.max / s.median - 1, 1 - s.min / s.median));
+        usual = fmax(usual, 100 * s.mad / s.median);
         for (size_t r = 0; r < c->n_rep; r++)
             if (c->reps[r].kind == AN_REP_TIMED) an_scale_add(&x, (double)c->reps[r].order);
     }
@@ -296,21 +311,24 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
     double room = fmax(0.02 * (x.hi - x.lo), 0.5);
     x.lo -= room;
     x.hi += room;
-    y.hi = fmin(widest, 60);
+    /* One outlier must not press the others flat: six times the widest cell's median deviation holds what is usual. */
+    y.hi = ceil(fmin(widest, fmax(6 * usual, 2)));
     y.lo = -y.hi;
     snprintf(title, sizeof title, "%s, every repetition", an_field_get(field)->title);
     snprintf(how, sizeof how, "Each dot is one timed repetition, from left to right in the order in which all cells were measured; the "
-             "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it.", y.hi, y.hi);
+             "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it (hollow: beyond that).", y.hi, y.hi);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < n; i++) {
-        if (i == AN_HTML_OPEN_MAX && n > AN_HTML_OPEN_MAX + 2)
+        if (i == AN_HTML_OPEN_MAX && n > AN_HTML_OPEN_MAX + 2) {
+            if (bandwidth) bandwidth_row(p, &x);
+            sample_axis(p);
             an_str_appendf(p->out, "<details><summary>%zu more</summary>\n", n - i);
+        }
         sample_row(p, cells[i], field, &x, &y);
     }
+    if (bandwidth && n <= AN_HTML_OPEN_MAX + 2) bandwidth_row(p, &x);
+    sample_axis(p);
     if (n > AN_HTML_OPEN_MAX + 2) an_str_append(p->out, "</details>\n");
-    if (bandwidth) bandwidth_row(p, &x);
-    an_str_append(p->out, "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
-                          "<span>order of the run</span><span>last</span></div></div>\n");
     if (n_all > n) an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu cells are drawn; the raw data have all.</p>\n", n, n_all);
     sample_table(p, field, cells, n);
     an_fig_close(p);
@@ -327,7 +345,7 @@ void an_fig_samples(an_page *p)
         size_t before = p->out->len;
         /* Time taken of step measurements says nothing that their tokens/s do not say. */
         if (k == 0 && p->run->n_cell && p->run->cells[0].work.kind == AN_WORK_STEP) continue;
-        samples_of(p, fields[k], true);
+        samples_of(p, fields[k], drawn == 0);
         drawn += p->out->len > before;
         if (drawn == (few ? 3 : 1)) return;
     }

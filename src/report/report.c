@@ -18,20 +18,15 @@ bool an_report_format_from_name(const char *name, an_report_format *out)
     return false;
 }
 
-/* One run is an object as it always was, several are {"schema":"anemo.runs/1","runs":[…]}. */
+/* One run is an object as it always was, several are an array of such. */
 static anemo_status write_json(const an_run *const *runs, size_t n_run, an_str *out, anemo_error *err)
 {
-    json_t *doc = NULL, *list, *one;
-    if (n_run == 1)
-        doc = an_report_json(runs[0]);
-    else if ((doc = json_pack("{s:s, s:[]}", "schema", "anemo.runs/1", "runs")) != NULL) {
-        list = json_object_get(doc, "runs");
-        for (size_t i = 0; i < n_run && doc; i++) {
-            one = an_report_json(runs[i]);
-            if (one && json_array_append_new(list, one) == 0) continue;
-            json_decref(doc);
-            doc = NULL;
-        }
+    json_t *doc = n_run == 1 ? an_report_json(runs[0]) : json_array();
+    for (size_t i = 0; i < n_run && n_run != 1 && doc; i++) {
+        json_t *one = an_report_json(runs[i]);
+        if (one && json_array_append_new(doc, one) == 0) continue;
+        json_decref(doc);
+        doc = NULL;
     }
     anemo_status status = an_json_write(doc, JSON_INDENT(1) | JSON_REAL_PRECISION(12), out, err);
     an_str_append_char(out, '\n');

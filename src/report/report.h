@@ -42,7 +42,7 @@ json_t *an_report_json(const an_run *run);
 
 /*
  * The analysis: {"verdict":[…], "evidence":[…], "why":[…], "speed":[…], "cpu":[…], "memory":[…], "quality":[…],
- * "portability":[…], "missing":[…], "comparability":[…], "conclusion":[…]}, each an array of sentences computed from the figures.
+ * "portability":[…], "missing":[…], "comparability":[…], "ranges":[…], "conclusion":[…]}, each an array of sentences computed from the figures.
  * New reference, NULL when out of memory.
  */
 json_t *an_report_analysis(const an_run *run);

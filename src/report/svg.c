@@ -2,6 +2,7 @@
 #include "report/svg.h"
 
 #include "base/utf8.h"
+#include "report/report_internal.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -76,11 +77,13 @@ static size_t log_ticks(const an_scale *s, const double *digits, size_t n_digit,
 
 size_t an_scale_ticks(const an_scale *s, double *ticks, double *step)
 {
-    static const double digits[] = {1, 2, 5};
+    static const double all[] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, most[] = {1, 1.5, 2, 3, 5, 7}, some[] = {1, 2, 5};
     if (s->log) {
         *step = 0;
-        size_t n = log_ticks(s, digits, 3, ticks);
-        if (n > 6) n = log_ticks(s, digits, 1, ticks);
+        size_t n = log_ticks(s, all, 9, ticks);
+        if (n > 6) n = log_ticks(s, most, 6, ticks);
+        if (n > 6) n = log_ticks(s, some, 3, ticks);
+        if (n > 6) n = log_ticks(s, some, 1, ticks);
         if (n <= AN_TICKS_MAX && n >= 2) return n;
         ticks[0] = s->lo;
         ticks[1] = s->hi;
@@ -102,18 +105,13 @@ void an_tick_text(double v, double step, char *out, size_t cap)
         snprintf(out, cap, "%.3g", v);
 }
 
-static bool turns_direction(uint32_t cp)
-{
-    return (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);
-}
-
 void an_html_bytes(an_str *out, const char *text, size_t n)
 {
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         int len = an_utf8_decode(text + i, n - i, &cp);
         bool control = len && ((cp < 0x20 && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0));
-        if (len == 0 || control || turns_direction(cp))
+        if (len == 0 || control || an_turns_direction(cp))
             an_str_append(out, "\xEF\xBF\xBD");
         else if (cp == '&')
             an_str_append(out, "&amp;");

@@ -13,9 +13,6 @@
 
 enum { LABEL_WIDTH = 22, COLUMN_GAP = 2, COLUMNS_MAX = 64, COLUMNS_TOLD = 12, TEXTS_TOLD = 12, TEXT_SHOWN_BYTES = 2000 };
 
-#define DIM "\x1b[2m"
-#define BOLD "\x1b[1m"
-#define PLAIN "\x1b[0m"
 
 /* A run and what its table is made from. */
 typedef struct sheet {
@@ -241,7 +238,7 @@ static void print_columns(const sheet *t, const int *widths, size_t first, size_
 {
     char values[COLUMNS_MAX][64], unders[COLUMNS_MAX][64];
     bool color = t->style.color;
-    const char *dim = color ? DIM : "", *bold = color ? BOLD : "", *plain = color ? PLAIN : "";
+    const char *dim = color ? AN_MARK_DIM : "", *bold = color ? AN_MARK_BOLD : "", *plain = color ? AN_MARK_PLAIN : "";
     const row *r;
     for (size_t i = first; i < last; i++) snprintf(values[i - first], 64, "%.63s", t->run->cells[i].label);
     print_line(out, "", widths, first, last, values, bold, plain);
@@ -396,19 +393,19 @@ static void print_texts(const an_run *c, bool color, bool markdown, an_str *out)
             seen = same_text(an_cell_timed(&c->cells[j], 0), rep);
         if (seen) continue;
         if (++n_told > TEXTS_TOLD) continue;
-        an_str_appendf(out, "\n%s%s", markdown ? "**" : color ? BOLD : "", cell->label);
+        an_str_appendf(out, "\n%s%s", markdown ? "**" : color ? AN_MARK_BOLD : "", cell->label);
         for (size_t j = i + 1; j < c->n_cell; j++)
             if (same_text(an_cell_timed(&c->cells[j], 0), rep))
                 an_str_appendf(out, ", %s", c->cells[j].label);
-        an_str_appendf(out, "%s\n%s", markdown ? "**\n" : color ? PLAIN : "", markdown ? "> " : "    ");
+        an_str_appendf(out, "%s\n%s", markdown ? "**\n" : color ? AN_MARK_PLAIN : "", markdown ? "> " : "    ");
         size_t head = rep->text_bytes_before_eos, total = rep->text_bytes;
         if (total > TEXT_SHOWN_BYTES) total = TEXT_SHOWN_BYTES;
         if (head > total) head = total;
         append_clean(out, rep->text, head, markdown ? "> " : "    ");
         if (head < total) {
-            an_str_append(out, color ? DIM : markdown ? " <sub>" : " [after the end:] ");
+            an_str_append(out, color ? AN_MARK_DIM : markdown ? " " AN_MARK_SUB : " [after the end:] ");
             append_clean(out, rep->text + head, total - head, markdown ? "> " : "    ");
-            an_str_append(out, color ? PLAIN : markdown ? "</sub>" : "");
+            an_str_append(out, color ? AN_MARK_PLAIN : markdown ? AN_MARK_SUB_END : "");
         }
         if (rep->text_bytes > TEXT_SHOWN_BYTES) an_str_append(out, " …");
         an_str_append_char(out, '\n');
@@ -455,8 +452,8 @@ static anemo_status print_analysis(const an_run *c, an_report_style style, bool 
     {
         if (json_array_size(list) == 0) continue;
         const char *rest = strcmp(key, "cpu") == 0 ? "PU" : key + 1;
-        an_str_appendf(out, "%s%c%s%s\n", markdown ? "- **" : style.color ? BOLD : "", toupper((unsigned char)key[0]),
-                       rest, markdown ? "**" : style.color ? PLAIN : "");
+        an_str_appendf(out, "%s%c%s%s\n", markdown ? "- **" : style.color ? AN_MARK_BOLD : "", toupper((unsigned char)key[0]),
+                       rest, markdown ? "**" : style.color ? AN_MARK_PLAIN : "");
         json_array_foreach(list, i, sentence)
         {
             if (markdown)
@@ -528,7 +525,9 @@ anemo_status an_report_table(const an_run *run, an_report_style style, bool mark
 {
     anemo_status status;
     sheet t;
+    an_str raw = {0}, *final = out;
     AN_TRY(sheet_make(&t, run, style, err));
+    out = &raw;
     print_head(run, markdown, out);
     if (run->n_cell > COLUMNS_TOLD)
         print_list(&t, markdown, out);
@@ -541,7 +540,9 @@ anemo_status an_report_table(const an_run *run, an_report_style style, bool mark
     print_texts(run, style.color, markdown, out);
     an_str_append(out, markdown ? "\n### Result analysis\n\n" : "\nResult analysis\n");
     AN_TRY(print_analysis(run, style, markdown, out, err));
+    an_report_clean(&raw, style.color, markdown, final);
 cleanup:
+    an_str_free(&raw);
     an_groups_free(&t.groups);
     an_pairs_free(&t.pairs);
     an_free(t.pair_of);

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool same_work(const an_cell *a, const an_cell *b)
@@ -138,6 +139,11 @@ static void compare_group(an_pairs *out, an_paired *all, const an_run *run, cons
     correct(all + first, out->n - first);
 }
 
+static int by_cell(const void *a, const void *b)
+{
+    return ((const an_pair *)a)->cell - ((const an_pair *)b)->cell;
+}
+
 /* group and ref as for compare_group(); group -1: every group against its own reference. */
 static anemo_status make_pairs(an_pairs *out, const an_run *run, const an_groups *g, int group, int ref, an_field_id field,
                                anemo_error *err)
@@ -155,6 +161,7 @@ static anemo_status make_pairs(an_pairs *out, const an_run *run, const an_groups
         out->items[k].p = all[k];
         out->items[k].call = call_of(run, &out->items[k]);
     }
+    qsort(out->items, out->n, sizeof *out->items, by_cell);
     an_free(all);
     return ANEMO_OK;
 }
@@ -212,26 +219,44 @@ const char *an_call_word(an_field_id field, an_call call)
     return (is_speed(field) ? speed : amount)[call];
 }
 
+/* Told in per cent between one half and two, else as a factor. */
+static bool as_factor(double ratio)
+{
+    return ratio >= 2 || ratio <= 0.5;
+}
+
 void an_format_ratio(an_field_id field, double ratio, char *out, size_t cap)
 {
     bool speed = is_speed(field);
     if (!speed) ratio = 1 / ratio;
     if (!isfinite(ratio))
         snprintf(out, cap, "–");
-    else if (ratio >= 2 || ratio <= 0.5)
+    else if (as_factor(ratio))
         snprintf(out, cap, "%.2f times as %s", ratio, speed ? "fast" : "much");
     else
         snprintf(out, cap, "%.1f %% %s", 100 * fabs(ratio - 1),
                  speed ? (ratio < 1 ? "slower" : "faster") : (ratio < 1 ? "less" : "more"));
 }
 
-/* What the sentence says of an interval: "times" or per cent, as the estimate is told. */
+/* The interval stands beside the estimate, always as ratios: they can be told from the per cents. */
 static void append_interval(const an_pair *pair, an_str *out)
 {
     const an_paired *p = &pair->p;
     if (!isfinite(p->lo) || !isfinite(p->hi)) return;
     an_str_appendf(out, " (%.*f %% interval of the ratio: %.3f to %.3f)", p->level > 0.99 && p->level < 0.9999 ? 1 : 0,
                    100 * p->level, p->lo, p->hi);
+}
+
+/* The interval lies outside the margin, but the rank test cannot be sure yet: too few blocks for so many comparisons. */
+static void append_unproven(const an_pair *pair, an_str *out)
+{
+    const an_paired *p = &pair->p;
+    const char *word = an_call_word(pair->field, p->lo > 1 ? AN_CALL_BETTER : AN_CALL_WORSE);
+    if (p->p_adjusted > p->p)
+        an_str_appendf(out, "; alone it would count as %s, but not together with the other comparisons (p %.2g after Holm's correction)",
+                       word, p->p_adjusted);
+    else
+        an_str_appendf(out, "; it looks %s, but %zu blocks are too few to prove it (p %.2g)", word, p->n, p->p);
 }
 
 void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
@@ -244,11 +269,8 @@ void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
     switch (pair->call) {
     case AN_CALL_BETTER:
     case AN_CALL_WORSE:
-        if (is_speed(pair->field))
-            an_str_appendf(out, "%s: %s is %s than %s, %s", title, cell, an_call_word(pair->field, pair->call), ref, ratio);
-        else
-            an_str_appendf(out, "%s: %s needs %s than %s, %s", title, cell, an_call_word(pair->field, pair->call), ref,
-                           ratio);
+        an_str_appendf(out, "%s: %s %s %s %s %s", title, cell, is_speed(pair->field) ? "is" : "needs", ratio,
+                       as_factor(p->ratio) ? "as" : "than", ref);
         append_interval(pair, out);
         break;
     case AN_CALL_EQUIVALENT:
@@ -258,6 +280,8 @@ void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
     case AN_CALL_UNDECIDED:
         an_str_appendf(out, "%s: undecided between %s and %s; the estimate is %s", title, cell, ref, ratio);
         append_interval(pair, out);
+        if (p->lo > 1 + an_run_margin(run) || p->hi < 1 - an_run_margin(run))
+            append_unproven(pair, out);
         if (p->n_needed > p->n)
             an_str_appendf(out, ". About %zu more blocks would decide", p->n_needed - p->n);
         if (isfinite(p->mde)) an_str_appendf(out, "; %zu blocks of this spread show differences of %.1f %% or more", p->n, 100 * p->mde);
