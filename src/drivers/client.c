@@ -249,7 +249,9 @@ static anemo_status receive(an_client *c, uint64_t limit_ns, const volatile int 
         /* A signal between the look at `stop` and the wait is noticed half a second later at most.
          */
         if (stop && wait > 500000000u) wait = 500000000u;
+        if (c->watched && wait > c->watched->wait_ns) wait = c->watched->wait_ns;
         an_process_ready ready = an_process_poll(&c->process, wait);
+        if (c->watched) c->watched->on_wait(c->watched->on_wait_ctx);
         if (ready.err) drain_stderr(c);
         if (ready.out) AN_TRY(read_output(c, err));
     }
@@ -677,6 +679,7 @@ anemo_status an_client_generate(an_client *c, const an_generate_request *r, an_g
     json_int_t id = ++c->last_id;
     AN_TRY(send(c, generate_json(c, id, r), err));
     s.start_ns = an_clock_ns();
+    c->watched = r->on_wait ? r : NULL;
     for (;;) {
         bool stopped = false;
         json_decref(m);
@@ -700,6 +703,7 @@ anemo_status an_client_generate(an_client *c, const an_generate_request *r, an_g
     }
     AN_TRY(fill_generation(c, m, r, &s, out, err));
 cleanup:
+    c->watched = NULL;
     json_decref(m);
     an_free(s.arrival_ns);
     return status;

@@ -17,6 +17,7 @@ struct an_client {
     uint64_t arrival_ns; /* when the bytes read last arrived */
     json_int_t last_id;
     int n_vocab;
+    const an_generate_request *watched; /* whose on_wait is called while its answer is waited for; NULL */
     bool dead; /* it ended or was ended; dead_reason completes "the worker …" */
     anemo_status dead_status;
     char dead_reason[400];

@@ -120,6 +120,10 @@ typedef struct an_generate_request {
     int (*on_token)(void *ctx, int32_t id, const char *text);
     void *on_token_ctx;
     const volatile int *stop; /* polled; non-zero cancels; may be NULL */
+    /* Called about every wait_ns while the answer is waited for, to look at the worker meanwhile; NULL in timed work. */
+    void (*on_wait)(void *ctx);
+    void *on_wait_ctx;
+    uint64_t wait_ns;
 } an_generate_request;
 
 typedef struct an_generation {
