@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "store/import.h"
+#include "store/run_file.h"
 
 
 
@@ -44,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (an_import_bytes((const char *)copy, size, "fuzz", &runs, &n, &err) == ANEMO_OK) {
         if (n == 0) abort();
         for (size_t i = 0; i < n; i++) check_run(&runs[i], ours);
-        an_import_free(runs, n);
+        an_run_list_free(runs, n);
     } else if (!err.message[0]) {
         abort();
     }

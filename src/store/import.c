@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "base/str.h"
 #include "os/file.h"
+#include "store/run_file.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ anemo_status an_import_add_rep(an_importing *to, an_run *run, an_cell *cell, an_
     return an_cell_add_rep(cell, rep, err);
 }
 
-anemo_status an_lines_next(an_lines *in, const char *name, bool *more, anemo_error *err)
+anemo_status an_import_line(an_lines *in, const char *name, bool *more, anemo_error *err)
 {
     *more = in->at < in->end;
     if (!*more) return ANEMO_OK;
@@ -60,13 +61,12 @@ anemo_status an_lines_next(an_lines *in, const char *name, bool *more, anemo_err
 }
 
 /* Commas and opening brackets bound the memory that a document takes before it is parsed. */
-static anemo_status parse(json_t **out, const char *text, size_t n, const char *where, anemo_error *err)
+static anemo_status check_values(const char *text, size_t n, const char *where, anemo_error *err)
 {
     size_t values = 0;
     for (size_t i = 0; i < n; i++) values += text[i] == ',' || text[i] == '[' || text[i] == '{';
-    if (values > AN_IMPORT_VALUES_MAX)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d values in one JSON document", where, AN_IMPORT_VALUES_MAX);
-    return an_json_parse(out, text, n, where, err);
+    if (values <= AN_IMPORT_VALUES_MAX) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_FORMAT, "%s: more than %d values in one JSON document", where, AN_IMPORT_VALUES_MAX);
 }
 
 static anemo_status add_run(an_importing *to, const json_t *doc, const char *where, anemo_error *err)
@@ -94,20 +94,18 @@ cleanup:
     return status;
 }
 
-/* A run, something that holds runs, or a row of llama-bench. */
+/* A capsule, which holds a run, or a row of llama-bench. */
 static anemo_status add_value(an_importing *to, const json_t *value, const char *where, anemo_error *err)
 {
     const char *schema = json_string_value(json_object_get(value, "schema"));
-    const json_t *inner = json_object_get(value, "run"), *runs = json_object_get(value, "runs");
-    if (schema && !strcmp(schema, "anemo.run/1")) return add_run(to, value, where, err);
+    const json_t *inner = json_object_get(value, "run");
     if (schema && !strcmp(schema, "anemo.capsule/1") && json_is_object(inner)) return add_run(to, inner, where, err);
-    if (schema && !strcmp(schema, "anemo.runs/1") && json_is_array(runs)) return add_list(to, runs, where, err);
     if (schema)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: the schema '%.60s' is not known to this version of anemo; " KNOWN, where,
                        schema);
     if (an_import_is_row(value)) return an_import_row(to, value, where, err);
     return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                   "%s has neither \"schema\" as runs of anemo do, nor \"model_filename\" and \"avg_ts\" as rows of llama-bench "
+                   "%s has neither a \"schema\" as runs of anemo do, nor \"model_filename\" and \"avg_ts\" as rows of llama-bench "
                    "do; " KNOWN,
                    where);
 }
@@ -129,11 +127,11 @@ static anemo_status add_lines(an_importing *to, const json_t *first, an_lines *i
     snprintf(where, sizeof where, "%.480s: line %zu", to->name, in->number);
     AN_TRY(add_value(to, first, where, err));
     for (;;) {
-        AN_TRY(an_lines_next(in, to->name, &more, err));
+        AN_TRY(an_import_line(in, to->name, &more, err));
         if (!more) break;
         if (is_blank(in->line, in->n)) continue;
         snprintf(where, sizeof where, "%.480s: line %zu", to->name, in->number);
-        AN_TRY(parse(&value, in->line, in->n, where, err));
+        AN_TRY(an_json_parse(&value, in->line, in->n, where, err));
         AN_TRY(add_value(to, value, where, err));
         json_decref(value);
         value = NULL;
@@ -141,6 +139,15 @@ static anemo_status add_lines(an_importing *to, const json_t *first, an_lines *i
 cleanup:
     json_decref(value);
     return status;
+}
+
+/* Does its schema stand somewhere in these bytes? */
+static bool is_capsule(const char *text, size_t n)
+{
+    static const char mark[] = "\"anemo.capsule/";
+    for (const char *at = text, *end = text + n; (at = memchr(at, '"', (size_t)(end - at))); at++)
+        if ((size_t)(end - at) >= sizeof mark - 1 && memcmp(at, mark, sizeof mark - 1) == 0) return true;
+    return false;
 }
 
 /*
@@ -153,17 +160,19 @@ static anemo_status add_json(an_importing *to, const char *text, size_t n, anemo
     an_lines in = {.at = text, .end = text + n};
     json_t *doc = NULL;
     bool more;
+    AN_TRY(check_values(text, n, to->name, err));
+    if (an_run_file_is(text, n) && !is_capsule(text, n)) return an_run_file_parse(text, n, to->name, &to->runs, &to->n, err);
     do {
         const char *stop = memchr(in.at, '\n', (size_t)(in.end - in.at));
         if (!stop) break; /* a document in one line may be longer than a line of many */
-        AN_TRY(an_lines_next(&in, to->name, &more, err));
+        AN_TRY(an_import_line(&in, to->name, &more, err));
     } while (is_blank(in.line, in.n));
     bool lines = in.line && in.at < in.end && !is_blank(in.at, (size_t)(in.end - in.at)) && in.n && in.line[0] == '{';
-    if (lines && parse(&doc, in.line, in.n, to->name, NULL) == ANEMO_OK) {
+    if (lines && an_json_parse(&doc, in.line, in.n, to->name, NULL) == ANEMO_OK) {
         status = add_lines(to, doc, &in, err);
         goto cleanup;
     }
-    AN_TRY(parse(&doc, text, n, to->name, err));
+    AN_TRY(an_json_parse(&doc, text, n, to->name, err));
     if (json_is_array(doc))
         AN_TRY(add_list(to, doc, to->name, err));
     else
@@ -233,12 +242,6 @@ static anemo_status read_format(an_importing *to, const char *text, size_t n, an
     return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s is no file of results that is known; " KNOWN, to->name);
 }
 
-void an_import_free(an_run *runs, size_t n)
-{
-    for (size_t i = 0; i < n; i++) an_run_free(&runs[i]);
-    an_free(runs);
-}
-
 anemo_status an_import_bytes(const char *data, size_t size, const char *name, an_run **runs, size_t *n, anemo_error *err)
 {
     anemo_status status;
@@ -260,7 +263,7 @@ anemo_status an_import_bytes(const char *data, size_t size, const char *name, an
     *n = to.n;
     return ANEMO_OK;
 cleanup:
-    an_import_free(to.runs, to.n);
+    an_run_list_free(to.runs, to.n);
     return status;
 }
 

@@ -20,13 +20,13 @@ typedef struct an_importing {
 /* A piece of the text that is read line by line. */
 typedef struct an_lines {
     const char *at, *end;
-    size_t number; /* of the line that an_lines_next() gave last, from 1 */
+    size_t number; /* of the line that an_import_line() gave last, from 1 */
     const char *line; /* not NUL-terminated; without its end of line */
     size_t n;
 } an_lines;
 
 /* The next line into in->line and in->n; *more false at the end. ERR_FORMAT for a line beyond AN_IMPORT_LINE_MAX. */
-ANEMO_MUST_CHECK anemo_status an_lines_next(an_lines *in, const char *name, bool *more, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_import_line(an_lines *in, const char *name, bool *more, anemo_error *err);
 
 /* Room for one more run, initialised, of kind "import"; NULL when out of memory. Earlier runs may move. */
 an_run *an_importing_add(an_importing *to);

@@ -208,7 +208,7 @@ anemo_status an_import_mlx(an_importing *to, const char *text, size_t n, anemo_e
     char *model = NULL;
     bool more;
     for (;;) {
-        AN_TRY(an_lines_next(&in, to->name, &more, err));
+        AN_TRY(an_import_line(&in, to->name, &more, err));
         if (!more) break;
         if (begins(&in, "Timing with ")) {
             if (to->n == 0) AN_TRY(begin_run(to, model, err));

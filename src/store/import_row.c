@@ -382,6 +382,7 @@ static anemo_status add_to_run(an_importing *to, an_run *run, parts *p, const ch
     an_cell *cell = an_run_add_cell(run);
     if (!cell) goto no_memory;
     made.check = cell->check;
+    made.copy_of = cell->copy_of;
     *cell = made;
     made.settings = NULL;
     AN_TRY(add_samples(to, run, cell, p, &only_mean, where, err));

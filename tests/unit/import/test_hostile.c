@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "os/file.h"
 #include "store/import.h"
+#include "store/run_file.h"
 
 #define GOLDEN AN_TEST_DIR "/golden/import/"
 
@@ -42,16 +43,17 @@ static const bad list[] = {
     {"{", "not valid JSON at line 1", F},
     {"[", "not valid JSON", F},
     {"[]", "holds no results", F},
-    {"{}", "neither \"schema\"", U},
+    {"{}", "neither a \"schema\"", U},
     {"[1]", "row 1 is no object", U},
     {"[" HEAD "}, null]", "row 2 is no object", U},
     {"[" HEAD "}, [" HEAD "}]]", "row 2 is no object", U},
     {"{\"a\": 1, \"a\": 2}", "duplicate", F},
-    {"{\"schema\": \"anemo.run/2\"}", "'anemo.run/2' is not known", U},
+    {"{\"schema\": \"anemo.run/2\"}", "'anemo.run/2', not anemo.run/1", F},
+    {"{\"schema\": \"anemo.plan/1\"}", "'anemo.plan/1' is not known", U},
     {"{\"schema\": \"anemo.capsule/1\"}", "is not known", U},
     {"{\"schema\": \"anemo.run/1\"}", "\"environment\" is not an object", F},
     {"{\"schema\": \"anemo.run/1\", \"environment\": {}, \"cells\": 5}", "\"cells\" is not an array", F},
-    {"{\"schema\": \"anemo.runs/1\", \"runs\": [{\"schema\": \"anemo.run/1\", \"environment\": 1}]}", "row 1: \"environment\"", F},
+    {"{\"schema\": \"anemo.capsule/1\", \"run\": {\"schema\": \"anemo.run/1\"}}", "\"environment\" is not", F},
     {HEAD "}\n" HEAD "}\n{\"model_filename\"", "line 3: not valid JSON", F},
     {HEAD "}\n[]\n", "line 2 has neither", U},
     {HEAD ", \"n_gen\": 9}", "duplicate", F},
@@ -161,7 +163,7 @@ static void test_truncated(void **state)
             memcpy(copy, data, cut);
             if (an_import_bytes(copy, cut, "FILE", &runs, &n_run, &err) == ANEMO_OK) {
                 taken++;
-                an_import_free(runs, n_run);
+                an_run_list_free(runs, n_run);
             } else if (!err.message[0]) {
                 fail_msg("%s cut at %zu: no message", files[f], cut);
             }

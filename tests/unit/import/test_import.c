@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "store/import.h"
+#include "store/run_file.h"
 
 #include <math.h>
 
@@ -29,7 +30,7 @@ static void load_text(const char *text)
 static int drop(void **state)
 {
     (void)state;
-    an_import_free(runs, n_run);
+    an_run_list_free(runs, n_run);
     runs = NULL;
     n_run = 0;
     return 0;
@@ -221,9 +222,9 @@ static void test_own_runs(void **state)
     load(GOLDEN "llama-bench.json");
     assert_ok(an_json_write(an_run_json(&runs[0]), JSON_COMPACT, &one, &err), &err);
     drop(NULL);
-    for (int form = 0; form < 5; form++) {
-        static const char *const head[] = {"", "[", "", "{\"schema\": \"anemo.capsule/1\", \"run\": ", "\xEF\xBB\xBF\n {\"schema\": \"anemo.runs/1\", \"runs\": ["};
-        static const char *const between[] = {"", ",", "\n\n", "", ", "}, *const tail[] = {"", "]", "\n", "}", "]}"};
+    for (int form = 0; form < 4; form++) {
+        static const char *const head[] = {"", "[", "", "{\"schema\": \"anemo.capsule/1\", \"run\": "};
+        static const char *const between[] = {"", ",", "\n\n", ""}, *const tail[] = {"", "]", "\n", "}"};
         size_t n = form == 0 || form == 3 ? 1 : 2;
         an_str_clear(&text);
         an_str_append(&text, head[form]);
