@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool an_file_drop_cache(const char *path); /* FIXME-LAND */
-
 enum { SHARDS_MAX = 99999 };
 
 typedef bool (*file_fn)(void *ctx, const char *path);

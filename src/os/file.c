@@ -103,6 +103,19 @@ int64_t an_file_map_resident(const an_file_map *map)
     return resident;
 }
 
+bool an_file_drop_cache(const char *path)
+{
+    bool dropped = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+#ifdef POSIX_FADV_DONTNEED
+    (void)fsync(fd);
+    dropped = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0;
+#endif
+    close(fd);
+    return dropped;
+}
+
 void an_file_release(const void *data, uint64_t n)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

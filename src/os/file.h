@@ -26,6 +26,12 @@ void an_file_unmap(an_file_map *map);
 int64_t an_file_map_resident(const an_file_map *map);
 
 /*
+ * Write what is dirty of a file and ask the system to drop its pages from the page cache. Those that a process has mapped stay, so
+ * whoever needs to know looks at an_file_map_resident() afterwards. False when the file or the system would not.
+ */
+bool an_file_drop_cache(const char *path);
+
+/*
  * These n bytes of a map are not needed for now: the whole pages among them leave the process's memory. They stay
  * readable and come back from the file.
  */
