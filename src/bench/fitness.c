@@ -228,10 +228,11 @@ static bool is_engine(const an_machine_process *p)
     for (size_t i = 0; i < n; i++)
         if (c[i] == '/') base = c + i + 1;
     if (strncmp(base, "python", 6) != 0) return false;
-    for (int words = 0; c[n] == ' ' && words < 4; words++) {
+    /* Its options, then the script or module; what follows are the script's own words. */
+    while (c[n] == ' ') {
         c += n + 1;
         n = strcspn(c, " ");
-        if (names_engine(c, n)) return true;
+        if (*c != '-') return names_engine(c, n);
     }
     return false;
 }
