@@ -23,4 +23,5 @@ an_system_library(jansson "jansson>=2.13") # JSON
 an_system_library(utf8proc libutf8proc)    # Unicode categories
 an_system_library(libcurl libcurl)         # HTTP client
 an_system_library(libcrypto libcrypto)     # SHA-256
+an_system_library(sqlite3 "sqlite3>=3.37")  # the results database
 an_system_library(libpcre2 libpcre2-8)      # patterns that a user gives

@@ -31,6 +31,7 @@ pc:jansson libjansson-dev
 pc:libutf8proc libutf8proc-dev
 pc:libcurl libcurl4-openssl-dev
 pc:libcrypto libssl-dev
+pc:sqlite3 libsqlite3-dev
 pc:libpcre2-8 libpcre2-dev'
 python_needs='cmd:python3 python3
 py:ensurepip python3-venv'
