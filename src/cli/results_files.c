@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "os/file.h"
 #include "report/report.h"
+#include "store/import.h"
 #include "store/run_file.h"
 #include "store/store.h"
 
@@ -132,11 +133,9 @@ static anemo_status read_runs(const tally *t, const char *path, an_run **runs, s
     char *data = NULL;
     size_t n;
     anemo_status status;
+    if (t->foreign) return an_import(path, runs, n_run, err);
     AN_TRY(an_file_read(path, AN_RUN_FILE_BYTES_MAX, &data, &n, err));
-    if (t->foreign && !an_run_file_is(data, n))
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: no file of runs (anemo.run/1)", path);
-    else
-        status = an_run_file_parse(data, n, path, runs, n_run, err);
+    status = an_run_file_parse(data, n, path, runs, n_run, err);
 cleanup:
     an_free(data);
     return status;

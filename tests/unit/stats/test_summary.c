@@ -1,8 +1,6 @@
-/* stats: summaries and paired verdicts against values worked out by hand and by simulation. */
+/* stats: summaries, quantiles, outliers and drift against values worked out by hand. */
 #include "support/test.h"
 
-#include "base/rng.h"
-#include "stats/compare.h"
 #include "stats/summary.h"
 
 #include <math.h>
@@ -47,44 +45,68 @@ static void interval_widths_are_the_textbook_ones(void **state)
     close_to(s.level, 0.958610534, 1e-8);
 }
 
-static an_paired paired(const double *a, const double *b, size_t n, double margin)
-{
-    an_compare_options o = an_compare_defaults();
-    o.margin = margin;
-    return an_compare_paired(a, b, NULL, NULL, n, &o);
-}
-
-static void verdicts(void **state)
+static void quantiles_need_enough_values(void **state)
 {
     (void)state;
-    const double slow[] = {10, 11, 10.5}, fast[] = {5, 5.2, 5.1}, noisy[] = {9, 12, 10.4};
-    an_paired p = paired(fast, slow, 3, 0.01);
-    assert_int_equal(p.verdict, AN_VERDICT_LOWER);
-    close_to(p.ratio, 5.1 / 10.5, 1e-12);
-    assert_int_equal(paired(slow, fast, 3, 0.01).verdict, AN_VERDICT_HIGHER);
-    assert_int_equal(paired(slow, noisy, 3, 0.01).verdict, AN_VERDICT_UNDECIDED);
-    assert_int_equal(paired(slow, fast, 1, 0.01).verdict, AN_VERDICT_UNKNOWN);
-    const double bad[] = {NAN, 0, -1};
-    assert_int_equal(paired(slow, bad, 3, 0.01).n, 0);
+    double v[200];
+    for (int i = 0; i < 200; i++) v[i] = i + 1;
+    assert_true(isnan(an_quantile_of(v, 19, 0.95).value));
+    an_quantile q = an_quantile_of(v, 20, 0.95);
+    close_to(q.value, 19.05, 1e-12);
+    /* The largest of 20 lies above their 95th percentile with 1 - 0.95^20 only, so the interval says what it is worth. */
+    assert_true(q.hi == 20 && q.level < 0.95);
+    assert_true(isnan(an_quantile_of(v, 99, 0.99).value));
+    close_to(an_quantile_of(v, 100, 0.99).value, 99.01, 1e-12);
+    q = an_quantile_of(v, 200, 0.5);
+    close_to(q.value, 100.5, 1e-12);
+    assert_true(q.lo > 80 && q.lo < 90 && q.hi > 110 && q.hi < 120 && q.level >= 0.95);
+    assert_true(isnan(an_quantile_of(v, 0, 0.5).value) && isnan(an_quantile_of(v, 1, 0.5).value));
 }
 
-/* A/A: with ten pairs of the same distribution a difference may be claimed in about 2 % of the cases. */
-static void equal_arms_rarely_differ(void **state)
+static void outliers_are_classed_and_kept(void **state)
 {
     (void)state;
-    an_rng rng;
-    an_rng_seed(&rng, 1);
-    int claims = 0, rounds = 2000;
-    for (int r = 0; r < rounds; r++) {
-        double a[10], b[10];
-        for (int i = 0; i < 10; i++) {
-            a[i] = 1 + 0.1 * an_rng_f64(&rng);
-            b[i] = 1 + 0.1 * an_rng_f64(&rng);
-        }
-        an_verdict v = paired(a, b, 10, 0).verdict;
-        claims += v == AN_VERDICT_LOWER || v == AN_VERDICT_HIGHER;
+    /* Quartiles 10.25 and 10.75: mild beyond 9.5 and 11.5, severe beyond 8.75 and 12.25. */
+    double v[] = {10, 10.25, 10.25, 10.5, 10.5, 10.75, 10.75, 11, 9.4, 13, NAN};
+    an_outliers o = an_find_outliers(v, 11, NULL);
+    assert_true(o.n == 10 && o.low_mild == 1 && o.high_severe == 1 && o.low_severe == 0 && o.high_mild == 0);
+    close_to(o.max_z, 0.6745 * 2.375 / 0.25, 0.8);
+    assert_true(o.share > 0.2 && o.share <= 1);
+    double even[] = {10, 10.1, 9.9, 10.05, 9.95, 10.02};
+    o = an_find_outliers(even, 6, NULL);
+    assert_true(o.low_mild + o.high_mild + o.low_severe + o.high_severe == 0 && o.share < 0.2);
+    o = an_find_outliers(even, 3, NULL);
+    assert_true(o.low_mild + o.high_mild == 0 && isnan(o.max_z));
+    double same[] = {5, 5, 5, 5, 5};
+    o = an_find_outliers(same, 5, NULL);
+    assert_true(o.share == 0 && isnan(o.max_z));
+}
+
+static void drift_has_a_slope(void **state)
+{
+    (void)state;
+    double x[] = {0, 1, 2, 3, 4, 5, 6, 7}, up[] = {10, 12.1, 13.9, 16, 18, 20.2, 21.9, 24}, flat[] = {3, 3, 3, 3, 3, 3, 3, 3};
+    an_trend t = an_trend_of(x, up, 8);
+    close_to(t.slope, 2, 0.01);
+    assert_true(t.p < 1e-6);
+    t = an_trend_of(x, flat, 8);
+    assert_true(t.slope == 0 && t.p == 1);
+    assert_true(isnan(an_trend_of(x, up, 2).p) && isnan(an_trend_of(flat, up, 8).slope));
+    double line[] = {1, 2, 3, 4};
+    assert_true(an_trend_of(x, line, 4).p == 0);
+}
+
+static void correlated_values_count_less(void **state)
+{
+    (void)state;
+    double alike[100], apart[100];
+    for (int i = 0; i < 100; i++) {
+        alike[i] = i < 50;
+        apart[i] = i % 2;
     }
-    assert_true(claims > 0 && claims < rounds * 5 / 100);
+    assert_true(an_effective_n(alike, 100) < 3);
+    close_to(an_effective_n(apart, 100), 100, 0);
+    assert_true(an_effective_n(alike, 0) == 0 && an_effective_n(alike, 1) == 1);
 }
 
 int main(void)
@@ -92,8 +114,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(summary_by_hand),
         cmocka_unit_test(interval_widths_are_the_textbook_ones),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test(equal_arms_rarely_differ),
+        cmocka_unit_test(quantiles_need_enough_values),
+        cmocka_unit_test(outliers_are_classed_and_kept),
+        cmocka_unit_test(drift_has_a_slope),
+        cmocka_unit_test(correlated_values_count_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
