@@ -188,9 +188,9 @@ anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
+    c->begin_ns = an_clock_ns();
     AN_TRY(open_meter(c, err));
     if (o->begun) o->begun(o->changed_ctx, &c->run);
-    c->begin_ns = an_clock_ns();
     c->run.kept_loaded = all_fit(c);
     for (size_t i = 0; i < n && o->cold && !an_bench_stopped(c); i++) an_bench_cold_load(c, i);
     for (size_t i = 0; i < n && c->run.kept_loaded && !an_bench_stopped(c); i++) {
