@@ -23,6 +23,8 @@ typedef struct an_model_ref {
     an_tokenizer *tokenizer;
 } an_model_ref;
 
+enum { AN_WARMUP_AUTO = -1 };
+
 typedef struct an_comparison_options {
     const char *const *models; /* names or paths */
     size_t n_model;
@@ -32,16 +34,30 @@ typedef struct an_comparison_options {
     const int32_t *prompt_ids; /* instead of prompt; NULL */
     size_t n_prompt_ids;
     bool raw;                  /* no chat template */
-    int n_predict, n_rep, n_warmup;
+    int n_predict;
+    int n_rep;                 /* blocks; 0: as many as the precision needs, at most max_reps */
+    int max_reps, n_warmup;    /* n_warmup: AN_WARMUP_AUTO until steady, or a number */
+    double precision;          /* half-width of a paired ratio's interval that is enough: 0.01 */
+    uint64_t budget_ns;        /* no block begins that would end after it; 0: none */
     bool stop_eos, stock;
+    bool cold;                 /* time a load with the model out of the page cache as well */
+    bool aa;                   /* measure the one cell against itself */
+    bool gate;                 /* measure the first cell a second time; verdicts stand when both are alike */
+    bool observe;              /* one repetition more that is watched: curves of memory and CPU */
+    bool bandwidth;            /* peaks of this machine, and a sample of its bandwidth around each repetition */
+    const char *power_cmd;     /* prints watts; NULL */
     an_settings settings;      /* n_ctx 0: as much as the work needs */
+    const int *threads;        /* [n_threads] a cell for each of these; NULL: the settings' */
+    size_t n_threads;
     const char *url;           /* of the http engine, or NULL */
     uint64_t seed;             /* order of cells */
     uint64_t timeout_ns;
     const volatile int *stop;  /* non-zero: finish the running repetition and stop */
     void (*progress)(void *ctx, const char *what); /* one short line; may be NULL */
     void *progress_ctx;
-    /* A repetition of that cell is in the run; NULL. Called outside of timed work. */
+    /* The plan is complete and the measuring begins; NULL. */
+    void (*begun)(void *ctx, const an_run *run);
+    /* A repetition of that cell is in the run, or its status has changed; NULL. Called outside of timed work. */
     void (*changed)(void *ctx, const an_run *run, size_t cell);
     void *changed_ctx;
 } an_comparison_options;
@@ -52,6 +68,7 @@ typedef struct an_comparison {
     an_settings settings;   /* the options' settings with n_ctx filled in */
     an_model_ref *models;   /* [run.n_model] */
     const an_engine_info **engines; /* [run.n_cell]: of each cell */
+    an_settings *cell_settings;     /* [run.n_cell]: what it is asked for */
     char *prompt_text;      /* as sent after the template, decoded; owned */
     const char *chat_format; /* "none" with --raw or without a template */
     an_ids prompt_ids;
@@ -68,8 +85,9 @@ ANEMO_MUST_CHECK anemo_status an_comparison_plan(an_comparison *c, const an_comp
                                                  anemo_error *err);
 
 /*
- * Start the workers, warm up, measure n_rep blocks in random order, check the texts. A failing worker is a failed
- * cell; the others go on. Only faults of our own are errors here.
+ * Start the workers, warm up, measure blocks in random order until enough is known, watch one repetition of each cell, check the
+ * texts. A failing worker is a failed cell; the others go on. Only faults of our own are errors here. Cells are
+ * AN_CELL_PENDING until the end.
  */
 ANEMO_MUST_CHECK anemo_status an_comparison_run(an_comparison *c, anemo_error *err);
 

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "bench/figures.h"
 #include "os/clock.h"
 #include "os/file.h"
 
@@ -59,6 +60,7 @@ static anemo_status open_model(an_model_ref *ref, an_run_model *m, const char *n
         an_gguf_close(g);
     } else
         m->bytes = dir_weight_bytes(m->path);
+    an_run_model_figures(m);
     status = an_tokenizer_open(&ref->tokenizer, m->path, err);
 cleanup:
     return status;
@@ -136,19 +138,39 @@ cleanup:
 }
 
 static anemo_status add_cell(an_comparison *c, const an_engine_info *engine, int model, bool stock, bool named,
-                             anemo_error *err)
+                             const an_settings *settings, anemo_error *err)
 {
     const an_engine_info **engines = an_realloc(c->engines, (c->run.n_cell + 1) * sizeof *engines);
     if (engines) c->engines = engines;
-    an_cell *cell = engines ? an_run_add_cell(&c->run) : NULL;
+    an_settings *list = an_realloc(c->cell_settings, (c->run.n_cell + 1) * sizeof *list);
+    if (list) c->cell_settings = list;
+    an_cell *cell = engines && list ? an_run_add_cell(&c->run) : NULL;
     if (!cell) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     engines[c->run.n_cell - 1] = engine;
+    list[c->run.n_cell - 1] = *settings;
+    list[c->run.n_cell - 1].stock = stock;
+    cell->status = AN_CELL_PENDING;
     snprintf(cell->engine, sizeof cell->engine, "%s", engine->name);
     cell->model = model;
     cell->stock = stock;
     cell->named = named;
     cell->work = (an_work){.kind = AN_WORK_GENERATE, .n_prompt = (int)c->prompt_ids.n, .n_gen = c->options->n_predict};
     return ANEMO_OK;
+}
+
+/* A cell for each number of threads; an engine that holds its own model cannot be told any. */
+static anemo_status add_settings(an_comparison *c, const an_engine_info *engine, int model, bool named, anemo_error *err)
+{
+    const an_comparison_options *o = c->options;
+    anemo_status status = ANEMO_OK;
+    an_settings settings = c->settings;
+    size_t n = model < 0 || !o->threads ? 1 : o->n_threads;
+    for (size_t i = 0; i < n; i++) {
+        if (o->threads) settings.threads = settings.threads_batch = o->threads[i];
+        AN_TRY(add_cell(c, engine, model, false, named, &settings, err));
+    }
+cleanup:
+    return status;
 }
 
 /* The cells of one engine: one for each model that it reads, and their stock twins. */
@@ -163,9 +185,9 @@ static anemo_status add_engine(an_comparison *c, const an_engine_info *engine, b
     }
     for (size_t m = 0; m < (own_model ? 1 : c->run.n_model); m++) {
         if (!own_model && !an_engine_reads(engine, c->models[m].container)) continue;
-        AN_TRY(add_cell(c, engine, own_model ? -1 : (int)m, false, named, err));
+        AN_TRY(add_settings(c, engine, own_model ? -1 : (int)m, named, err));
         if (c->options->stock && engine->third_party && !own_model)
-            AN_TRY(add_cell(c, engine, (int)m, true, named, err));
+            AN_TRY(add_cell(c, engine, (int)m, true, named, &c->settings, err));
     }
     if (named && c->run.n_cell == before)
         status = an_fail(err, ANEMO_ERR_INVAL, "the engine '%s' reads %s; none of the given models is of that format",
@@ -190,9 +212,51 @@ static void label_cells(an_comparison *c)
             dot = " · ";
             what = same_format ? c->run.models[cell->model].name : c->run.models[cell->model].container;
         }
-        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s", cell->engine, dot, what,
+        char threads[32] = "";
+        if (c->options->n_threads > 1 && cell->model >= 0 && !cell->stock)
+            snprintf(threads, sizeof threads, " · %d thread%s", c->cell_settings[i].threads,
+                     c->cell_settings[i].threads == 1 ? "" : "s");
+        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s%s", cell->engine, dot, what, threads,
                  cell->stock ? " (stock)" : "");
     }
+}
+
+/* A second copy of the first cell: of all there is in an A/A run, of the reference for the gate. */
+static anemo_status add_copy(an_comparison *c, anemo_error *err)
+{
+    const an_comparison_options *o = c->options;
+    if (o->aa && c->run.n_cell != 1)
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "--aa measures one cell against itself, and these are %zu: name one model, one --engine and one number of "
+                       "threads",
+                       c->run.n_cell);
+    anemo_status status = add_cell(c, c->engines[0], c->run.cells[0].model, c->run.cells[0].stock, c->run.cells[0].named,
+                                   &c->cell_settings[0], err);
+    if (status != ANEMO_OK) return status;
+    an_cell *first = &c->run.cells[0], *copy = &c->run.cells[c->run.n_cell - 1];
+    char name[80];
+    snprintf(name, sizeof name, "%s", first->label);
+    copy->copy_of = 0;
+    snprintf(copy->label, sizeof copy->label, "%s %s", name, o->aa ? "#2" : "(again)");
+    if (o->aa) snprintf(first->label, sizeof first->label, "%s #1", name);
+    return ANEMO_OK;
+}
+
+/* Who each cell is and what it is asked for. */
+static anemo_status identify_cells(an_comparison *c, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    for (size_t i = 0; i < c->run.n_cell; i++) {
+        an_cell *cell = &c->run.cells[i];
+        cell->settings = an_settings_json(&c->cell_settings[i]);
+        if (!cell->settings) {
+            status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+            goto cleanup;
+        }
+        AN_TRY(an_cell_make_key(&c->run, cell, err));
+    }
+cleanup:
+    return status;
 }
 
 /* The context holds prompt and answer, in a multiple of 256 because llama.cpp rounds up to that. */
@@ -217,12 +281,14 @@ static anemo_status record_workload(an_comparison *c, anemo_error *err)
     json_t *ids = json_array();
     for (size_t i = 0; i < c->prompt_ids.n; i++) json_array_append_new(ids, json_integer(c->prompt_ids.ids[i]));
     c->run.workload = json_pack(
-        "{s:o, s:o, s:i, s:s, s:o, s:b, s:i, s:i, s:I, s:o}", "prompt",
+        "{s:o, s:o, s:i, s:s, s:o, s:b, s:i, s:i, s:o, s:o, s:b, s:b, s:b, s:I, s:o}", "prompt",
         o->prompt_ids || !o->prompt ? json_null() : an_json_text(o->prompt, strlen(o->prompt)), "prompt_ids", ids,
         "n_predict", o->n_predict, "chat_format", c->chat_format, "rendered_prompt",
         c->prompt_text ? an_json_text(c->prompt_text, strlen(c->prompt_text)) : json_null(), "fixed_length",
-        !o->stop_eos, "n_rep", o->n_rep, "n_warmup", o->n_warmup, "seed", (json_int_t)o->seed, "settings",
-        an_settings_json(&c->settings));
+        !o->stop_eos, "n_rep", o->n_rep, "max_reps", o->max_reps, "n_warmup",
+        o->n_warmup == AN_WARMUP_AUTO ? json_null() : json_integer(o->n_warmup), "budget_s",
+        o->budget_ns ? json_real((double)o->budget_ns * 1e-9) : json_null(), "cold", o->cold, "gate", o->gate, "bandwidth",
+        o->bandwidth, "seed", (json_int_t)o->seed, "settings", an_settings_json(&c->settings));
     return c->run.workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
@@ -235,6 +301,8 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
     an_rng_seed(&rng, o->seed ^ an_clock_realtime_ns());
     an_run_new_id(an_clock_realtime_ns(), an_rng_u64(&rng), c->run.id);
     snprintf(c->run.kind, sizeof c->run.kind, "compare");
+    c->run.aa = o->aa;
+    c->run.precision = o->precision;
     /* Names first: a misspelt engine should not wait for models to be read. */
     for (size_t i = 0; i < o->n_engine; i++) {
         if (an_engine_find(o->engines[i])) continue;
@@ -260,6 +328,7 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
         AN_TRY(open_model(&c->models[i], m, o->models[i], err));
     }
     AN_TRY(plan_prompt(c, err));
+    AN_TRY(plan_context(c, err));
     for (size_t i = 0; i < o->n_engine; i++) AN_TRY(add_engine(c, an_engine_find(o->engines[i]), true, err));
     for (size_t e = 0; o->n_engine == 0 && e < an_engine_n(); e++) {
         const an_engine_info *engine = an_engine_at(e);
@@ -267,7 +336,8 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
         if (!own_model || o->url) AN_TRY(add_engine(c, engine, false, err));
     }
     label_cells(c);
-    AN_TRY(plan_context(c, err));
+    if (o->aa || (o->gate && c->run.n_cell > 0)) AN_TRY(add_copy(c, err));
+    AN_TRY(identify_cells(c, err));
     AN_TRY(record_workload(c, err));
     an_environment_read(&c->run.environment);
 cleanup:
@@ -280,6 +350,7 @@ void an_comparison_free(an_comparison *c)
     for (size_t i = 0; i < c->run.n_model; i++) an_tokenizer_close(c->models[i].tokenizer);
     an_free(c->models);
     an_free(c->engines);
+    an_free(c->cell_settings);
     an_free(c->prompt_text);
     an_ids_free(&c->prompt_ids);
     an_meter_close(c->meter);

@@ -72,8 +72,7 @@ an_text_check an_check_text(const an_cell *cell)
     return check;
 }
 
-/* Decode the ids of a repetition, find the first end-of-sequence id among them and where its text begins. */
-static anemo_status finish_rep(const an_tokenizer *t, an_rep *rep, anemo_error *err)
+anemo_status an_bench_finish_text(const an_tokenizer *t, an_rep *rep, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_str text = {0};
@@ -113,16 +112,7 @@ anemo_status an_bench_check_texts(an_comparison *c, anemo_error *err)
 {
     size_t n = 0;
     an_run *run = &c->run;
-    for (size_t i = 0; i < run->n_cell; i++) {
-        an_cell *cell = &run->cells[i];
-        const an_tokenizer *t = c->models[cell->model < 0 ? 0 : cell->model].tokenizer;
-        for (size_t r = 0; r < cell->n_rep; r++) {
-            if (cell->reps[r].kind == AN_REP_LOAD) continue;
-            anemo_status status = finish_rep(t, &cell->reps[r], err);
-            if (status != ANEMO_OK) return status;
-        }
-        cell->check = an_check_text(cell);
-    }
+    for (size_t i = 0; i < run->n_cell; i++) run->cells[i].check = an_check_text(&run->cells[i]);
     run->agreements = an_calloc(run->n_cell * run->n_cell + 1, sizeof *run->agreements);
     if (!run->agreements) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t a = 0; a < run->n_cell; a++) {

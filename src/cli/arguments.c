@@ -10,6 +10,7 @@
 #include "os/terminal.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
@@ -64,6 +65,57 @@ cleanup:
         if (status == ANEMO_ERR_FORMAT && err) err->status = status = ANEMO_ERR_INVAL;
     }
     return status;
+}
+
+/* Seconds in a unit's letter; 0 for another letter. */
+static double unit_seconds(char unit)
+{
+    return unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : 0;
+}
+
+anemo_status an_cli_read_duration(const char *option, const char *text, uint64_t *ns, anemo_error *err)
+{
+    static const double limit_s = 3600000;
+    double total = 0, last_unit = INFINITY;
+    const char *p = text;
+    bool good = *p != '\0';
+    while (good && *p) {
+        char digits[24];
+        size_t len = strspn(p, "0123456789.");
+        double value = 0, unit = p[len] ? unit_seconds(p[len]) : 1;
+        good = len > 0 && len < sizeof digits && unit > 0 && unit < last_unit && (p[len] || p == text);
+        if (!good) break;
+        memcpy(digits, p, len);
+        digits[len] = '\0';
+        good = an_parse_f64(digits, &value);
+        total += value * unit;
+        last_unit = unit;
+        p += len + (p[len] != '\0');
+    }
+    if (!good || !(total > 0 && total <= limit_s))
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: '%.40s' is no length of time; write 90s, 10m, 1h or 1h30m, at most 1000h", option,
+                       text);
+    *ns = (uint64_t)(total * 1e9);
+    return ANEMO_OK;
+}
+
+anemo_status an_cli_read_ints(const char *option, const an_opt_list *list, int min, int max, int **out, anemo_error *err)
+{
+    *out = NULL;
+    if (list->n == 0) return ANEMO_OK;
+    int *values = an_calloc(list->n, sizeof *values);
+    if (!values) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < list->n; i++) {
+        int64_t v;
+        if (an_parse_i64(list->items[i], &v) && v >= min && v <= max) {
+            values[i] = (int)v;
+            continue;
+        }
+        an_free(values);
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: '%.40s' is not a whole number from %d to %d", option, list->items[i], min, max);
+    }
+    *out = values;
+    return ANEMO_OK;
 }
 
 anemo_status an_cli_one_of(const char *option, const char *value, const char *const *allowed, anemo_error *err)

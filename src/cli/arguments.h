@@ -21,6 +21,13 @@ ANEMO_MUST_CHECK anemo_status an_cli_read_ids(const char *option, const char *te
 ANEMO_MUST_CHECK anemo_status an_cli_one_of(const char *option, const char *value, const char *const *allowed,
                                             anemo_error *err);
 
+/* "90s", "10m", "1h", "1h30m"; a number alone is seconds. In nanoseconds. ERR_INVAL naming `option`: not above 0, over 1000 h. */
+ANEMO_MUST_CHECK anemo_status an_cli_read_duration(const char *option, const char *text, uint64_t *ns, anemo_error *err);
+
+/* Whole numbers of min..max from an option's list. Gives *out [list->n]: an_free; NULL for an empty list. ERR_INVAL names it. */
+ANEMO_MUST_CHECK anemo_status an_cli_read_ints(const char *option, const an_opt_list *list, int min, int max, int **out,
+                                               anemo_error *err);
+
 /*
  * The engine of that name, which must read what `path` is. ERR_INVAL for an unknown name, ERR_UNSUPPORTED when it does not
  * read the container, the errors of an_model_probe().

@@ -1,8 +1,10 @@
 /* anemo compare: the same work on every engine, side by side. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/keeper.h"
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "bench/comparison.h"
 #include "os/clock.h"
 #include "os/cpu.h"
@@ -10,6 +12,7 @@
 #include "os/process.h"
 #include "os/terminal.h"
 #include "report/report.h"
+#include "stats/sequential.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -17,11 +20,29 @@
 #include <string.h>
 
 typedef struct compare_args {
-    an_opt_list engines;
-    const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color;
-    int64_t n_predict, n_rep, n_warmup, threads, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
-    bool raw, stop_eos, stock, quiet;
+    an_opt_list engines, threads, tags;
+    const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color, *warmup, *budget,
+        *power_cmd, *db, *note, *command;
+    int64_t n_predict, n_rep, max_reps, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
+    double precision;
+    bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store;
 } compare_args;
+
+/* What the options point to. */
+typedef struct compare_lists {
+    char **paths;
+    int32_t *ids;
+    size_t n_ids;
+    int *threads;
+} compare_lists;
+
+/* Who is told what happens. */
+typedef struct watcher {
+    an_progress *progress;
+    an_keeper *keeper;
+} watcher;
+
+enum { EXIT_GATE = 7 };
 
 #define FIELD(name) offsetof(compare_args, name)
 
@@ -30,9 +51,18 @@ static const an_option options[] = {
     {"prompt", "p", AN_OPT_STR, FIELD(prompt), 0, 0, "TEXT", "The prompt (default: Who invented the light bulb?)"},
     {"prompt-ids", NULL, AN_OPT_STR, FIELD(prompt_ids), 0, 0, "IDS", "Ids instead: a list 1,2,3 or a file with a JSON array"},
     {"n-predict", "n", AN_OPT_I64, FIELD(n_predict), 1, 1000000, "N", "Tokens to generate (50)"},
-    {"reps", "r", AN_OPT_I64, FIELD(n_rep), 1, 60, "N", "Timed repetitions of each cell (3)"},
-    {"warmup", NULL, AN_OPT_I64, FIELD(n_warmup), 0, 60, "N", "Untimed warm-ups: a full prefill and 16 steps (1)"},
-    {"threads", "t", AN_OPT_I64, FIELD(threads), 1, 1024, "N", "Threads for prefill and decode (all usable CPUs)"},
+    {"reps", "r", AN_OPT_I64, FIELD(n_rep), 1, 1000, "N", "Exactly N timed repetitions of each cell, whatever they show"},
+    {"precision", NULL, AN_OPT_F64, FIELD(precision), 0.01, 50, "P", "Without -r: percent to which ratios are to be known (1)"},
+    {"max-reps", NULL, AN_OPT_I64, FIELD(max_reps), 1, 1000, "N", "Without -r: repetitions at most (30)"},
+    {"budget", NULL, AN_OPT_STR, FIELD(budget), 0, 0, "TIME", "Without -r: begin no block that would end later: 90s, 10m (default), 1h"},
+    {"warmup", NULL, AN_OPT_STR, FIELD(warmup), 0, 0, "N", "Warm-ups, a full prefill and 16 steps each: auto (default), or how many"},
+    {"threads", "t", AN_OPT_LIST, FIELD(threads), 0, 0, "N,…", "Threads for prefill and decode, a cell for each (all usable CPUs)"},
+    {"aa", NULL, AN_OPT_FLAG, FIELD(aa), 0, 0, NULL, "Measure one cell against itself: what this machine takes for a difference"},
+    {"gate", NULL, AN_OPT_FLAG, FIELD(gate), 0, 0, NULL, "Measure the first cell twice; no verdicts where the two differ"},
+    {"cold", NULL, AN_OPT_FLAG, FIELD(cold), 0, 0, NULL, "Time a load with the model out of the page cache as well"},
+    {"no-bandwidth", NULL, AN_OPT_FLAG, FIELD(no_bandwidth), 0, 0, NULL, "Take no samples of memory bandwidth"},
+    {"no-observe", NULL, AN_OPT_FLAG, FIELD(no_observe), 0, 0, NULL, "No last repetition that is watched for curves"},
+    {"power-cmd", NULL, AN_OPT_STR, FIELD(power_cmd), 0, 0, "CMD", "A command that prints watts, or 'J joules' of a counter"},
     {"raw", NULL, AN_OPT_FLAG, FIELD(raw), 0, 0, NULL, "Do not apply the model's chat template"},
     {"stop-eos", NULL, AN_OPT_FLAG, FIELD(stop_eos), 0, 0, NULL, "Stop at an end-of-sequence id instead of a fixed length"},
     {"stock", NULL, AN_OPT_FLAG, FIELD(stock), 0, 0, NULL, "Add cells with the packages' own defaults"},
@@ -50,6 +80,10 @@ static const an_option options[] = {
     {"format", NULL, AN_OPT_STR, FIELD(format), 0, 0, "F", "text (default), md, json, csv"},
     {"output", "o", AN_OPT_STR, FIELD(out), 0, 0, "FILE", "Write the report there instead of to stdout"},
     {"json-out", NULL, AN_OPT_STR, FIELD(json_out), 0, 0, "FILE", "Write the full result as JSON there as well"},
+    {"db", NULL, AN_OPT_STR, FIELD(db), 0, 0, "FILE", "Database that keeps the result (ANEMO_DB, or results.db in the data folder)"},
+    {"tag", NULL, AN_OPT_LIST, FIELD(tags), 0, 0, "T,…", "Names to find the result by"},
+    {"note", NULL, AN_OPT_STR, FIELD(note), 0, 0, "TEXT", "Kept with the result"},
+    {"no-store", NULL, AN_OPT_FLAG, FIELD(no_store), 0, 0, NULL, "Do not keep the result"},
     {"color", NULL, AN_OPT_STR, FIELD(color), 0, 0, "WHEN", "auto (default), always, never"},
     {"quiet", "q", AN_OPT_FLAG, FIELD(quiet), 0, 0, NULL, "No progress on stderr"},
     AN_OPTION_END,
@@ -63,8 +97,13 @@ const an_command an_cmd_compare = {
     .summary = "Run the same prompt ids on several engines and compare time, CPU, memory and output",
     .details = "Without a model the two that ./quickstart made are taken. A model is a GGUF file, an MLX directory or a name\n"
                "in the models folder. Every engine gets the same ids and generates exactly N tokens; an end-of-sequence id\n"
-               "counts as any other unless --stop-eos. The exit status is 1 when a cell failed or an engine that was\n"
-               "asked for by name is missing.",
+               "counts as any other unless --stop-eos.\n\n"
+               "Cells are measured in blocks, each in random order. After 6, 9, 14, 20 and 30 blocks anemo looks whether the\n"
+               "ratios of decode speed and of time to first token are known well enough, and ends there. -r N measures\n"
+               "N blocks instead and does not look; three are too few for a verdict.\n\n"
+               "Ctrl-C ends the run after the repetition that is being measured; what there is is kept and shown.\n"
+               "The exit status is 1 when a cell failed or an engine that was asked for by name is missing, 7 when --aa\n"
+               "shows a difference where there is none, 130 after Ctrl-C.",
     .options = options,
     .args_bytes = sizeof(compare_args),
     .run = run,
@@ -85,16 +124,11 @@ cleanup:
     return status;
 }
 
-static void show_progress(void *ctx, const char *what)
-{
-    an_progress_line(ctx, what);
-}
-
 /* The settings that every engine gets. The context holds prompt and answer; llama.cpp wants multiples of 256. */
-static an_settings make_settings(const compare_args *a)
+static an_settings make_settings(const compare_args *a, const int *threads, size_t n_threads)
 {
     an_settings s = an_settings_default();
-    if (a->threads) s.threads = s.threads_batch = (int)a->threads;
+    if (n_threads > 0) s.threads = s.threads_batch = threads[0];
     s.n_batch = (int)a->n_batch;
     s.n_ubatch = (int)a->n_ubatch;
     s.kv_type = a->kv;
@@ -169,16 +203,128 @@ cleanup:
     return status;
 }
 
+/* The words of the command line, so that they can be typed again. NULL when out of memory; an_free. */
+static char *quote_command(int argc, char **argv)
+{
+    an_str text = {0};
+    an_str_append(&text, "anemo");
+    for (int i = 0; i < argc; i++) {
+        bool plain = argv[i][0] && argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                                            "-_=+./:,@%")] == '\0';
+        an_str_append(&text, plain ? " " : " '");
+        for (const char *p = argv[i]; *p; p++) {
+            if (*p == '\'')
+                an_str_append(&text, "'\\''");
+            else
+                an_str_append_char(&text, *p);
+        }
+        if (!plain) an_str_append_char(&text, '\'');
+    }
+    return an_str_take(&text);
+}
+
+/* What the command line says of the run besides its work. */
+static anemo_status describe_run(an_run *run, const compare_args *a, anemo_error *err)
+{
+    if (a->command && !(run->command = an_strdup(a->command))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (a->note && !(run->note = an_strdup(a->note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < a->tags.n; i++) {
+        if (!run->tags) run->tags = json_array();
+        if (json_array_append_new(run->tags, an_json_text(a->tags.items[i], strlen(a->tags.items[i]))) != 0)
+            return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    return ANEMO_OK;
+}
+
+static void begun(void *ctx, const an_run *run)
+{
+    an_keeper_begin(((watcher *)ctx)->keeper, run);
+}
+
+static void changed(void *ctx, const an_run *run, size_t cell)
+{
+    an_keeper_cell(((watcher *)ctx)->keeper, run, cell);
+}
+
+static void show_progress(void *ctx, const char *what)
+{
+    an_progress_line(((watcher *)ctx)->progress, what);
+}
+
+/* The plan's options from the command line; what it borrows lives as long as `a` and `lists`. */
+static anemo_status read_options(const compare_args *a, compare_lists *lists, an_comparison_options *o, anemo_error *err)
+{
+    anemo_status status;
+    int64_t n_warmup = AN_WARMUP_AUTO;
+    AN_TRY(check_words(a, err));
+    if (a->prompt_ids) AN_TRY(an_cli_read_ids("--prompt-ids", a->prompt_ids, &lists->ids, &lists->n_ids, err));
+    AN_TRY(an_cli_read_ints("--threads", &a->threads, 1, 1024, &lists->threads, err));
+    AN_TRY(an_cli_read_duration("--budget", a->budget, &o->budget_ns, err));
+    if (strcmp(a->warmup, "auto") != 0 && (!an_parse_i64(a->warmup, &n_warmup) || n_warmup < 0 || n_warmup > 60)) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "--warmup: '%.40s' is neither auto nor a whole number from 0 to 60", a->warmup);
+        goto cleanup;
+    }
+    o->models = (const char *const *)lists->paths;
+    o->engines = (const char *const *)a->engines.items;
+    o->n_engine = a->engines.n;
+    o->prompt = a->prompt;
+    o->prompt_ids = lists->ids;
+    o->n_prompt_ids = lists->n_ids;
+    o->raw = a->raw;
+    o->n_predict = (int)a->n_predict;
+    o->n_rep = (int)a->n_rep;
+    o->max_reps = (int)a->max_reps;
+    o->n_warmup = (int)n_warmup;
+    o->precision = a->precision / 100;
+    o->stop_eos = a->stop_eos;
+    o->stock = a->stock;
+    o->cold = a->cold;
+    o->aa = a->aa;
+    o->gate = a->gate;
+    o->observe = !a->no_observe;
+    o->bandwidth = !a->no_bandwidth;
+    o->power_cmd = a->power_cmd;
+    o->settings = make_settings(a, lists->threads, a->threads.n);
+    o->threads = lists->threads;
+    o->n_threads = a->threads.n;
+    o->url = a->url;
+    o->seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10;
+    o->timeout_ns = (uint64_t)a->timeout_s * 1000000000u;
+    o->stop = an_interrupts_watch();
+    o->progress = show_progress;
+    o->begun = begun;
+    o->changed = changed;
+cleanup:
+    return status;
+}
+
+/* Says how it went on stderr; the exit status. */
+static int conclude(const an_run *run, bool kept, bool quiet)
+{
+    int exit_code = an_run_exit_code(run);
+    if (kept && !quiet) fprintf(stderr, "anemo compare: kept as run %s; anemo report %s\n", run->id, run->id);
+    if (run->interrupted)
+        fprintf(stderr, "anemo compare: interrupted after %d complete blocks\n", run->n_block);
+    else if (exit_code != 0)
+        fprintf(stderr, "anemo compare: not every cell came out; the result says which and why\n");
+    if (run->refused && run->aa) {
+        fprintf(stderr, "anemo compare: the A/A gate failed: %s\n", run->refused);
+        if (exit_code == 0) exit_code = EXIT_GATE;
+    } else if (run->refused)
+        fprintf(stderr, "anemo compare: no verdicts: %s\n", run->refused);
+    return exit_code;
+}
+
 static anemo_status compare(const compare_args *a, const char *const *models, size_t n_model, int *exit_code,
                             anemo_error *err)
 {
     anemo_status status;
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    char **paths = NULL;
+    compare_lists lists = {0};
+    an_keeper keeper = {0};
     an_comparison c = {0};
+    an_comparison_options o = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
-    an_progress *progress = an_progress_begin(2, a->quiet);
+    watcher w = {.progress = an_progress_begin(2, a->quiet), .keeper = &keeper};
     const char *found[AN_COUNT_OF(default_models)];
     if (n_model == 0) {
         n_model = find_defaults(found);
@@ -190,47 +336,29 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
             goto cleanup;
         }
     }
-    AN_TRY(check_words(a, err));
-    AN_TRY(find_models(models, n_model, &paths, err));
-    if (a->prompt_ids) AN_TRY(an_cli_read_ids("--prompt-ids", a->prompt_ids, &ids, &n_ids, err));
-    an_comparison_options o = {
-        .models = (const char *const *)paths,
-        .n_model = n_model,
-        .engines = (const char *const *)a->engines.items,
-        .n_engine = a->engines.n,
-        .prompt = a->prompt,
-        .prompt_ids = ids,
-        .n_prompt_ids = n_ids,
-        .raw = a->raw,
-        .n_predict = (int)a->n_predict,
-        .n_rep = (int)a->n_rep,
-        .n_warmup = (int)a->n_warmup,
-        .stop_eos = a->stop_eos,
-        .stock = a->stock,
-        .settings = make_settings(a),
-        .url = a->url,
-        .seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10,
-        .timeout_ns = (uint64_t)a->timeout_s * 1000000000u,
-        .stop = an_interrupts_watch(),
-        .progress = show_progress,
-        .progress_ctx = progress,
-    };
+    AN_TRY(find_models(models, n_model, &lists.paths, err));
+    AN_TRY(read_options(a, &lists, &o, err));
+    o.n_model = n_model;
+    o.progress_ctx = o.changed_ctx = &w;
     AN_TRY(an_comparison_plan(&c, &o, err));
+    AN_TRY(describe_run(&c.run, a, err));
     AN_TRY(open_outputs(a, &out, &json, err));
+    if (!a->no_store) an_keeper_open(&keeper, "compare", a->db);
     AN_TRY(an_comparison_run(&c, err));
-    an_progress_end(progress);
-    progress = NULL;
+    an_progress_end(w.progress);
+    w.progress = NULL;
+    bool kept = an_keeper_finish(&keeper, &c.run);
     AN_TRY(write_outputs(&c.run, a, &out, &json, err));
-    *exit_code = an_run_exit_code(&c.run);
-    if (*exit_code != 0)
-        fprintf(stderr, "anemo compare: not every cell came out; the result says which and why\n");
+    *exit_code = conclude(&c.run, kept, a->quiet);
 cleanup:
-    an_progress_end(progress);
+    an_progress_end(w.progress);
     an_file_writer_close(&out);
     an_file_writer_close(&json);
     an_comparison_free(&c);
-    an_names_free(paths);
-    an_free(ids);
+    an_keeper_close(&keeper);
+    an_names_free(lists.paths);
+    an_free(lists.ids);
+    an_free(lists.threads);
     return status;
 }
 
@@ -248,9 +376,11 @@ static int run(int argc, char **argv)
         .compute = "auto",
         .flash_attn = "auto",
         .color = "auto",
+        .warmup = "auto",
+        .budget = "10m",
         .n_predict = 50,
-        .n_rep = 3,
-        .n_warmup = 1,
+        .max_reps = AN_BLOCKS_DEFAULT,
+        .precision = 1,
         .n_batch = 512,
         .n_ubatch = 512,
         .ngl = -1,
@@ -259,8 +389,11 @@ static int run(int argc, char **argv)
     };
     if (an_options_parse(&an_cmd_compare, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
         return an_cli_fail("compare", &err);
+    char *command = quote_command(argc, argv);
+    a.command = command;
     if (!help && compare(&a, (const char *const *)pos.items, pos.n, &exit_code, &err) != ANEMO_OK)
         exit_code = an_cli_fail("compare", &err);
+    an_free(command);
     an_options_free(&an_cmd_compare, &a, &pos);
     return exit_code;
 }

@@ -16,6 +16,7 @@ extern const an_command an_cmd_rm;
 extern const an_command an_cmd_quantize;
 extern const an_command an_cmd_run;
 extern const an_command an_cmd_show;
+extern const an_command an_cmd_sweep;
 extern const an_command an_cmd_synth;
 extern const an_command an_cmd_tokenize;
 extern const an_command an_cmd_worker;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "os/file.h"
 #include "report/report.h"
+#include "store/import.h"
 #include "store/run_file.h"
 #include "store/store.h"
 
@@ -132,11 +133,9 @@ static anemo_status read_runs(const tally *t, const char *path, an_run **runs, s
     char *data = NULL;
     size_t n;
     anemo_status status;
+    if (t->foreign) return an_import(path, runs, n_run, err);
     AN_TRY(an_file_read(path, AN_RUN_FILE_BYTES_MAX, &data, &n, err));
-    if (t->foreign && !an_run_file_is(data, n))
-        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: no file of runs (anemo.run/1)", path);
-    else
-        status = an_run_file_parse(data, n, path, runs, n_run, err);
+    status = an_run_file_parse(data, n, path, runs, n_run, err);
 cleanup:
     an_free(data);
     return status;
@@ -163,16 +162,8 @@ static anemo_status take_file(tally *t, const char *path, anemo_error *err)
     if (read_runs(t, path, &runs, &n_run, &why) != ANEMO_OK) goto refused;
     for (size_t i = 0; i < n_run; i++) {
         bool changed;
-        status = an_store_put_run(t->store, &runs[i], &changed, &why);
-        if (status == ANEMO_OK) note_run(t, path, runs[i].id, changed);
-        if (status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_INVAL) {
-            an_fail_prefix(&why, status, "%s", path);
-            goto refused;
-        }
-        if (status != ANEMO_OK) {
-            an_fail(err, status, "%s", why.message);
-            goto cleanup;
-        }
+        AN_TRY(an_store_put_run(t->store, &runs[i], &changed, err));
+        note_run(t, path, runs[i].id, changed);
     }
     goto cleanup;
 refused:

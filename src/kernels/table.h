@@ -80,6 +80,9 @@ struct an_kernels {
     bool (*any_nonfinite)(const float *x, int64_t n);
     void (*square_sums)(const float *x, const float *y, int64_t n, double *sum_sq, double *sum_sq_error);
     void (*exp)(float *out, const float *x, int n); /* for tests of the exponential that silu and softmax use */
+    uint32_t (*peak_read)(const void *p, size_t n);
+    int (*peak_f32)(int n, const float *starts, float m, float c, float *sum); /* both return the number of chains */
+    int (*peak_i8)(int n, const int8_t *codes, const uint8_t *weights, uint32_t *sum);
 };
 
 extern const an_kernels an_kernels_scalar;

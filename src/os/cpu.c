@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -48,8 +49,32 @@ uint32_t an_cpu_isa(void)
     }
     return isa;
 }
+
+void an_cpu_hypervisor(char *out, size_t cap)
+{
+    static const char *const names[][2] = {{"KVMKVMKVM", "KVM"},      {"Microsoft Hv", "Hyper-V"}, {"VMwareVMware", "VMware"},
+                                           {"XenVMMXenVMM", "Xen"},   {"VBoxVBoxVBox", "VirtualBox"},
+                                           {"TCGTCGTCGTCG", "QEMU"},  {"bhyve bhyve ", "bhyve"}};
+    uint32_t a, b, c, d;
+    char id[13] = {0};
+    out[0] = '\0';
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 31))) return;
+    __cpuid(0x40000000, a, b, c, d);
+    memcpy(id, &b, 4);
+    memcpy(id + 4, &c, 4);
+    memcpy(id + 8, &d, 4);
+    snprintf(out, cap, "unknown");
+    for (size_t i = 0; i < AN_COUNT_OF(names); i++)
+        if (!strcmp(id, names[i][0])) snprintf(out, cap, "%s", names[i][1]);
+}
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
+
+void an_cpu_hypervisor(char *out, size_t cap)
+{
+    (void)cap;
+    out[0] = '\0';
+}
 
 uint32_t an_cpu_isa(void)
 {
@@ -63,6 +88,12 @@ uint32_t an_cpu_isa(void)
 uint32_t an_cpu_isa(void)
 {
     return 0;
+}
+
+void an_cpu_hypervisor(char *out, size_t cap)
+{
+    (void)cap;
+    out[0] = '\0';
 }
 #endif
 
@@ -167,6 +198,18 @@ uint64_t an_mem_available_bytes(void)
         if (available == 0 || left < available) available = left;
     }
     return available;
+}
+
+void an_mem_huge_pages(void *p, size_t n)
+{
+#if defined(MADV_HUGEPAGE)
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)p + page - 1) & ~(page - 1), end = ((uintptr_t)p + n) & ~(page - 1);
+    if (end > begin) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)p;
+    (void)n;
+#endif
 }
 
 void an_os_name(char *out, size_t cap)

@@ -19,9 +19,15 @@ int an_cpu_usable(void); /* those this process may use (affinity), >= 1 */
 /* "AMD EPYC …", or "unknown". */
 void an_cpu_model(char *out, size_t cap);
 
+/* Who runs this virtual machine, as the processor tells ("KVM", "VMware", …); "" when it tells nothing. */
+void an_cpu_hypervisor(char *out, size_t cap);
+
 /* Physical memory and what a new process can take without swapping, cgroup limits included; 0 = unknown. */
 uint64_t an_mem_total_bytes(void);
 uint64_t an_mem_available_bytes(void);
+
+/* This block will be read from end to end: large pages please, where the system has them. Advice alone. */
+void an_mem_huge_pages(void *p, size_t n);
 
 /* "Linux 6.1.0 x86_64". */
 void an_os_name(char *out, size_t cap);

@@ -86,15 +86,14 @@ static void next_epoch(an_pool *pool)
     }
 }
 
-anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err)
+static anemo_status open_pool(an_pool **out, int n_thread, int spins, anemo_error *err)
 {
     if (n_thread < 1 || n_thread > THREADS_MAX)
         return an_fail(err, ANEMO_ERR_INVAL, "threads must be 1 to %d, not %d", THREADS_MAX, n_thread);
     an_pool *pool = an_calloc(1, sizeof *pool);
     if (!pool) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
     pool->n_thread = n_thread;
-    /* With more threads than CPUs, whoever is waited for needs the CPU that a spinning waiter would keep. */
-    pool->spins = n_thread <= an_cpu_usable() ? SPINS : 0;
+    pool->spins = spins;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->threads = an_calloc((size_t)n_thread, sizeof *pool->threads);
@@ -117,6 +116,17 @@ anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err)
     }
     *out = pool;
     return ANEMO_OK;
+}
+
+anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err)
+{
+    /* With more threads than CPUs, whoever is waited for needs the CPU that a spinning waiter would keep. */
+    return open_pool(out, n_thread, n_thread <= an_cpu_usable() ? SPINS : 0, err);
+}
+
+anemo_status an_pool_open_idle(an_pool **out, int n_thread, anemo_error *err)
+{
+    return open_pool(out, n_thread, 0, err);
 }
 
 void an_pool_close(an_pool *pool)

@@ -11,6 +11,8 @@ typedef struct an_pool an_pool;
 
 /* n_thread 1..1024; the calling thread is one of them. Gives *out: an_pool_close. */
 ANEMO_MUST_CHECK anemo_status an_pool_open(an_pool **out, int n_thread, anemo_error *err);
+/* The same, but its threads sleep as soon as they have nothing to do: for work between measurements. */
+ANEMO_MUST_CHECK anemo_status an_pool_open_idle(an_pool **out, int n_thread, anemo_error *err);
 void an_pool_close(an_pool *pool); /* NULL is fine */
 
 int an_pool_n_thread(const an_pool *pool);

@@ -63,6 +63,7 @@ void an_run_free(an_run *run)
     an_free(run->agreements);
     an_free(run->command);
     an_free(run->note);
+    an_free(run->refused);
     json_decref(run->tags);
     json_decref(run->workload);
     json_decref(run->extra);
@@ -85,7 +86,7 @@ an_cell *an_run_add_cell(an_run *run)
     if (!cells) return NULL;
     run->cells = cells;
     an_cell *cell = &cells[run->n_cell++];
-    *cell = (an_cell){.model = -1, .check = {.repeated_4grams = NAN, .same_every_rep = true}};
+    *cell = (an_cell){.model = -1, .copy_of = -1, .check = {.repeated_4grams = NAN, .same_every_rep = true}};
     return cell;
 }
 

@@ -65,6 +65,7 @@ typedef struct an_cell {
     an_work work;
     bool stock;              /* the package's own defaults */
     bool named;              /* the user asked for this engine by name */
+    int copy_of;             /* the cell that this one repeats to show the noise (A/A); -1 */
     char label[96];          /* column title: "llama.cpp", "native · mlx", "mlx-lm (stock)" */
     char key[65];            /* identity across runs: hex of engine, model, settings and work; an_cell_make_key() */
     an_cell_status status;
@@ -116,6 +117,7 @@ typedef struct an_run {
     double precision, margin; /* --precision, equivalence margin: 0.01 = 1 % */
     bool aa;                /* an A/A run: every verdict but "equivalent" and "undecided" is false */
     double aa_noise;        /* 95th percentile of |ln ratio| that A/A showed on this machine; NaN = not measured */
+    char *refused;          /* why no verdict is given: the A/A gate failed; owned; NULL when they stand */
     char stop_reason[24];   /* "precise", "blocks", "budget", "interrupted", "" */
     bool interrupted;
     bool kept_loaded;       /* all workers stayed loaded; false: one loaded at a time */

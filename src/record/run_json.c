@@ -64,6 +64,7 @@ json_t *an_cell_json(const an_run *run, const an_cell *cell, bool with_reps)
                                cell->work.n_prompt, "n_gen", cell->work.n_gen, "n_depth", cell->work.n_depth));
     put(obj, "stock", json_boolean(cell->stock));
     put(obj, "named", json_boolean(cell->named));
+    put(obj, "copy_of", cell->copy_of < 0 ? json_null() : json_integer(cell->copy_of));
     json_object_set(obj, "settings", cell->settings ? cell->settings : json_null());
     json_object_set(obj, "effective", cell->effective ? cell->effective : json_null());
     put(obj, "status", json_string(an_cell_status_name(cell->status)));
@@ -145,6 +146,7 @@ json_t *an_run_head_json(const an_run *run)
     put(doc, "margin", an_json_real(run->margin));
     put(doc, "aa", json_boolean(run->aa));
     put(doc, "aa_noise", an_json_real(run->aa_noise));
+    put_text(doc, "refused", run->refused);
     put_text(doc, "stop_reason", run->stop_reason);
     put(doc, "interrupted", json_boolean(run->interrupted));
     put(doc, "kept_loaded", json_boolean(run->kept_loaded));
@@ -311,6 +313,7 @@ anemo_status an_cell_from_json(an_cell *cell, const json_t *obj, int n_model, co
     AN_TRY(work_from_json(&cell->work, json_object_get(obj, "work"), name, err));
     AN_TRY(an_json_get_bool(obj, "stock", false, &cell->stock, name, err));
     AN_TRY(an_json_get_bool(obj, "named", false, &cell->named, name, err));
+    AN_TRY(get_int(obj, "copy_of", -1, -1, &cell->copy_of, name, err));
     AN_TRY(keep(&cell->settings, obj, "settings", name, err));
     AN_TRY(keep(&cell->effective, obj, "effective", name, err));
     AN_TRY(keep(&cell->missing, obj, "missing", name, err));
@@ -372,6 +375,7 @@ static anemo_status head_from_json(an_run *run, const json_t *obj, const char *n
     FIXED(run->stop_reason, "stop_reason");
     AN_TRY(own_text(&run->command, obj, "command", name, err));
     AN_TRY(own_text(&run->note, obj, "note", name, err));
+    AN_TRY(own_text(&run->refused, obj, "refused", name, err));
     json_array_foreach(tags, i, tag)
     {
         if (json_is_string(tag)) continue;
@@ -429,6 +433,13 @@ anemo_status an_run_from_json(an_run *run, const json_t *doc, const char *name, 
         an_cell *cell = an_run_add_cell(run);
         if (!cell) goto no_memory;
         AN_TRY(an_cell_from_json(cell, item, (int)run->n_model, name, err));
+    }
+    for (size_t k = 0; k < run->n_cell; k++) {
+        int copy_of = run->cells[k].copy_of;
+        if (copy_of < 0 || (size_t)copy_of < k) continue;
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: cell %zu says that it repeats cell %d, which is not before it", name, k,
+                         copy_of);
+        goto cleanup;
     }
     AN_TRY(get_list(doc, "agreements", &list, name, err));
     if (json_array_size(list) && !(run->agreements = an_calloc(json_array_size(list), sizeof *run->agreements)))

@@ -52,7 +52,9 @@ an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, boo
     double va[AN_PAIRS_MAX], vb[AN_PAIRS_MAX], ca[AN_PAIRS_MAX], cb[AN_PAIRS_MAX];
     size_t n = 0;
     an_compare_options o = an_compare_defaults();
-    o.margin = isfinite(run->aa_noise) && run->aa_noise > run->margin ? run->aa_noise : run->margin;
+    /* An A/A run is judged by the margin itself: its own noise would excuse whatever it shows. */
+    bool noisy = !run->aa && isfinite(run->aa_noise) && run->aa_noise > run->margin;
+    o.margin = noisy ? run->aa_noise : run->margin;
     if (run->n_look > 0) o.level = an_look_level(run->n_look, o.level);
     for (size_t i = 0; i < x->n_rep && n < AN_PAIRS_MAX; i++) {
         const an_rep *p = &x->reps[i];

@@ -2,6 +2,7 @@
 #include "report/report_internal.h"
 
 #include "base/json.h"
+#include "record/verdicts.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,6 +17,7 @@ json_t *an_report_json(const an_run *run)
     }
     json_object_set_new(analysis, "reference", json_integer(an_report_reference(run)));
     json_object_set_new(doc, "analysis", analysis);
+    json_object_set_new(doc, "verdicts", an_run_verdicts_json(run));
     return doc;
 }
 

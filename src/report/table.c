@@ -483,7 +483,6 @@ static void print_head(const an_run *c, bool markdown, an_str *out)
     const char *prompt = json_string_value(json_object_get(c->workload, "prompt"));
     const char *format = json_string_value(json_object_get(c->workload, "chat_format"));
     size_t n_ids = json_array_size(json_object_get(c->workload, "prompt_ids"));
-    int n_warmup = workload_int(c, "n_warmup");
     an_str_appendf(out, "%s · %d threads · %s%s\n", e->cpu, an_report_threads(c), e->date, markdown ? "  " : "");
     an_str_append(out, "Models: ");
     for (size_t i = 0; i < c->n_model; i++) an_str_appendf(out, "%s%s", i ? ", " : "", c->models[i].name);
@@ -494,9 +493,9 @@ static void print_head(const an_run *c, bool markdown, an_str *out)
         an_str_appendf(out, "\" (template: %s, %zu tokens)", format ? format : "none", n_ids);
     } else
         an_str_appendf(out, "Prompt: %zu given ids", n_ids);
-    an_str_appendf(out, " · %d tokens%s · %d repetitions after %d warm-up%s\n\n", workload_int(c, "n_predict"),
-                   json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "",
-                   workload_int(c, "n_rep"), n_warmup, n_warmup == 1 ? "" : "s");
+    an_str_appendf(out, " · %d tokens%s · %d block%s\n\n", workload_int(c, "n_predict"),
+                   json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "", c->n_block,
+                   c->n_block == 1 ? "" : "s");
 }
 
 static void print_reasons(const an_run *c, an_str *out)

@@ -1,6 +1,7 @@
 /* Checks of the operations on rows: conversions, norm, exponential, SiLU, rotation, cache, attention. */
 #include "kernels/kcheck.h"
 
+#include "kernels/peak.h"
 #include "quant/half.h"
 
 #include <math.h>
@@ -374,4 +375,54 @@ void check_attention(kcheck *c, const kcheck_op *op)
     for (int i = 0; i < 40; i++)
         attention_cut(c, (an_kv_dtype)(i & 1), heads[i % 5], dims[i / 2 % 6], positions[i % 8], i % 9 + 1,
                         i % 3 == 0 ? 1 + i % 21 : 0);
+}
+
+/* The loops that measure the machine do all the work that they are paid for. */
+void check_peak(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    for (int n = 0; n <= 8; n++) {
+        size_t bytes = (size_t)n * AN_PEAK_READ_BYTES;
+        guarded g = guarded_alloc(bytes + 64, false);
+        uint8_t *p = (uint8_t *)(((uintptr_t)g.p + 63) & ~(uintptr_t)63);
+        uint32_t all = 0;
+        for (size_t i = 0; i < bytes; i += 4) {
+            uint32_t word = (uint32_t)an_rng_u64(&c->rng);
+            memcpy(p + i, &word, 4);
+            all ^= word;
+        }
+        if (an_peak_read(c->k, p, bytes) != all) kcheck_fail(c, "%zu bytes were read otherwise", bytes);
+        guarded_free(&g);
+    }
+    static const int steps[] = {0, 1, 2, 15, 16, 17, 100, 1000};
+    int8_t codes[AN_PEAK_CODES];
+    uint8_t weights[AN_PEAK_WEIGHTS];
+    float starts[AN_PEAK_STARTS];
+    for (int i = 0; i < AN_PEAK_CODES; i++) codes[i] = (int8_t)((int)an_rng_below(&c->rng, 255) - 127);
+    for (int i = 0; i < AN_PEAK_WEIGHTS; i++) weights[i] = (uint8_t)an_rng_below(&c->rng, 2);
+    fill_floats(c, starts, AN_PEAK_STARTS, 0);
+    for (size_t s = 0; s < AN_COUNT_OF(steps); s++) {
+        float got;
+        uint32_t got_sum, sum = 0;
+        double exact = 0, size = 0;
+        int n = steps[s];
+        uint64_t ops = an_peak_f32(c->k, n, starts, 0.75f, 0.5f, &got);
+        int n_chain = n ? (int)(ops / (uint64_t)n / 32) : 0;
+        if (n > 0 && (n_chain < 1 || 16 * n_chain > AN_PEAK_STARTS || ops != (uint64_t)n_chain * (uint64_t)n * 32))
+            kcheck_fail(c, "%d steps: operations", n);
+        for (int i = 0; i < 16 * n_chain; i++) {
+            double x = (double)starts[i];
+            for (int j = 0; j < n; j++) x = x * 0.75 + 0.5;
+            exact += x;
+            size += fabs(x) + 2;
+        }
+        if (n > 0) kcheck_near(c, "sum", n, (double)got, exact, size * 0x1p-20);
+        ops = an_peak_i8(c->k, n, codes, weights, &got_sum);
+        n_chain = n ? (int)(ops / (uint64_t)n / 128) : 0;
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n_chain; j++)
+                for (int b = 0; b < AN_PEAK_WEIGHTS; b++)
+                    sum += (uint32_t)(weights[b] * codes[4 * (i % 16) + 4 * j + b % 4]);
+        if (got_sum != sum) kcheck_fail(c, "%d steps of int8: sum %u, expected %u", n, got_sum, sum);
+    }
 }

@@ -98,6 +98,7 @@ static void list_ops(void)
     }
     add_op(check_nonfinite, AN_DTYPE_OTHER, none, "nonfinite");
     add_op(check_square_sums, AN_DTYPE_OTHER, none, "square_sums");
+    add_op(check_peak, AN_DTYPE_OTHER, none, "peak");
 }
 
 /* Two broken tables: one adds a small error to one lane, one writes rows that were not asked for. */

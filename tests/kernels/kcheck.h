@@ -80,6 +80,7 @@ void check_encode_weighted(kcheck *c, const kcheck_op *op);
 void check_decode(kcheck *c, const kcheck_op *op);
 void check_nonfinite(kcheck *c, const kcheck_op *op);
 void check_square_sums(kcheck *c, const kcheck_op *op);
+void check_peak(kcheck *c, const kcheck_op *op);
 
 /* q8 product of a level's table with a replaced kernel, for the self-test. */
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add);

@@ -9,6 +9,7 @@
 #include "kernels/body/encode_weighted.h"
 #include "kernels/body/matmul_f32.h"
 #include "kernels/body/matmul_q8.h"
+#include "kernels/body/peak.h"
 #include "kernels/body/quantize.h"
 #include "kernels/body/unpack.h"
 
@@ -110,4 +111,7 @@ const an_kernels AN_LEVEL_TABLE = {
     .any_nonfinite = any_nonfinite,
     .square_sums = square_sums,
     .exp = exp_row,
+    .peak_read = peak_read,
+    .peak_f32 = peak_f32,
+    .peak_i8 = peak_i8,
 };

@@ -13,6 +13,7 @@
 #define AN_LANES_F32_ROWS 4
 #define AN_LANES_F32_TOKENS 4
 #define AN_LANES_QUERIES 8
+#define AN_LANES_CHAINS 12
 #define AN_LANES_EMULATED 0
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
