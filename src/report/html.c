@@ -239,7 +239,7 @@ static void section_analysis(an_page *p, const json_t *analysis)
 }
 
 /* Fields beside the primary one that get verdicts of their own. */
-static const an_field_id other_fields[] = {AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps, AN_FIELD_ID_energy_per_token_j};
+static const an_field_id other_fields[] = {AN_FIELD_ID_decode_tps, AN_FIELD_ID_ttft_s, AN_FIELD_ID_energy_per_token_j};
 
 static anemo_status write_run(an_page *p, bool single, anemo_error *err)
 {
