@@ -13,6 +13,12 @@ const char *an_page_cache_state(const char *path, an_container container);
  */
 bool an_page_cache_drop(const char *path, an_container container);
 
+/*
+ * sha256 of the one weight file; of several, sha256 of their digests' hex digits one after the other, in the order of their names. ""
+ * when a file cannot be read. Reads all of them.
+ */
+void an_model_digest(const char *path, an_container container, char out[65]);
+
 /* The machine and the build now. The probes' peaks are NaN. */
 void an_environment_read(an_environment *e);
 
