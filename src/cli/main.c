@@ -12,6 +12,7 @@
 static const an_command *const commands[] = {
     &an_cmd_run,
     &an_cmd_compare,
+    &an_cmd_bench,
     &an_cmd_results,
     &an_cmd_tokenize,
     &an_cmd_show,
