@@ -46,6 +46,23 @@ cleanup:
     return stop;
 }
 
+/*
+ * Would a difference that the intervals show be taken back by the correction for several comparisons? Few blocks cannot give the
+ * p that it asks for: six give 1/32 at best. Then a later look decides.
+ */
+static bool correction_undoes(const an_run *run, an_field_id field)
+{
+    bool undone = false;
+    an_run_verdict *list = an_calloc(AN_VERDICTS_MAX, sizeof *list);
+    size_t n = list ? an_run_verdicts(run, field, list, AN_VERDICTS_MAX) : 0;
+    for (size_t i = 0; i < n; i++) {
+        an_verdict alone = an_cell_paired(run, list[i].cell, list[i].against, field, true).verdict;
+        undone |= (alone == AN_VERDICT_LOWER || alone == AN_VERDICT_HIGHER) && list[i].pair.verdict == AN_VERDICT_UNDECIDED;
+    }
+    an_free(list);
+    return undone;
+}
+
 bool an_bench_enough(an_comparison *c)
 {
     const an_comparison_options *o = c->options;
@@ -58,7 +75,9 @@ bool an_bench_enough(an_comparison *c)
         return true;
     }
     if (o->n_rep || !an_look_due(run->n_block, max_blocks)) return false;
-    for (int f = 0; f < AN_DECISIVE_N; f++) precise &= look(c, an_decisive_fields[f], &rule) == AN_STOP_PRECISE;
+    run->n_look = an_look_count(run->n_block);
+    for (int f = 0; f < AN_DECISIVE_N && precise; f++)
+        precise = look(c, an_decisive_fields[f], &rule) == AN_STOP_PRECISE && !correction_undoes(run, an_decisive_fields[f]);
     if (precise) snprintf(run->stop_reason, sizeof run->stop_reason, "precise");
     return precise;
 }
@@ -84,23 +103,22 @@ static double noise_of(const an_paired *p)
 anemo_status an_bench_gate(an_run *run, anemo_error *err)
 {
     an_str why = {0};
-    an_paired pairs[AN_DECISIVE_N];
     int copy = -1;
     for (size_t i = 0; i < run->n_cell; i++)
         if (run->cells[i].copy_of >= 0 && an_cell_n_timed(&run->cells[i]) > 0) copy = (int)i;
     if (copy < 0 || an_cell_n_timed(&run->cells[run->cells[copy].copy_of]) == 0) return ANEMO_OK;
     int original = run->cells[copy].copy_of;
-    for (int f = 0; f < AN_DECISIVE_N; f++) pairs[f] = an_cell_paired(run, copy, original, an_decisive_fields[f], true);
-    an_compare_correct(pairs, AN_DECISIVE_N);
+    double noise = NAN;
     for (int f = 0; f < AN_DECISIVE_N; f++) {
-        const an_paired *p = &pairs[f];
+        const an_paired pair = an_cell_paired(run, copy, original, an_decisive_fields[f], true), *p = &pair;
         /* The first decisive field that there is tells the noise: decode speed, else the time to the first token. */
-        if (p->n >= 2 && !isfinite(run->aa_noise)) run->aa_noise = noise_of(p);
+        if (p->n >= 2 && !isfinite(noise)) noise = noise_of(p);
         if (p->verdict != AN_VERDICT_LOWER && p->verdict != AN_VERDICT_HIGHER) continue;
         an_str_appendf(&why, "%s%s of %s is %.3f times (%.3f to %.3f, %zu pairs) that of %s, though both are the same",
                        why.len ? "; " : "", an_field_get(an_decisive_fields[f])->name, run->cells[copy].label, p->ratio, p->lo,
                        p->hi, p->n, run->cells[original].label);
     }
+    run->aa_noise = noise;
     if (why.len == 0) return ANEMO_OK;
     an_free(run->refused);
     run->refused = an_str_take(&why);

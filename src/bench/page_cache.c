@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool an_file_drop_cache(const char *path); /* FIXME-LAND */
-
 enum { SHARDS_MAX = 99999 };
 
 typedef bool (*file_fn)(void *ctx, const char *path);
@@ -75,8 +73,9 @@ const char *an_page_cache_state(const char *path, an_container container)
 
 static bool drop(void *ctx, const char *path)
 {
+    int64_t left;
     (void)ctx;
-    return an_file_drop_cache(path);
+    return an_file_drop_cache(path, &left, NULL) == ANEMO_OK;
 }
 
 bool an_page_cache_drop(const char *path, an_container container)

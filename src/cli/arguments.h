@@ -58,6 +58,9 @@ ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, ane
      .help = "Seconds without a sign of life after which the engine counts as hung (default: 600)"}
 #define AN_ROW_QUIET(at)                                                                                               \
     {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = (at), .help = "Print nothing but errors"}
+#define AN_ROW_DB(at)                                                                                                  \
+    {.name = "db", .kind = AN_OPT_STR, .offset = (at), .arg = "FILE",                                                  \
+     .help = "The results database (default: ANEMO_DB, else results.db in the data folder)"}
 
 /* Bytes of weights done and to do, on the progress line `ctx` (os/terminal.h). */
 void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total);

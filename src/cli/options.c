@@ -153,7 +153,10 @@ void an_options_print_help(const an_command *cmd)
                          o->name ? "--" : "", o->name ? o->name : "");
         if (o->arg && n > 0 && (size_t)n < sizeof left)
             snprintf(left + n, sizeof left - (size_t)n, " %s", o->arg);
-        printf("%-28s %s\n", left, o->help);
+        /* An ellipsis has three bytes and one column. */
+        int wide = 28;
+        for (const char *p = left; *p; p++) wide += ((unsigned char)*p & 0xC0) == 0x80;
+        printf("%-*s %s\n", wide, left, o->help);
     }
     printf("%-28s %s\n", "  -h, --help", "Print this and stop");
     if (cmd->details) printf("\n%s\n", cmd->details);

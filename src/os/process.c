@@ -5,7 +5,9 @@
 #include "base/str.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/sysfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -356,11 +358,63 @@ anemo_status an_process_stat_read(int64_t pid, an_process_stat *out, anemo_error
         .rss_file_bytes = status_bytes(text, "\nRssFile:"),
     };
     an_free(text);
+    char line[1024];
+    an_sys_pid_ticks ticks;
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    out->ticks_known = an_sys_read("", path, line, sizeof line, NULL) && an_sys_pid_stat(line, &ticks);
+    if (out->ticks_known) {
+        uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+        out->user_ns = ticks.user_ticks * tick_ns;
+        out->system_ns = ticks.system_ticks * tick_ns;
+        out->faults_minor = ticks.faults_minor;
+        out->faults_major = ticks.faults_major;
+    }
     clockid_t id;
     struct timespec ts;
     if (clock_getcpuclockid((pid_t)pid, &id) == 0 && clock_gettime(id, &ts) == 0)
         out->cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
     return ANEMO_OK;
+}
+
+bool an_process_switches_read(int64_t pid, an_process_switches *out)
+{
+    char path[96], text[4096];
+    snprintf(path, sizeof path, "/proc/%lld/task", (long long)pid);
+    DIR *dir = opendir(path);
+    bool whole = dir != NULL;
+    out->n_thread = 0;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        int64_t tid;
+        if (!an_parse_i64(e->d_name, &tid)) continue;
+        snprintf(path, sizeof path, "/proc/%lld/task/%lld/status", (long long)pid, (long long)tid);
+        if (!an_sys_read("", path, text, sizeof text, NULL)) continue; /* it ended just now */
+        const char *voluntary = an_sys_value(text, "voluntary_ctxt_switches");
+        const char *involuntary = an_sys_value(text, "nonvoluntary_ctxt_switches");
+        whole = whole && voluntary && involuntary && out->n_thread < AN_PROCESS_THREADS_MAX;
+        if (!whole) break;
+        out->threads[out->n_thread].tid = tid;
+        out->threads[out->n_thread].voluntary = strtoull(voluntary, NULL, 10);
+        out->threads[out->n_thread++].involuntary = strtoull(involuntary, NULL, 10);
+    }
+    if (dir) closedir(dir);
+    return whole && out->n_thread > 0;
+}
+
+int an_process_switches_between(const an_process_switches *from, const an_process_switches *to, uint64_t *voluntary,
+                                uint64_t *involuntary)
+{
+    int n_same = 0, j = 0;
+    *voluntary = *involuntary = 0;
+    for (int i = 0; i < to->n_thread; i++) {
+        *voluntary += to->threads[i].voluntary;
+        *involuntary += to->threads[i].involuntary;
+        while (j < from->n_thread && from->threads[j].tid < to->threads[i].tid) j++;
+        if (j == from->n_thread || from->threads[j].tid != to->threads[i].tid) continue;
+        *voluntary -= from->threads[j].voluntary;
+        *involuntary -= from->threads[j].involuntary;
+        n_same++;
+    }
+    return from->n_thread - n_same;
 }
 
 bool an_process_reset_peak(int64_t pid)

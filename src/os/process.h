@@ -97,10 +97,33 @@ typedef struct an_process_stat {
     uint64_t rss_bytes;      /* VmRSS */
     uint64_t rss_anon_bytes; /* RssAnon */
     uint64_t rss_file_bytes; /* RssFile */
+    bool ticks_known;        /* the four below, of /proc/<pid>/stat: threads that ended are in them */
+    uint64_t user_ns, system_ns; /* in clock ticks of 10 ms */
+    uint64_t faults_minor, faults_major;
 } an_process_stat;
 
-/* Read of /proc/<pid>/status and its CPU clock. ERR_NOTFOUND when it is gone or the system has no /proc. */
+/* Read of /proc/<pid>/status and stat and its CPU clock. ERR_NOTFOUND when it is gone or the system has no /proc. */
 ANEMO_MUST_CHECK anemo_status an_process_stat_read(int64_t pid, an_process_stat *out, anemo_error *err);
+
+/* Context switches of each thread. Linux forgets those of a thread that ends. */
+enum { AN_PROCESS_THREADS_MAX = 256 };
+typedef struct an_process_switches {
+    int n_thread;
+    struct {
+        int64_t tid;
+        uint64_t voluntary, involuntary;
+    } threads[AN_PROCESS_THREADS_MAX]; /* [n_thread], in ascending order of tid */
+} an_process_switches;
+
+/* False when the process is gone, has more threads than that, or the system has no /proc. */
+bool an_process_switches_read(int64_t pid, an_process_switches *out);
+
+/*
+ * Switches between two readings, of the threads that live at its end. Returns how many threads ended meanwhile: then
+ * there were more.
+ */
+int an_process_switches_between(const an_process_switches *from, const an_process_switches *to, uint64_t *voluntary,
+                                uint64_t *involuntary);
 
 /* Set VmHWM back to the present size (clear_refs); false when the system refuses. */
 bool an_process_reset_peak(int64_t pid);

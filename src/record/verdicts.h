@@ -1,5 +1,5 @@
 /*
- * The verdicts of a run: every measured cell against the reference in the metrics that decide, corrected together. What the
+ * The verdicts of a run: every measured cell against the reference in a metric that decides, corrected together. What the
  * stop rule works for, what reports print first, and what gates act on: one place, so that they never differ.
  */
 #ifndef AN_RECORD_VERDICTS_H
@@ -8,7 +8,7 @@
 #include "record/run.h"
 
 /* Decode speed and time to first token. */
-enum { AN_DECISIVE_N = 2, AN_VERDICTS_MAX = 256 };
+enum { AN_DECISIVE_N = 2, AN_VERDICTS_MAX = 1000 };
 extern const an_field_id an_decisive_fields[AN_DECISIVE_N];
 
 typedef struct an_run_verdict {
@@ -21,12 +21,13 @@ typedef struct an_run_verdict {
 int an_run_reference(const an_run *run);
 
 /*
- * At most cap of them: for each decisive field that both cells have. Holm's correction runs over all. Where run->refused is set
- * every verdict that claims something is UNDECIDED. Second copies of a cell (copy_of) get verdicts in A/A runs alone.
+ * The verdicts in one field, at most cap of them: every other cell that has it against the reference, corrected together by Holm.
+ * Where run->refused is set, and the run is no A/A, whatever would be claimed is UNDECIDED. Second copies of a cell (copy_of) get
+ * verdicts in A/A runs alone. Works on a run that still goes on: pending cells count with what they have.
  */
-size_t an_run_verdicts(const an_run *run, an_run_verdict *out, size_t cap);
+size_t an_run_verdicts(const an_run *run, an_field_id field, an_run_verdict *out, size_t cap);
 
-/* [{"field", "cell", "against", "label", "against_label", "n", "ratio", "lo", "hi", "level", "p", "p_adjusted", "mde", "n_needed",
+/* Those of all decisive fields: [{"field", "cell", "against", "label", "against_label", "n", "ratio", "lo", "hi", "level", "p", "p_adjusted", "mde", "n_needed",
  * "covariate", "verdict", "better"}]; "better" says which way round in words: "faster", "slower". New reference. */
 json_t *an_run_verdicts_json(const an_run *run);
 

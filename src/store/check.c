@@ -94,11 +94,11 @@ cleanup:
 
 anemo_status an_store_check(an_store *s, an_str *report, size_t *n_fault, anemo_error *err)
 {
-    anemo_error why = {0}, ended;
+    anemo_error why = {0};
     *n_fault = 0;
     anemo_status status = an_store_tx_begin(s, false, &why);
     if (status == ANEMO_OK || status == ANEMO_ERR_FORMAT) status = check_all(s, report, n_fault, &why);
-    /* Nothing was written: how the transaction ends says nothing more. */
-    if (!sqlite3_get_autocommit(s->db)) (void)!an_store_tx_end(s, ANEMO_OK, &ended);
+    /* Nothing was written, and a commit could fail on what was found. */
+    if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     return status == ANEMO_OK ? ANEMO_OK : an_fail(err, status, "%s", why.message);
 }

@@ -60,6 +60,8 @@ static void make(an_run *run)
             assert_ok(an_cell_add_rep(cell, &rep, &err), &err);
         }
     }
+    run->cells[1].copy_of = 0;
+    run->refused = an_strdup("they differ");
     run->agreements = an_calloc(1, sizeof *run->agreements);
     run->n_agreement = 1;
     run->agreements[0] = (an_agreement){.a = 0, .b = 1, .n_same = 1, .n = 2, .examined = true, .near_tie = true,
@@ -78,6 +80,8 @@ static void a_run_survives_its_json(void **state)
     assert_true(json_equal(doc, again));
     assert_string_equal(back.id, "20251125-174501-3f9a");
     assert_int_equal(an_cell_n_timed(&back.cells[1]), 1);
+    assert_int_equal(back.cells[1].copy_of, 0);
+    assert_string_equal(back.refused, "they differ");
     assert_true(fabs(an_cell_paired(&back, 0, 1, AN_FIELD_ID_total_s, false).ratio - 0.75 / 0.76) < 1e-12);
     assert_string_equal(back.cells[0].key, run.cells[0].key);
     assert_string_not_equal(back.cells[0].key, back.cells[1].key);
@@ -98,6 +102,7 @@ static void wrong_documents_are_refused(void **state)
         "{\"schema\":\"anemo.run/1\",\"environment\":{},\"cells\":[{\"reps\":[{\"token_ids\":[1]}]}]}",
         "{\"schema\":\"anemo.run/1\",\"environment\":{},\"agreements\":[{\"a\":0,\"b\":0}]}",
         "{\"schema\":\"anemo.run/1\",\"environment\":{},\"tags\":[1]}",
+        "{\"schema\":\"anemo.run/1\",\"environment\":{},\"cells\":[{\"copy_of\":0}]}",
     };
     for (size_t i = 0; i < AN_COUNT_OF(bad); i++) {
         anemo_error err = {0};
