@@ -10,6 +10,8 @@
 static const an_command *const subverbs[] = {
     &an_cmd_results_list,
     &an_cmd_results_show,
+    &an_cmd_results_compare,
+    &an_cmd_results_gate,
     &an_cmd_results_tag,
     &an_cmd_results_note,
     &an_cmd_results_export,

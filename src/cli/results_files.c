@@ -270,8 +270,9 @@ const an_command an_cmd_results_import = {
     .name = "results import",
     .args = "FILE…",
     .summary = "Take runs from files",
-    .details = "Files of 'anemo results export' (JSON or JSONL; a folder: its *.json and *.jsonl). A run that is there already is not "
-               "doubled.",
+    .details = "Files of 'anemo results export' (JSON or JSONL; a folder: its *.json and *.jsonl), capsules, what llama-bench writes with\n"
+               "-o json, jsonl, sql or csv, and what mlx_lm.benchmark prints; what a file is says its content. A run that is there\n"
+               "already is not doubled.",
     .options = import_options,
     .args_bytes = sizeof(import_args),
     .run = run_import,
