@@ -17,6 +17,7 @@ static const an_command *const subverbs[] = {
     &an_cmd_results_export,
     &an_cmd_results_import,
     &an_cmd_results_merge,
+    &an_cmd_results_pack,
     &an_cmd_results_rm,
     &an_cmd_results_check,
     NULL,

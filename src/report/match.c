@@ -24,11 +24,11 @@ static bool alike(const an_run *a, const an_cell *x, const an_run *b, const an_c
            x->work.n_depth == y->work.n_depth;
 }
 
-/* Does another cell of the run, alike but for its settings, have another value of this one? */
+/* Does another cell of the run, alike by label but for its settings, have another value of this one? */
 static bool tells_apart(const an_run *run, const an_cell *c, const char *key, const json_t *value)
 {
     for (size_t i = 0; i < run->n_cell; i++)
-        if (&run->cells[i] != c && alike(run, c, run, &run->cells[i]) &&
+        if (&run->cells[i] != c && alike(run, c, run, &run->cells[i]) && !strcmp(run->cells[i].label, c->label) &&
             !json_equal((json_t *)(uintptr_t)value, json_object_get(run->cells[i].settings, key)))
             return true;
     return false;

@@ -336,7 +336,7 @@ static anemo_status write_text(const an_side_by_side *s, bool markdown, an_str *
     if (markdown) an_str_append_char(out, '\n');
     put_run("B", s->b, out);
     if (markdown) an_str_append_char(out, '\n');
-    put_list(an_environment_differences(&s->a->environment, &s->b->environment), "UNLIKE MACHINES: ", out);
+    put_list(an_environment_differences(&s->a->environment, &s->b->environment), "UNLIKE: ", out);
     for (size_t i = 0; i < s->n_match; i++)
         if (s->matches[i].a >= 0 && s->matches[i].b >= 0) put_matched(s, i, &row, lines, markdown, out);
     put_only(s, false, out);
