@@ -121,7 +121,7 @@ static void find_change(an_gate_check *k, const an_gate_rule *r)
     k->change = scale * (c->ratio.ratio - 1);
     k->lo = scale * (c->ratio.lo - 1);
     k->hi = scale * (c->ratio.hi - 1);
-    if (r->relative || c->median_a > 0) return;
+    if (r->relative || c->median_a > 0 || c->ratio.lo == c->ratio.hi) return;
     k->change = c->median_b - c->median_a;
     k->lo = k->hi = NAN;
 }
