@@ -5,6 +5,7 @@ driver, file descriptor 1 is pointed at stderr, so that a library that prints ca
 """
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -40,6 +41,14 @@ class Engine:
 
     def generate(self, prompt_ids, n_predict, sampling):
         raise NotImplementedError
+
+    def forward(self, ids, more):
+        """One forward pass that appends ids, a batch at most. Without `more` it returns when its logits are there."""
+        raise DriverError("unsupported", "step: this engine has no step measurement")
+
+    def rewind(self, n):
+        """Shorten the sequence to its first n positions; False when that is not possible. 0 always is."""
+        raise DriverError("unsupported", "step: this engine has no step measurement")
 
     def tokenize(self, text, special):
         raise DriverError("unsupported", "tokenize: this engine has no tokenizer of its own")
@@ -119,7 +128,10 @@ def _load(engine, message):
         raise DriverError("notfound", f"{path}: no such file or directory")
     begin = time.monotonic()
     effective, model = engine.load(path, settings)
-    return {"type": "loaded", "load_s": time.monotonic() - begin, "effective": effective, "model": model}
+    load_s = time.monotonic() - begin
+    engine.n_vocab, engine.step_batch, engine.n_ctx = model["n_vocab"], effective.get("n_batch"), effective.get("n_ctx")
+    engine.depth = 0
+    return {"type": "loaded", "load_s": load_s, "effective": effective, "model": model}
 
 
 def _generate(engine, message, source):
@@ -130,6 +142,7 @@ def _generate(engine, message, source):
     sampling = message.get("sampling") or {}
     tokens, times, reason = [], [], "length"
     start = time.monotonic_ns()
+    engine.depth = 0
     steps = engine.generate(ids, n_predict, sampling)
     try:
         for token in steps:
@@ -151,9 +164,70 @@ def _generate(engine, message, source):
     return {"type": "generated", "token_ids": tokens, "t_start_ns": start, "t_tokens_ns": times, "stop_reason": reason}
 
 
+class _Steps:
+    """Forward passes of one step request; a beat at most once a second, because they may take long."""
+
+    def __init__(self, engine, request_id, source):
+        self._engine, self._id, self._source = engine, request_id, source
+        self._beat = time.monotonic()
+        self.cancelled = False
+
+    def between(self):
+        now = time.monotonic()
+        if now - self._beat > 1:
+            self._beat = now
+            send({"type": "heartbeat", "id": self._id})
+        self.cancelled = self._source.cancelled(self._id)
+        return self.cancelled
+
+    def passes(self, ids):
+        batch = self._engine.step_batch or len(ids)
+        for at in range(0, len(ids), batch):
+            if at and self.between():
+                return
+            self._engine.forward(ids[at:at + batch], at + batch < len(ids))
+
+
+def _step(engine, message, source):
+    n_prompt, n_gen, n_depth = (_number(message, key, int, 0, 2**28) if key in message else 0
+                                for key in ("n_prompt", "n_gen", "n_depth"))
+    if n_prompt + n_gen < 1:
+        raise DriverError("inval", 'step: "n_prompt" and "n_gen" are both 0; there is nothing to time')
+    if engine.n_ctx and n_depth + n_prompt + n_gen > engine.n_ctx:
+        raise DriverError(
+            "inval", f"step: {n_depth} + {n_prompt} + {n_gen} tokens do not fit in the context of {engine.n_ctx}")
+    if not engine.n_vocab:
+        raise DriverError("unsupported", "step: the model does not say how many ids it has")
+    draw = random.Random(message.get("seed") or 0)
+    steps = _Steps(engine, message["id"], source)
+    kept, engine.depth = engine.depth, 0
+    if not (n_depth and kept >= n_depth and engine.rewind(n_depth)):
+        engine.rewind(0)
+        steps.passes([draw.randrange(engine.n_vocab) for _ in range(n_depth)])
+    ids = [draw.randrange(engine.n_vocab) for _ in range(n_prompt + n_gen)]
+    times = []
+    start = time.monotonic_ns()
+    if n_prompt and not steps.cancelled:
+        steps.passes(ids[:n_prompt])
+    prompt = end = time.monotonic_ns()
+    for i in range(n_prompt, n_prompt + n_gen):
+        if steps.cancelled:
+            break
+        engine.forward(ids[i:i + 1], False)
+        end = time.monotonic_ns()
+        times.append(end)
+        if len(times) < n_gen:
+            steps.between()
+    if not steps.cancelled:
+        engine.depth = n_depth
+    return {"type": "stepped", "t_start_ns": start, "t_prompt_ns": prompt, "t_steps_ns": times, "t_end_ns": end,
+            "stop_reason": "cancelled" if steps.cancelled else "length"}
+
+
 def _logits(engine, message):
     import numpy as np
 
+    engine.depth = 0
     ids, n_vocab = _ids(message, "ids"), _number(message, "n_vocab", int, 1, 2**31)
     rows = np.ascontiguousarray(engine.logits(ids), dtype=np.float32)
     if rows.shape != (len(ids), n_vocab):
@@ -176,10 +250,14 @@ def _answer(engine, message, state, source):
         answer = _load(engine, message)
         state["loaded"] = True
         return answer
-    if kind in ("generate", "tokenize", "logits") and not state["loaded"]:
+    if kind in ("generate", "step", "tokenize", "logits") and not state["loaded"]:
         raise DriverError("inval", f"{kind}: no model is loaded")
     if kind == "generate":
         return _generate(engine, message, source)
+    if kind == "step":
+        if not engine.capabilities.get("step"):
+            raise DriverError("unsupported", f"{engine.engine} has no step measurement")
+        return _step(engine, message, source)
     if kind == "tokenize":
         if not isinstance(message.get("text"), str):
             raise DriverError("inval", 'tokenize: "text" must be a string')

@@ -7,8 +7,8 @@ import mlx.core as mx
 import mlx_lm
 import numpy as np
 from mlx.utils import tree_flatten, tree_map
-from mlx_lm.generate import generate_step
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.generate import generate_step, generation_stream
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from mlx_lm.utils import load_model, load_tokenizer
 
@@ -35,12 +35,13 @@ class MlxLm(anemo_driver.Engine):
     library = mlx_lm.__file__
     formats = ["mlx"]
     capabilities = {"logits": True, "tokenize": True, "stream": True, "cancel": True, "ids": True, "fixed_length": True,
-                    "sampling": True, "threads": False, "kv_types": [], "flash_attn": False}
+                    "step": True, "sampling": True, "threads": False, "kv_types": [], "flash_attn": False}
 
     def __init__(self):
         self.devices = [{"name": "gpu" if has_gpu() else "cpu", "kind": "gpu" if has_gpu() else "cpu",
                          "description": str(mx.default_device())}]
-        self._model = self._tokenizer = None
+        self._model = self._tokenizer = self._cache = None
+        self._n_past = 0
         self._n_batch = 512
 
     def load(self, path, settings):
@@ -65,8 +66,8 @@ class MlxLm(anemo_driver.Engine):
         self._n_batch = 2048 if stock else int(settings.get("n_batch", 512))
         name = NAMES.get(compute_dtype(self._model), "")
         effective = {"n_ctx": None, "n_batch": self._n_batch, "n_ubatch": None, "threads": None, "threads_batch": None,
-                     "kv_type": name, "flash_attn": None, "device": "gpu" if on_gpu else "cpu", "n_gpu_layers": None,
-                     "compute_dtype": name}
+                     "kv_type": name, "kv_type_v": name, "flash_attn": None, "device": "gpu" if on_gpu else "cpu",
+                     "n_gpu_layers": None, "compute_dtype": name}
         text_config = config.get("text_config") or config
         self._n_vocab = int(text_config.get("vocab_size") or 0)
         return effective, {"format": "mlx", "quantization": self._quantization(config), "n_vocab": self._n_vocab,
@@ -97,6 +98,27 @@ class MlxLm(anemo_driver.Engine):
         for token, _ in generate_step(mx.array(prompt_ids), self._model, max_tokens=n_predict, sampler=sampler,
                                       logits_processors=processors, prefill_step_size=self._n_batch):
             yield token
+
+    # As generate_step runs a prompt: all but its last id fill the cache alone, and that one is a pass with logits.
+    def forward(self, ids, more):
+        with mx.stream(generation_stream):
+            begin = len(ids) if more else len(ids) - 1
+            if begin:
+                self._model(mx.array(ids[:begin])[None], cache=self._cache)
+                mx.eval([c.state for c in self._cache])
+            if not more:
+                mx.eval(self._model(mx.array(ids[begin:])[None], cache=self._cache)[:, -1, :])
+        self._n_past += len(ids)
+
+    def rewind(self, n):
+        if n and not can_trim_prompt_cache(self._cache):
+            return False
+        if n:
+            trim_prompt_cache(self._cache, self._n_past - n)
+        else:
+            self._cache = make_prompt_cache(self._model)
+        self._n_past = n
+        return True
 
     def tokenize(self, text, special):
         if self._tokenizer is None:

@@ -73,8 +73,9 @@ const char *an_page_cache_state(const char *path, an_container container)
 
 static bool drop(void *ctx, const char *path)
 {
+    int64_t left;
     (void)ctx;
-    return an_file_drop_cache(path);
+    return an_file_drop_cache(path, &left, NULL) == ANEMO_OK;
 }
 
 bool an_page_cache_drop(const char *path, an_container container)

@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "bench/probe.h"
 #include "os/clock.h"
 #include "stats/sequential.h"
 
@@ -143,19 +142,6 @@ static void examine_differences(an_comparison *c, an_client **clients)
     }
 }
 
-/* What memory and arithmetic can give at best, before anything else runs: the ceilings of MBU and MFU. */
-static anemo_status measure_peaks(an_comparison *c, int n_thread, anemo_error *err)
-{
-    an_probe *probe;
-    an_bench_progress(c->options, "measuring this machine's memory bandwidth and arithmetic");
-    anemo_status status = an_probe_open(&probe, n_thread, err);
-    if (status != ANEMO_OK) return status;
-    c->run.environment.peak_bandwidth_bps = an_probe_peak_bandwidth(probe);
-    c->run.environment.peak_flops = an_probe_peak_ops(probe, AN_PROBE_F32);
-    an_probe_close(probe);
-    return ANEMO_OK;
-}
-
 static anemo_status open_meter(an_comparison *c, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -167,8 +153,11 @@ static anemo_status open_meter(an_comparison *c, anemo_error *err)
                                     .bandwidth = c->options->bandwidth,
                                     .power_cmd = c->options->power_cmd,
                                     .n_cpu = c->run.environment.cpus_online};
-    if (c->options->bandwidth) AN_TRY(measure_peaks(c, n_thread, err));
     AN_TRY(an_meter_open(&c->meter, &meter, err));
+    if (c->options->bandwidth) {
+        an_bench_progress(c->options, "measuring what memory and arithmetic of this machine give");
+        an_meter_peaks(c->meter, &c->run.environment);
+    }
 cleanup:
     return status;
 }

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "os/clock.h"
-#include "os/file.h"
+#include "stats/sequential.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,12 +13,16 @@
 enum {
     WARM_STEPS = 16,    /* decode steps of a warm-up */
     WARM_STEADY_N = 4,  /* warm-ups before they are judged */
+    WARM_NOISY_N = 8,   /* from here on their spread no longer counts */
     WARM_MAX = 10,
     OBSERVE_MS = 50,
 };
 
 /* No further warm-up of its own accord begins once one cell has spent this on them. */
 static const uint64_t WARM_NS = 10000000000u;
+
+/* Times that differ by no more than this are steady. */
+static const double WARM_SPREAD = 0.1;
 
 void an_bench_progress(const an_comparison_options *o, const char *fmt, ...)
 {
@@ -269,9 +273,21 @@ bool an_bench_repeat(an_comparison *c, size_t index, an_client *client, an_rep_k
     return status == ANEMO_OK;
 }
 
+/* (largest - smallest) / smallest of n > 0 times. */
+static double spread(const double *times, size_t n)
+{
+    double lo = times[0], hi = times[0];
+    for (size_t i = 1; i < n; i++) {
+        lo = times[i] < lo ? times[i] : lo;
+        hi = times[i] > hi ? times[i] : hi;
+    }
+    return (hi - lo) / lo;
+}
+
 /*
  * Until the time of a warm-up no longer changes: the transient that MSER finds has to lie within the first half, else there may be
- * more of it to come. An engine that takes seconds for one is not asked for many.
+ * more of it to come, and so it may where the few that follow still differ. An engine that takes seconds for one is not
+ * asked for many.
  */
 static bool warm_enough(const an_comparison *c, const double *times, int n, uint64_t begin_ns)
 {
@@ -279,7 +295,9 @@ static bool warm_enough(const an_comparison *c, const double *times, int n, uint
     if (o->n_warmup != AN_WARMUP_AUTO) return n >= o->n_warmup;
     if (n == 0) return false;
     if (n >= WARM_MAX || an_clock_ns() - begin_ns > WARM_NS) return true;
-    return n >= WARM_STEADY_N && an_steady_from(times, (size_t)n) < (size_t)n / 2;
+    if (n < WARM_STEADY_N) return false;
+    size_t cut = an_steady_from(times, (size_t)n);
+    return cut < (size_t)n / 2 && (n >= WARM_NOISY_N || spread(times + cut, (size_t)n - cut) <= WARM_SPREAD);
 }
 
 static bool warm_up(an_comparison *c, size_t index, an_client *client)

@@ -162,16 +162,8 @@ static anemo_status take_file(tally *t, const char *path, anemo_error *err)
     if (read_runs(t, path, &runs, &n_run, &why) != ANEMO_OK) goto refused;
     for (size_t i = 0; i < n_run; i++) {
         bool changed;
-        status = an_store_put_run(t->store, &runs[i], &changed, &why);
-        if (status == ANEMO_OK) note_run(t, path, runs[i].id, changed);
-        if (status == ANEMO_ERR_FORMAT || status == ANEMO_ERR_INVAL) {
-            an_fail_prefix(&why, status, "%s", path);
-            goto refused;
-        }
-        if (status != ANEMO_OK) {
-            an_fail(err, status, "%s", why.message);
-            goto cleanup;
-        }
+        AN_TRY(an_store_put_run(t->store, &runs[i], &changed, err));
+        note_run(t, path, runs[i].id, changed);
     }
     goto cleanup;
 refused:

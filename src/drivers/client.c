@@ -117,7 +117,7 @@ static anemo_status fail_ended(an_client *c, anemo_error *err)
 }
 
 /* The worker broke the protocol or the limit: end it. */
-static anemo_status fail_kill(an_client *c, anemo_status status, const char *what, anemo_error *err)
+anemo_status an_client_fail_kill(an_client *c, anemo_status status, const char *what, anemo_error *err)
 {
     an_process_kill(&c->process);
     drain_stderr(c);
@@ -136,10 +136,10 @@ static anemo_status fail_garbage(an_client *c, const char *line, size_t n, const
     shown[m] = '\0';
     snprintf(what, sizeof what, "broke the protocol (%.200s): its stdout began with '%s'%s", why,
              shown, n >= sizeof shown ? "…" : "");
-    return fail_kill(c, ANEMO_ERR_ENGINE, what, err);
+    return an_client_fail_kill(c, ANEMO_ERR_ENGINE, what, err);
 }
 
-static anemo_status fail_dead(const an_client *c, anemo_error *err)
+anemo_status an_client_fail_dead(const an_client *c, anemo_error *err)
 {
     return an_fail(err, c->dead_status == ANEMO_OK ? ANEMO_ERR_ENGINE : c->dead_status,
                    "%s: the worker %s earlier", c->name, c->dead_reason);
@@ -196,7 +196,7 @@ static anemo_status read_output(an_client *c, anemo_error *err)
     if (got < 0) return fail_ended(c, err);
     if (got == 0) return ANEMO_OK;
     if (an_lines_put(&c->lines, chunk, (size_t)got, &why) != ANEMO_OK)
-        return fail_kill(c, ANEMO_ERR_ENGINE, why.message, err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, why.message, err);
     return ANEMO_OK;
 }
 
@@ -204,7 +204,7 @@ static anemo_status fail_silent(an_client *c, uint64_t limit_ns, anemo_error *er
 {
     char what[120];
     snprintf(what, sizeof what, "gave no answer for %g s and was killed", (double)limit_ns / 1e9);
-    return fail_kill(c, ANEMO_ERR_TIMEOUT, what, err);
+    return an_client_fail_kill(c, ANEMO_ERR_TIMEOUT, what, err);
 }
 
 /*
@@ -215,7 +215,7 @@ static anemo_status receive(an_client *c, uint64_t limit_ns, const volatile int 
                             bool *stopped, json_t **out, anemo_error *err)
 {
     static const char *const known[] = {"hello",     "loaded", "start",  "token",
-                                        "generated", "tokens", "logits", "error"};
+                                        "generated", "tokens", "logits", "stepped", "error"};
     anemo_status status = ANEMO_OK;
     const char *line;
     size_t n;
@@ -261,7 +261,7 @@ cleanup:
 
 /* Send one message while keeping the worker's pipes drained, so that neither side waits for the
  * other. */
-static anemo_status send(an_client *c, json_t *message, anemo_error *err)
+anemo_status an_client_send(an_client *c, json_t *message, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_str text = {0};
@@ -310,7 +310,7 @@ static anemo_status fail_from_message(const an_client *c, const json_t *m, anemo
 
 /* The next message of request `id` with one of `types` (NULL-terminated); an error message becomes
  * a failure. */
-static anemo_status expect(an_client *c, json_int_t id, const char *const *types,
+anemo_status an_client_expect(an_client *c, json_int_t id, const char *const *types,
                            const volatile int *stop, bool *stopped, uint64_t limit_ns, json_t **out,
                            anemo_error *err)
 {
@@ -336,7 +336,7 @@ static anemo_status expect(an_client *c, json_int_t id, const char *const *types
     snprintf(what, sizeof what, "answered request %lld with '%.40s' of request %lld", (long long)id,
              type, (long long)json_integer_value(given));
     json_decref(m);
-    return fail_kill(c, ANEMO_ERR_ENGINE, what, err);
+    return an_client_fail_kill(c, ANEMO_ERR_ENGINE, what, err);
 }
 
 static bool capability(const json_t *hello, const char *name)
@@ -361,15 +361,15 @@ static anemo_status parse_hello(an_client *c, json_t *m, anemo_error *err)
     json_t *format;
     h->raw = m;
     if (strcmp(json_string_value(json_object_get(m, "type")), "hello") != 0)
-        return fail_kill(c, ANEMO_ERR_ENGINE, "did not begin with hello", err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "did not begin with hello", err);
     if (!protocol || strcmp(protocol, "anemo.driver/1") != 0) {
         char what[120];
         snprintf(what, sizeof what, "speaks protocol '%.40s', this is anemo.driver/1",
                  protocol ? protocol : "");
-        return fail_kill(c, ANEMO_ERR_ENGINE, what, err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, what, err);
     }
     if (!kind || (strcmp(kind, "monotonic") && strcmp(kind, "realtime") && strcmp(kind, "parent")))
-        return fail_kill(c, ANEMO_ERR_ENGINE, "named no clock that we know in its hello", err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "named no clock that we know in its hello", err);
     h->clock = !strcmp(kind, "parent")     ? AN_CLOCK_PARENT
                : !strcmp(kind, "realtime") ? AN_CLOCK_REALTIME
                                            : AN_CLOCK_MONOTONIC;
@@ -397,6 +397,8 @@ static anemo_status parse_hello(an_client *c, json_t *m, anemo_error *err)
     h->sampling = capability(m, "sampling");
     h->threads = capability(m, "threads");
     h->flash_attn = capability(m, "flash_attn");
+    /* The passes are timed by the driver itself, or not at all. */
+    h->step = capability(m, "step") && h->clock != AN_CLOCK_PARENT;
     if (*h->driver) snprintf(c->name, sizeof c->name, "%s", h->driver);
     return ANEMO_OK;
 }
@@ -440,6 +442,8 @@ void an_client_close(an_client *c)
     an_lines_free(&c->lines);
     an_free(c->hello.library);
     json_decref(c->hello.raw);
+    an_load_result_free(&c->loaded);
+    an_free(c->tag);
     an_free(c);
 }
 
@@ -463,10 +467,36 @@ void an_client_continue(an_client *c)
     an_process_continue(&c->process);
 }
 
+const an_load_result *an_client_loaded(const an_client *c)
+{
+    return &c->loaded;
+}
+
+anemo_status an_client_set_tag(an_client *c, const char *tag, anemo_error *err)
+{
+    char *copy = an_strdup(tag);
+    if (!copy) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    an_free(c->tag);
+    c->tag = copy;
+    return ANEMO_OK;
+}
+
+const char *an_client_tag(const an_client *c)
+{
+    return c->tag ? c->tag : "";
+}
+
 void an_load_result_free(an_load_result *r)
 {
     json_decref(r->effective);
     *r = (an_load_result){0};
+}
+
+/* A whole number that a driver may tell; 0 when it does not. */
+static uint64_t figure(const json_t *o, const char *key)
+{
+    json_int_t v = json_integer_value(json_object_get(o, key));
+    return v > 0 ? (uint64_t)v : 0;
 }
 
 anemo_status an_client_load(an_client *c, const char *model, const an_settings *s,
@@ -477,15 +507,15 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     an_load_result r = {0};
     json_t *m = NULL;
     bool stopped;
-    if (c->dead) return fail_dead(c, err);
+    if (c->dead) return an_client_fail_dead(c, err);
     json_int_t id = ++c->last_id;
     uint64_t begin = an_clock_ns();
     json_t *settings = an_settings_json(s);
-    AN_TRY(send(c,
+    AN_TRY(an_client_send(c,
                 json_pack("{s:s,s:I,s:s,s:o}", "type", "load", "id", id, "model", model, "settings",
                           settings),
                 err));
-    AN_TRY(expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
+    AN_TRY(an_client_expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
     const json_t *load_s = json_object_get(m, "load_s"), *info = json_object_get(m, "model");
     /* A driver with a clock that says nothing of its load does not know it: the server behind it loaded long ago. */
     r.load_s = NAN;
@@ -504,7 +534,13 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     json_int_t n_ctx = json_integer_value(json_object_get(info, "n_ctx_train"));
     r.n_vocab = n_vocab > 0 && n_vocab <= INT32_MAX ? (int)n_vocab : 0;
     r.n_ctx_train = n_ctx > 0 && n_ctx <= INT32_MAX ? (int)n_ctx : 0;
+    copy_name(r.description, sizeof r.description, info, "description");
+    r.bytes = figure(info, "bytes");
+    r.n_param = figure(info, "n_param");
     c->n_vocab = r.n_vocab;
+    an_load_result_free(&c->loaded);
+    c->loaded = r;
+    json_incref(r.effective);
     *out = r;
     r = (an_load_result){0};
 cleanup:
@@ -575,7 +611,7 @@ static anemo_status fill_ids(an_client *c, const json_t *m, const an_generate_re
         json_int_t id = json_integer_value(v);
         /* -1 stands for a token whose id an engine without ids cannot tell. */
         if (!json_is_integer(v) || id < (c->hello.ids ? 0 : -1) || id > INT32_MAX)
-            return fail_kill(c, ANEMO_ERR_ENGINE, "gave a token id that is none", err);
+            return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave a token id that is none", err);
         g->ids[i] = (int32_t)id;
     }
     if (r->fixed_length && c->hello.fixed_length && strcmp(g->stop_reason, "cancelled") != 0 &&
@@ -583,7 +619,7 @@ static anemo_status fill_ids(an_client *c, const json_t *m, const an_generate_re
         char what[120];
         snprintf(what, sizeof what, "generated %zu ids where exactly %d were asked for", g->n,
                  r->n_predict);
-        return fail_kill(c, ANEMO_ERR_ENGINE, what, err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, what, err);
     }
     return ANEMO_OK;
 }
@@ -598,11 +634,11 @@ static anemo_status fill_times(an_client *c, const json_t *m, const stream *s, a
     for (size_t i = 0; i < g->n; i++) {
         const json_t *v = own ? json_array_get(times, i) : NULL;
         if (own && !json_is_integer(v))
-            return fail_kill(c, ANEMO_ERR_ENGINE, "gave a time stamp that is no integer", err);
+            return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave a time stamp that is no integer", err);
         double t = own ? ((double)json_integer_value(v) - (double)start) / 1e9
                        : ((double)s->arrival_ns[i] - (double)s->start_ns) / 1e9;
         if (!(t >= before) || !isfinite(t))
-            return fail_kill(c, ANEMO_ERR_ENGINE, "gave time stamps that run backwards", err);
+            return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave time stamps that run backwards", err);
         g->t_s[i] = before = t;
     }
     return ANEMO_OK;
@@ -621,11 +657,11 @@ static anemo_status fill_generation(an_client *c, const json_t *m, const an_gene
     g.n = json_is_array(ids) ? json_array_size(ids) : own ? json_array_size(times) : s->n;
     if (!reason ||
         (strcmp(reason, "length") && strcmp(reason, "eos") && strcmp(reason, "cancelled")))
-        return fail_kill(c, ANEMO_ERR_ENGINE, "gave no known \"stop_reason\"", err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave no known \"stop_reason\"", err);
     if ((own ? json_array_size(times) : s->n) != g.n)
-        return fail_kill(c, ANEMO_ERR_ENGINE, "gave ids and time stamps of different number", err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave ids and time stamps of different number", err);
     if (own && !json_is_integer(json_object_get(m, "t_start_ns")))
-        return fail_kill(c, ANEMO_ERR_ENGINE, "gave no \"t_start_ns\"", err);
+        return an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave no \"t_start_ns\"", err);
     snprintf(g.stop_reason, sizeof g.stop_reason, "%s", reason);
     g.ids = an_malloc(g.n * sizeof *g.ids);
     g.t_s = an_malloc(g.n * sizeof *g.t_s);
@@ -648,13 +684,13 @@ cleanup:
 }
 
 /* Ask the running request to end; a driver that cannot be asked is ended. */
-static anemo_status cancel(an_client *c, json_int_t id, anemo_error *err)
+anemo_status an_client_cancel(an_client *c, json_int_t id, anemo_error *err)
 {
     if (!c->hello.cancel) {
-        (void)fail_kill(c, ANEMO_ERR_INTERRUPTED, "was ended: it cannot be asked to stop", err);
+        (void)an_client_fail_kill(c, ANEMO_ERR_INTERRUPTED, "was ended: it cannot be asked to stop", err);
         return ANEMO_ERR_INTERRUPTED;
     }
-    return send(c, json_pack("{s:s,s:I}", "type", "cancel", "id", id), err);
+    return an_client_send(c, json_pack("{s:s,s:I}", "type", "cancel", "id", id), err);
 }
 
 /* One `token` line to the caller; non-zero when it wants no more. */
@@ -675,9 +711,9 @@ anemo_status an_client_generate(an_client *c, const an_generate_request *r, an_g
     stream s = {0};
     json_t *m = NULL;
     bool asked_to_stop = false;
-    if (c->dead) return fail_dead(c, err);
+    if (c->dead) return an_client_fail_dead(c, err);
     json_int_t id = ++c->last_id;
-    AN_TRY(send(c, generate_json(c, id, r), err));
+    AN_TRY(an_client_send(c, generate_json(c, id, r), err));
     s.start_ns = an_clock_ns();
     c->watched = r->on_wait ? r : NULL;
     for (;;) {
@@ -686,7 +722,7 @@ anemo_status an_client_generate(an_client *c, const an_generate_request *r, an_g
         m = NULL;
         uint64_t limit =
             asked_to_stop && c->timeout_ns > 10000000000u ? 10000000000u : c->timeout_ns;
-        status = expect(c, id, types, asked_to_stop ? NULL : r->stop, &stopped, limit, &m, err);
+        status = an_client_expect(c, id, types, asked_to_stop ? NULL : r->stop, &stopped, limit, &m, err);
         if (status == ANEMO_ERR_TIMEOUT && asked_to_stop) status = ANEMO_ERR_INTERRUPTED;
         if (status != ANEMO_OK) goto cleanup;
         const char *type = m ? json_string_value(json_object_get(m, "type")) : "";
@@ -698,7 +734,7 @@ anemo_status an_client_generate(an_client *c, const an_generate_request *r, an_g
         }
         if (stopped && !asked_to_stop) {
             asked_to_stop = true;
-            AN_TRY(cancel(c, id, err));
+            AN_TRY(an_client_cancel(c, id, err));
         }
     }
     AN_TRY(fill_generation(c, m, r, &s, out, err));
@@ -717,15 +753,15 @@ anemo_status an_client_tokenize(an_client *c, const char *text, bool special, in
     json_t *m = NULL;
     int32_t *list = NULL;
     bool stopped;
-    if (c->dead) return fail_dead(c, err);
+    if (c->dead) return an_client_fail_dead(c, err);
     if (!c->hello.tokenize)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this driver gives no tokenizer", c->name);
     json_int_t id = ++c->last_id;
-    AN_TRY(send(c,
+    AN_TRY(an_client_send(c,
                 json_pack("{s:s,s:I,s:o,s:b}", "type", "tokenize", "id", id, "text",
                           an_json_text(text, strlen(text)), "special", special),
                 err));
-    AN_TRY(expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
+    AN_TRY(an_client_expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
     const json_t *array = json_object_get(m, "token_ids");
     size_t count = json_array_size(array);
     list = an_malloc(count * sizeof *list);
@@ -736,7 +772,7 @@ anemo_status an_client_tokenize(an_client *c, const char *text, bool special, in
     for (size_t i = 0; i < count; i++) {
         json_int_t v = json_integer_value(json_array_get(array, i));
         if (!json_is_integer(json_array_get(array, i)) || v < 0 || v > INT32_MAX) {
-            status = fail_kill(c, ANEMO_ERR_ENGINE, "gave a token id that is none", err);
+            status = an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave a token id that is none", err);
             goto cleanup;
         }
         list[i] = (int32_t)v;
@@ -761,7 +797,7 @@ anemo_status an_client_logits(an_client *c, const int32_t *ids, size_t n_ids, fl
     uint64_t bytes = 0;
     json_t *m = NULL;
     bool stopped;
-    if (c->dead) return fail_dead(c, err);
+    if (c->dead) return an_client_fail_dead(c, err);
     if (!c->hello.logits)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this driver gives no logits", c->name);
     if (c->n_vocab <= 0 || n_ids == 0 ||
@@ -769,14 +805,14 @@ anemo_status an_client_logits(an_client *c, const int32_t *ids, size_t n_ids, fl
         return an_fail(err, ANEMO_ERR_INVAL, "%s: no ids, or no model is loaded", c->name);
     json_int_t id = ++c->last_id;
     AN_TRY(an_shm_create(bytes, &path, err));
-    AN_TRY(send(c,
+    AN_TRY(an_client_send(c,
                 json_pack("{s:s,s:I,s:o,s:s,s:i}", "type", "logits", "id", id, "ids",
                           ids_json(ids, n_ids), "file", path, "n_vocab", c->n_vocab),
                 err));
-    AN_TRY(expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
+    AN_TRY(an_client_expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
     if (json_integer_value(json_object_get(m, "n_tok")) != (json_int_t)n_ids ||
         json_integer_value(json_object_get(m, "n_vocab")) != c->n_vocab) {
-        status = fail_kill(c, ANEMO_ERR_ENGINE, "gave logits of another shape than asked for", err);
+        status = an_client_fail_kill(c, ANEMO_ERR_ENGINE, "gave logits of another shape than asked for", err);
         goto cleanup;
     }
     AN_TRY(an_shm_map(path, bytes, &map, err));

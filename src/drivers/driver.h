@@ -46,7 +46,8 @@ typedef enum an_tristate { AN_AUTO, AN_ON, AN_OFF } an_tristate;
 
 typedef struct an_settings {
     int n_ctx, n_batch, n_ubatch, threads, threads_batch;
-    const char *kv_type; /* "f16", "f32" */
+    const char *kv_type;   /* "f16", "f32", …: what the driver's hello lists */
+    const char *kv_type_v; /* of the values alone; NULL = kv_type */
     an_tristate flash_attn;
     const char *device;        /* "auto", "cpu", "gpu" */
     int n_gpu_layers;          /* -1 = all */
@@ -66,7 +67,7 @@ typedef struct an_hello {
     bool reads_gguf, reads_mlx;
     an_clock_kind clock;
     double clock_resolution_ns;
-    bool logits, tokenize, stream, cancel, ids, fixed_length, sampling, threads, flash_attn;
+    bool logits, tokenize, stream, cancel, ids, fixed_length, sampling, threads, flash_attn, step;
     json_t *raw; /* the whole message */
 } an_hello;
 
@@ -96,8 +97,17 @@ typedef struct an_load_result {
     json_t *effective; /* owned: an_load_result_free */
     char format[16], quantization[48];
     int n_vocab, n_ctx_train;
+    /* What the engine says of the model in its own words; "" and 0 where it says nothing. */
+    char description[64];
+    uint64_t bytes, n_param;
 } an_load_result;
 void an_load_result_free(an_load_result *r);
+/* What the worker's load gave; zeros before it. Borrowed. */
+const an_load_result *an_client_loaded(const an_client *c);
+
+/* A name that the caller gives a worker, to know later what it serves; "" before. The client keeps a copy. ERR_NOMEM. */
+ANEMO_MUST_CHECK anemo_status an_client_set_tag(an_client *c, const char *tag, anemo_error *err);
+const char *an_client_tag(const an_client *c);
 
 ANEMO_MUST_CHECK anemo_status an_client_load(an_client *c, const char *model, const an_settings *s,
                                              an_load_result *out, anemo_error *err);
@@ -138,6 +148,27 @@ void an_generation_free(an_generation *g);
 
 ANEMO_MUST_CHECK anemo_status an_client_generate(an_client *c, const an_generate_request *r,
                                                  an_generation *out, anemo_error *err);
+
+/* Forward passes over random ids, without sampler and tokenizer: what llama-bench times. */
+typedef struct an_step_request {
+    int n_prompt;            /* ids of a prompt, in passes of the batch size */
+    int n_gen;               /* single steps after it */
+    int n_depth;             /* positions that the sequence holds before the clock starts */
+    uint64_t seed;           /* of the ids */
+    const volatile int *stop; /* polled; non-zero cancels: ERR_INTERRUPTED; may be NULL */
+} an_step_request;
+
+typedef struct an_step_result {
+    double prompt_s; /* of the prompt's passes; 0 without a prompt */
+    double total_s;  /* of all timed passes, > 0 */
+    double *t_s;     /* [n] ends of the single steps since the begin; n = n_gen, or 0 when the driver does not tell */
+    size_t n;
+} an_step_result;
+void an_step_result_free(an_step_result *r);
+
+/* ERR_UNSUPPORTED when the driver has no step measurement. Gives *out: an_step_result_free. */
+ANEMO_MUST_CHECK anemo_status an_client_step(an_client *c, const an_step_request *r, an_step_result *out,
+                                             anemo_error *err);
 
 /* Gives ids[*n]: an_free. ERR_UNSUPPORTED when the driver has no tokenizer. */
 ANEMO_MUST_CHECK anemo_status an_client_tokenize(an_client *c, const char *text, bool special,

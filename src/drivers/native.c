@@ -23,6 +23,10 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
     o->n_thread = s->threads;
     o->n_thread_prefill = s->threads_batch;
     o->kv = strcmp(s->kv_type, "f32") == 0 ? AN_KV_F32 : AN_KV_F16;
+    if (strcmp(s->kv_type_v, s->kv_type) != 0)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "the native engine holds keys and values in one type, not in %s and %s",
+                       s->kv_type, s->kv_type_v);
     if (strcmp(s->device, "gpu") == 0)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
                        "the native engine has no GPU; use --device cpu or auto");
@@ -60,6 +64,7 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     e->threads_batch = took->n_thread_prefill;
     e->n_gpu_layers = 0;
     snprintf(e->kv_type, sizeof e->kv_type, "%s", took->kv == AN_KV_F32 ? "f32" : "f16");
+    snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", e->kv_type);
     snprintf(e->flash_attn, sizeof e->flash_attn, "off");
     snprintf(e->device, sizeof e->device, "cpu");
     snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
@@ -97,6 +102,22 @@ static anemo_status step(void *arg, int32_t id, int32_t *next, anemo_error *err)
     anemo_status status = an_session_eval(d->session, &id, 1, err);
     if (status == ANEMO_OK) *next = an_session_sample(d->session);
     return status;
+}
+
+static anemo_status forward(void *arg, const int32_t *ids, size_t n, bool more, anemo_error *err)
+{
+    native *d = arg;
+    (void)more; /* a pass ends when its call returns */
+    return an_session_eval(d->session, ids, (int)n, err);
+}
+
+static anemo_status rewind_to(void *arg, int n, anemo_error *err)
+{
+    native *d = arg;
+    if (n > an_session_n_past(d->session))
+        return an_fail(err, ANEMO_ERR_INTERNAL, "the sequence has fewer than %d positions", n);
+    an_session_rewind(d->session, n);
+    return ANEMO_OK;
 }
 
 static anemo_status tokenize(void *arg, const char *text, bool special, int32_t **ids, size_t *n,
@@ -153,6 +174,8 @@ int an_native_driver_main(void)
         .load = load,
         .prefill = prefill,
         .step = step,
+        .forward = forward,
+        .rewind = rewind_to,
         .tokenize = tokenize,
         .logits = logits,
         .close = close_native,

@@ -262,9 +262,10 @@ an_settings an_settings_default(void)
 json_t *an_settings_json(const an_settings *s)
 {
     static const char *const tristate[] = {"auto", "on", "off"};
-    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:s,s:i,s:s,s:b}", "n_ctx", s->n_ctx, "n_batch",
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:i,s:s,s:b}", "n_ctx", s->n_ctx, "n_batch",
                      s->n_batch, "n_ubatch", s->n_ubatch, "threads", s->threads, "threads_batch",
-                     s->threads_batch, "kv_type", s->kv_type, "flash_attn", tristate[s->flash_attn],
-                     "device", s->device, "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
+                     s->threads_batch, "kv_type", s->kv_type, "kv_type_v",
+                     s->kv_type_v ? s->kv_type_v : s->kv_type, "flash_attn",
+                     tristate[s->flash_attn], "device", s->device, "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
                      s->compute_dtype, "stock", s->stock);
 }

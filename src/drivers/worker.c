@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/num.h"
+#include "base/rng.h"
 #include "base/str.h"
 #include "drivers/lines.h"
 #include "os/clock.h"
@@ -31,6 +32,7 @@ typedef struct worker {
     size_t peeked; /* bytes of `lines` that were searched for a cancel */
     bool loaded;
     an_worker_loaded model;
+    int depth; /* positions that a step measurement left at the sequence's begin for the next one */
     uint64_t last_line_ns;
     bool broken; /* nobody reads our answers */
 } worker;
@@ -93,16 +95,17 @@ static void send_hello(worker *w)
                             an_json_text(cpu, strlen(cpu)));
     }
     json_t *capabilities =
-        json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b}", "logits", e->logits != NULL,
+        json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b}", "logits", e->logits != NULL,
                   "tokenize", e->tokenize != NULL, "stream", 1, "cancel", 1, "ids", 1,
-                  "fixed_length", 1, "sampling", e->sampling, "threads", e->threads, "kv_types",
-                  strings_json(e->kv_types), "flash_attn", e->flash_attn);
-    send(w, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:o,s:{s:s,s:I},s:o,s:o}", "type", "hello",
+                  "fixed_length", 1, "step", e->forward && e->rewind, "sampling", e->sampling,
+                  "threads", e->threads, "kv_types", strings_json(e->kv_types), "flash_attn",
+                  e->flash_attn);
+    send(w, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:o,s:{s:s,s:I},s:o,s:o,s:O*}", "type", "hello",
                       "protocol", "anemo.driver/1", "driver", e->driver, "driver_version",
                       e->driver_version, "engine", e->engine, "engine_version", e->engine_version,
                       "library", e->library, "formats", strings_json(e->formats), "clock", "kind",
                       "monotonic", "resolution_ns", (json_int_t)an_clock_resolution_ns(),
-                      "capabilities", capabilities, "devices", devices));
+                      "capabilities", capabilities, "devices", devices, "build", e->build));
 }
 
 static anemo_status one_of(const char *value, const char *const *list, const char *key,
@@ -163,6 +166,8 @@ static anemo_status parse_settings(const an_worker_engine *e, const json_t *o,
     AN_TRY(get_int(o, "n_gpu_layers", -1, -1, 1 << 20, &s->n_gpu_layers, err));
     AN_TRY(get_name(o, "kv_type", e->kv_types && e->kv_types[0] ? e->kv_types[0] : "f16",
                     s->kv_type, sizeof s->kv_type, e->kv_types, err));
+    AN_TRY(get_name(o, "kv_type_v", s->kv_type, s->kv_type_v, sizeof s->kv_type_v, e->kv_types,
+                    err));
     AN_TRY(get_name(o, "flash_attn", "auto", s->flash_attn, sizeof s->flash_attn, tristate, err));
     AN_TRY(get_name(o, "device", "auto", s->device, sizeof s->device, devices, err));
     AN_TRY(get_name(o, "compute_dtype", "auto", s->compute_dtype, sizeof s->compute_dtype, types,
@@ -183,12 +188,13 @@ static json_t *effective_json(const an_worker_loaded *m)
     const an_worker_settings *s = &m->effective;
     bool t = m->threads_known;
     return json_pack(
-        "{s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:o,s:b}", "n_ctx", s->n_ctx, "n_batch", s->n_batch,
+        "{s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:i,s:o,s:b}", "n_ctx", s->n_ctx, "n_batch", s->n_batch,
         "n_ubatch", s->n_ubatch, "threads", t ? json_integer(s->threads) : json_null(),
         "threads_batch", t ? json_integer(s->threads_batch) : json_null(), "kv_type",
-        name_or_null(s->kv_type, m->kv_type_known), "flash_attn", name_or_null(s->flash_attn, true),
-        "device", name_or_null(s->device, true), "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
-        name_or_null(s->compute_dtype, true), "stock", s->stock);
+        name_or_null(s->kv_type, m->kv_type_known), "kv_type_v",
+        name_or_null(s->kv_type_v, m->kv_type_known), "flash_attn",
+        name_or_null(s->flash_attn, true), "device", name_or_null(s->device, true), "n_gpu_layers",
+        s->n_gpu_layers, "compute_dtype", name_or_null(s->compute_dtype, true), "stock", s->stock);
 }
 
 static anemo_status do_load(worker *w, json_int_t id, const json_t *request, anemo_error *err)
@@ -211,10 +217,17 @@ static anemo_status do_load(worker *w, json_int_t id, const json_t *request, ane
     double load_s = (double)(an_clock_ns() - begin) / 1e9;
     w->model = loaded;
     w->loaded = true;
-    send(w, json_pack("{s:s,s:I,s:o,s:o,s:{s:s,s:s,s:i,s:i}}", "type", "loaded", "id", id, "load_s",
-                      an_json_real(load_s), "effective", effective_json(&loaded), "model", "format",
-                      loaded.format, "quantization", loaded.quantization, "n_vocab", loaded.n_vocab,
-                      "n_ctx_train", loaded.n_ctx_train));
+    json_t *about =
+        json_pack("{s:s,s:s,s:i,s:i}", "format", loaded.format, "quantization", loaded.quantization,
+                  "n_vocab", loaded.n_vocab, "n_ctx_train", loaded.n_ctx_train);
+    if (*loaded.description)
+        json_object_set_new(about, "description", json_string(loaded.description));
+    if (loaded.bytes)
+        json_object_set_new(about, "bytes", json_integer((json_int_t)loaded.bytes));
+    if (loaded.n_param)
+        json_object_set_new(about, "n_param", json_integer((json_int_t)loaded.n_param));
+    send(w, json_pack("{s:s,s:I,s:o,s:o,s:o}", "type", "loaded", "id", id, "load_s",
+                      an_json_real(load_s), "effective", effective_json(&loaded), "model", about));
     return ANEMO_OK;
 }
 
@@ -360,6 +373,7 @@ static anemo_status run_generate(worker *w, json_int_t id, generation *g, anemo_
     anemo_status status = ANEMO_OK;
     int32_t token;
     w->peeked = 0;
+    w->depth = 0;
     g->stop_reason = "length";
     g->t_start_ns = an_clock_ns();
     AN_TRY(e->prefill(e->ctx, g->prompt, g->n_prompt, &g->sampling, &token, err));
@@ -408,6 +422,157 @@ cleanup:
     an_free(g.stop);
     an_free(g.ids);
     an_free(g.t_ns);
+    return status;
+}
+
+typedef struct steps {
+    int64_t n_prompt, n_gen, n_depth, seed;
+    int32_t *ids;   /* [n_prompt + n_gen], or [a batch] of the depth */
+    uint64_t *t_ns; /* [n_gen] ends of the single steps */
+    uint64_t t_start_ns, t_prompt_ns, t_end_ns;
+    size_t n_step;
+    bool cancelled;
+} steps;
+
+static anemo_status parse_step(worker *w, const json_t *request, steps *t, anemo_error *err)
+{
+    const int64_t most = 1 << 28;
+    anemo_status status = ANEMO_OK;
+    int n_ctx = w->model.effective.n_ctx;
+    AN_TRY(an_json_get_i64(request, "n_prompt", 0, 0, most, &t->n_prompt, "step", err));
+    AN_TRY(an_json_get_i64(request, "n_gen", 0, 0, most, &t->n_gen, "step", err));
+    AN_TRY(an_json_get_i64(request, "n_depth", 0, 0, most, &t->n_depth, "step", err));
+    AN_TRY(an_json_get_i64(request, "seed", 0, 0, INT64_MAX, &t->seed, "step", err));
+    if (t->n_prompt + t->n_gen < 1)
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "step: \"n_prompt\" and \"n_gen\" are both 0; there is nothing to time");
+    if (n_ctx > 0 && t->n_depth + t->n_prompt + t->n_gen > n_ctx)
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "step: depth, prompt and steps need %" PRId64
+                       " positions, the context has %d: load with a larger \"n_ctx\"",
+                       t->n_depth + t->n_prompt + t->n_gen, n_ctx);
+    if (w->model.n_vocab < 1)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "step: the model has no vocabulary");
+cleanup:
+    return as_inval(status, err);
+}
+
+/* A beat when the last line is a second old; true when the request shall end. */
+static bool between_passes(worker *w, json_int_t id)
+{
+    if (an_clock_ns() - w->last_line_ns > 1000000000u)
+        send(w, json_pack("{s:s,s:I}", "type", "heartbeat", "id", id));
+    return cancel_came(w, id) || w->broken;
+}
+
+/* Random ids, the model's BOS first where a sequence begins with one. */
+static void random_ids(const worker *w, an_rng *rng, int32_t *ids, size_t n, bool begin)
+{
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)an_rng_below(rng, (uint64_t)w->model.n_vocab);
+    if (begin && n > 0 && w->model.bos_known) ids[0] = w->model.bos;
+}
+
+/* n ids in passes of the batch size. */
+static anemo_status run_passes(worker *w, json_int_t id, const int32_t *ids, size_t n,
+                               bool *cancelled, anemo_error *err)
+{
+    const an_worker_engine *e = w->engine;
+    size_t batch = w->model.effective.n_batch > 0 ? (size_t)w->model.effective.n_batch : n;
+    for (size_t at = 0; at < n;) {
+        size_t m = n - at < batch ? n - at : batch;
+        anemo_status status = e->forward(e->ctx, ids + at, m, at + m < n, err);
+        if (status != ANEMO_OK) return status;
+        at += m;
+        if (at < n && between_passes(w, id)) {
+            *cancelled = true;
+            return ANEMO_OK;
+        }
+    }
+    return ANEMO_OK;
+}
+
+/* Bring the sequence to n_depth positions: what an earlier request left is kept. */
+static anemo_status fill_depth(worker *w, json_int_t id, const steps *t, an_rng *rng,
+                               bool *cancelled, anemo_error *err)
+{
+    const an_worker_engine *e = w->engine;
+    anemo_status status = ANEMO_OK;
+    int have = w->depth, want = (int)t->n_depth;
+    w->depth = 0;
+    if (want > 0 && have >= want) {
+        status = e->rewind(e->ctx, want, err);
+        if (status == ANEMO_OK) w->depth = want;
+        if (status != ANEMO_ERR_UNSUPPORTED) return status;
+    }
+    status = e->rewind(e->ctx, 0, err);
+    if (status != ANEMO_OK || want == 0) return status;
+    int32_t *ids = an_malloc((size_t)want * sizeof *ids);
+    if (!ids) return an_fail(err, ANEMO_ERR_NOMEM, "step: out of memory for %d ids", want);
+    random_ids(w, rng, ids, (size_t)want, true);
+    status = run_passes(w, id, ids, (size_t)want, cancelled, err);
+    an_free(ids);
+    if (status == ANEMO_OK && !*cancelled) w->depth = want;
+    return status;
+}
+
+static anemo_status run_step(worker *w, json_int_t id, steps *t, anemo_error *err)
+{
+    const an_worker_engine *e = w->engine;
+    anemo_status status = ANEMO_OK;
+    an_rng rng;
+    size_t n = (size_t)(t->n_prompt + t->n_gen);
+    w->peeked = 0;
+    an_rng_seed(&rng, (uint64_t)t->seed);
+    AN_TRY(fill_depth(w, id, t, &rng, &t->cancelled, err));
+    random_ids(w, &rng, t->ids, n, t->n_depth == 0);
+    t->t_start_ns = an_clock_ns();
+    if (t->n_prompt > 0 && !t->cancelled)
+        AN_TRY(run_passes(w, id, t->ids, (size_t)t->n_prompt, &t->cancelled, err));
+    t->t_prompt_ns = t->t_end_ns = an_clock_ns();
+    while (t->n_step < (size_t)t->n_gen && !t->cancelled) {
+        AN_TRY(e->forward(e->ctx, t->ids + (size_t)t->n_prompt + t->n_step, 1, false, err));
+        t->t_ns[t->n_step++] = t->t_end_ns = an_clock_ns();
+        if (t->n_step < (size_t)t->n_gen) t->cancelled = between_passes(w, id);
+    }
+cleanup:
+    if (status != ANEMO_OK) w->depth = 0;
+    return status;
+}
+
+static anemo_status do_step(worker *w, json_int_t id, const json_t *request, anemo_error *err)
+{
+    const an_worker_engine *e = w->engine;
+    steps t = {0};
+    an_str s = {0};
+    anemo_status status = ANEMO_OK;
+    if (!e->forward || !e->rewind)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s has no step measurement", e->engine);
+    AN_TRY(parse_step(w, request, &t, err));
+    t.ids = an_malloc((size_t)(t.n_prompt + t.n_gen) * sizeof *t.ids);
+    t.t_ns = an_malloc((size_t)t.n_gen * sizeof *t.t_ns);
+    if (!t.ids || !t.t_ns) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "step: out of memory");
+        goto cleanup;
+    }
+    /* Touched now, as in a generate. */
+    memset(t.t_ns, 0, (size_t)t.n_gen * sizeof *t.t_ns);
+    AN_TRY(run_step(w, id, &t, err));
+    an_str_appendf(&s,
+                   "{\"type\":\"stepped\",\"id\":%lld,\"t_start_ns\":%" PRIu64
+                   ",\"t_prompt_ns\":%" PRIu64 ",\"t_steps_ns\":[",
+                   (long long)id, t.t_start_ns, t.t_prompt_ns);
+    for (size_t i = 0; i < t.n_step; i++)
+        an_str_appendf(&s, "%s%" PRIu64, i ? "," : "", t.t_ns[i]);
+    an_str_appendf(&s, "],\"t_end_ns\":%" PRIu64 ",\"stop_reason\":\"%s\"}\n", t.t_end_ns,
+                   t.cancelled ? "cancelled" : "length");
+    AN_TRY(an_str_check(&s, err));
+    if (an_fd_write(w->fd, s.data, s.len, err) != ANEMO_OK) w->broken = true;
+    w->last_line_ns = an_clock_ns();
+cleanup:
+    an_str_free(&s);
+    an_free(t.ids);
+    an_free(t.t_ns);
     return status;
 }
 
@@ -470,6 +635,7 @@ static anemo_status do_logits(worker *w, json_int_t id, const json_t *request, a
         goto cleanup;
     }
     AN_TRY(an_shm_map(file, bytes, &map, err));
+    w->depth = 0;
     AN_TRY(e->logits(e->ctx, ids, n, map, (int)n_vocab, err));
     send(w, json_pack("{s:s,s:I,s:I,s:I}", "type", "logits", "id", id, "n_tok", (json_int_t)n,
                       "n_vocab", (json_int_t)n_vocab));
@@ -489,6 +655,7 @@ static const struct {
 } requests[] = {
     {"load", do_load, false},
     {"generate", do_generate, true},
+    {"step", do_step, true},
     {"tokenize", do_tokenize, true},
     {"logits", do_logits, true},
 };

@@ -15,7 +15,8 @@
 
 typedef struct an_worker_settings {
     int n_ctx, n_batch, n_ubatch, threads, threads_batch;
-    char kv_type[8], flash_attn[8], device[32], compute_dtype[8];
+    char kv_type[8], kv_type_v[8]; /* of keys, of values */
+    char flash_attn[8], device[32], compute_dtype[8];
     int n_gpu_layers;
     bool stock;
 } an_worker_settings;
@@ -23,6 +24,11 @@ typedef struct an_worker_settings {
 typedef struct an_worker_loaded {
     char format[16], quantization[48];
     int n_vocab, n_ctx_train;
+    /* What the engine itself says of the model; "" and 0 = nothing. */
+    char description[64];
+    uint64_t bytes, n_param;
+    int32_t bos;                       /* id that begins a sequence where bos_known */
+    bool bos_known;
     an_worker_settings effective;      /* what the engine took */
     bool threads_known, kv_type_known; /* false: null in `effective`, as are empty names */
 } an_worker_loaded;
@@ -45,12 +51,22 @@ typedef struct an_worker_engine {
     const char *const *kv_types; /* NULL-terminated */
     bool flash_attn, threads, sampling;
     json_t *devices; /* array or NULL */
+    json_t *build;   /* of the engine, an object or NULL: docs/driver-protocol.md, hello */
     void *ctx;
     anemo_status (*load)(void *ctx, const char *model, const an_worker_settings *s,
                          an_worker_loaded *out, anemo_error *err);
     anemo_status (*prefill)(void *ctx, const int32_t *ids, size_t n, const an_worker_sampling *s,
                             int32_t *next, anemo_error *err);
     anemo_status (*step)(void *ctx, int32_t id, int32_t *next, anemo_error *err);
+    /*
+     * The two halves of a step measurement, which has neither sampler nor tokenizer. `forward`
+     * appends n ids in one pass, n at most the batch size; the last one's logits are computed and
+     * stay where they are. It returns when they are there, or with `more` when the next pass may be
+     * given. `rewind` shortens the sequence to its first n positions; 0 is always possible,
+     * ERR_UNSUPPORTED for another n makes the worker fill it anew.
+     */
+    anemo_status (*forward)(void *ctx, const int32_t *ids, size_t n, bool more, anemo_error *err);
+    anemo_status (*rewind)(void *ctx, int n, anemo_error *err);
     /* Gives ids[*n]: an_free. */
     anemo_status (*tokenize)(void *ctx, const char *text, bool special, int32_t **ids, size_t *n,
                              anemo_error *err);

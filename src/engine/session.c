@@ -161,6 +161,11 @@ void an_session_reset(an_session *s)
     an_decoder_rewind(s->decoder, 0);
 }
 
+void an_session_rewind(an_session *s, int n_past)
+{
+    an_decoder_rewind(s->decoder, n_past);
+}
+
 int an_session_n_past(const an_session *s)
 {
     return an_decoder_n_past(s->decoder);

@@ -66,6 +66,8 @@ const an_session_options *an_session_effective(const an_session *s);
 
 /* Start over with an empty sequence. */
 void an_session_reset(an_session *s);
+/* Forget positions from n_past on; 0 <= n_past <= an_session_n_past(). */
+void an_session_rewind(an_session *s, int n_past);
 int an_session_n_past(const an_session *s); /* tokens in the sequence */
 
 /* A flag polled between batches: once non-zero, eval ends with ERR_INTERRUPTED. NULL for none. Kept. */

@@ -103,17 +103,33 @@ int64_t an_file_map_resident(const an_file_map *map)
     return resident;
 }
 
-bool an_file_drop_cache(const char *path)
+anemo_status an_file_drop_cache(const char *path, int64_t *left, anemo_error *err)
 {
-    bool dropped = false;
+    anemo_status status = ANEMO_OK;
+    an_file_map map;
+    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-#ifdef POSIX_FADV_DONTNEED
-    (void)fsync(fd);
-    dropped = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0;
-#endif
+    if (fd < 0) return an_fail_errno(err, errno, "open", path);
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
+        goto cleanup;
+    }
+    /* Dirty pages cannot be dropped. File systems that have nothing to write refuse the first call with EINVAL or EROFS. */
+    if (fdatasync(fd) != 0 && errno != EINVAL && errno != EROFS) {
+        status = an_fail_errno(err, errno, "write back", path);
+        goto cleanup;
+    }
+    int e = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (e != 0) {
+        status = an_fail_errno(err, e, "drop from the page cache", path);
+        goto cleanup;
+    }
+    AN_TRY(an_file_map_open(&map, path, err));
+    *left = an_file_map_resident(&map);
+    an_file_unmap(&map);
+cleanup:
     close(fd);
-    return dropped;
+    return status;
 }
 
 void an_file_release(const void *data, uint64_t n)

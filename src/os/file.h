@@ -26,10 +26,10 @@ void an_file_unmap(an_file_map *map);
 int64_t an_file_map_resident(const an_file_map *map);
 
 /*
- * Write what is dirty of a file and ask the system to drop its pages from the page cache. Those that a process has mapped stay, so
- * whoever needs to know looks at an_file_map_resident() afterwards. False when the file or the system would not.
+ * Ask the system to drop a file's pages from the page cache, what was written first brought to the disk. *left: bytes that are
+ * still there (pages that a process has mapped stay); -1 when unknown. ERR_NOTFOUND, ERR_IO; ERR_INVAL for a directory.
  */
-bool an_file_drop_cache(const char *path);
+ANEMO_MUST_CHECK anemo_status an_file_drop_cache(const char *path, int64_t *left, anemo_error *err);
 
 /*
  * These n bytes of a map are not needed for now: the whole pages among them leave the process's memory. They stay

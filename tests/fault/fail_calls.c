@@ -1,10 +1,10 @@
 /*
  * LD_PRELOAD library that makes one chosen call fail: the K-th one, or every one from the K-th on, of a group. Only calls
- * made by the program itself and by its JSON library count, so that K means the same in every run.
+ * made by the program itself and by its JSON and database libraries count, so that K means the same in every run.
  *
  *   ANEMO_FAULT=GROUP:KIND:K:once|on   GROUP memory, KIND any: malloc calloc realloc aligned_alloc strdup mmap fopen
  *                                      GROUP io, KIND EIO ENOSPC EDQUOT EROFS EINTR short: open read pread write pwrite
- *                                      fsync rename mkdir fallocate truncate and close; "short" halves reads and writes
+ *                                      fsync fdatasync rename mkdir fallocate truncate and close; "short" halves reads and writes
  *   ANEMO_FAULT_IN=main|worker         which process: the command itself or the worker that it starts
  *   ANEMO_FAULT_REPORT=FILE            at exit "CALLS FAILED LIVE": counted calls, calls failed, blocks of the program not freed
  */
@@ -40,7 +40,7 @@ static struct {
 
 static struct {
     uintptr_t begin, end;
-    bool program; /* not its JSON library */
+    bool program; /* not one of its libraries */
 } ranges[RANGES_MAX];
 static size_t n_range;
 
@@ -57,13 +57,14 @@ static int add_ranges(struct dl_phdr_info *info, size_t size, void *first)
     bool *is_first = first, program = *is_first;
     (void)size;
     *is_first = false;
-    if (!program && !strstr(info->dlpi_name, "libjansson") && !strstr(info->dlpi_name, "libanemo")) return 0;
+    bool library = strstr(info->dlpi_name, "libjansson") || strstr(info->dlpi_name, "libsqlite3");
+    if (!program && !library && !strstr(info->dlpi_name, "libanemo")) return 0;
     for (int i = 0; i < info->dlpi_phnum && n_range < RANGES_MAX; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
         ranges[n_range].begin = info->dlpi_addr + p->p_vaddr;
         ranges[n_range].end = ranges[n_range].begin + p->p_memsz;
-        ranges[n_range++].program = !strstr(info->dlpi_name, "libjansson");
+        ranges[n_range++].program = !library;
     }
     return 0;
 }
@@ -128,7 +129,7 @@ int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv
     return next(watched_main, argc, argv, init, fini, rtld_fini, stack_end);
 }
 
-/* 0 for foreign callers, 1 for the JSON library, 2 for the program. */
+/* 0 for foreign callers, 1 for the libraries, 2 for the program. */
 static int caller_kind(const void *caller)
 {
     for (size_t i = 0; i < n_range; i++)
@@ -274,6 +275,17 @@ int open(const char *path, int flags, ...)
     return NEXT(open)(path, flags, mode);
 }
 
+/* The names that SQLite was built with. */
+int open64(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = va_arg(ap, mode_t);
+    va_end(ap);
+    FAIL_IO(-1);
+    return NEXT(open64)(path, flags, mode);
+}
+
 int mkostemp(char *template, int flags)
 {
     FAIL_IO(-1);
@@ -308,6 +320,26 @@ ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
     return NEXT(pwrite)(fd, buf, n, at);
 }
 
+ssize_t pread64(int fd, void *buf, size_t n, off64_t at)
+{
+    FAIL_IO(-1);
+    SHORTEN(n);
+    return NEXT(pread64)(fd, buf, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t at)
+{
+    FAIL_IO(-1);
+    SHORTEN(n);
+    return NEXT(pwrite64)(fd, buf, n, at);
+}
+
+int fdatasync(int fd)
+{
+    FAIL_IO(-1);
+    return NEXT(fdatasync)(fd);
+}
+
 int fsync(int fd)
 {
     FAIL_IO(-1);
@@ -336,6 +368,12 @@ int ftruncate(int fd, off_t n)
 {
     FAIL_IO(-1);
     return NEXT(ftruncate)(fd, n);
+}
+
+int ftruncate64(int fd, off64_t n)
+{
+    FAIL_IO(-1);
+    return NEXT(ftruncate64)(fd, n);
 }
 
 int posix_fallocate(int fd, off_t at, off_t n)

@@ -134,6 +134,16 @@ int open(const char *path, int flags, ...)
     return opened(NEXT(open)(path, flags, mode), AT_FDCWD, path);
 }
 
+/* The names that SQLite was built with. */
+int open64(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = va_arg(ap, mode_t);
+    va_end(ap);
+    return opened(NEXT(open64)(path, flags, mode), AT_FDCWD, path);
+}
+
 int openat(int at, const char *path, int flags, ...)
 {
     va_list ap;
@@ -175,6 +185,11 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
     return wrote(fd, data, NEXT(pwrite)(fd, data, n, at), at);
 }
 
+ssize_t pwrite64(int fd, const void *data, size_t n, off64_t at)
+{
+    return wrote(fd, data, NEXT(pwrite64)(fd, data, n, at), at);
+}
+
 static int sized(int fd, int result, int64_t bytes)
 {
     if (result != 0 || !is_ours(fd)) return result;
@@ -187,6 +202,11 @@ static int sized(int fd, int result, int64_t bytes)
 int ftruncate(int fd, off_t bytes)
 {
     return sized(fd, NEXT(ftruncate)(fd, bytes), bytes);
+}
+
+int ftruncate64(int fd, off64_t bytes)
+{
+    return sized(fd, NEXT(ftruncate64)(fd, bytes), bytes);
 }
 
 int fallocate(int fd, int mode, off_t at, off_t bytes)

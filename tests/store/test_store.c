@@ -696,6 +696,10 @@ static void files_of_runs(void **state)
     an_run_list_free(list, n);
     for (size_t cut = 0; cut < text.len; cut += 97)
         assert_fails(an_run_file_parse(text.data, cut, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "f");
+    run.tags = json_pack("[s]", "not a tag");
+    an_str_clear(&text);
+    assert_ok(an_json_write(an_run_json(&run), JSON_COMPACT, &text, &err), &err);
+    assert_fails(an_run_file_parse(text.data, text.len, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "f: run one: tag 'not a tag'");
     assert_fails(an_run_file_parse("[]", 2, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "no run");
     assert_fails(an_run_file_parse("{}", 2, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "schema");
     assert_false(an_run_file_is("{}", 2));

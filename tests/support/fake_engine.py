@@ -11,6 +11,7 @@ Speed
   --noise SD         every repetition's speed is multiplied by exp(SD * normal) (0)
   --jitter SD        and every step's by exp(SD * normal) of its own (0)
   --warm-up N:F      the first N repetitions of a worker are F times as slow (0:1)
+  --second F         every second worker that loads with the same --state is F times as fast as the others (1)
   --seed N           of the noise (1); with --state every repetition of a run has noise of its own all the same
 Drift
   --state FILE       the virtual clock, shared by all workers that name the same file: time goes on whoever runs
@@ -113,6 +114,7 @@ class Engine:
         self.threads = 1
         self.n_rep = 0
         self.memory = None
+        self.own_factor = 1.0
 
     def fault(self, where, request):
         a = self.args
@@ -153,6 +155,11 @@ class Engine:
             for i in range(0, len(self.memory), 4096):
                 self.memory[i] = 1
         time.sleep(self.args.real_load)
+        if self.args.second != 1:
+            with open(self.args.state + ".workers", "ab") as count:
+                fcntl.flock(count, fcntl.LOCK_EX)
+                count.write(b"x")
+                self.own_factor = self.args.second if count.tell() % 2 == 0 else 1.0
         effective = dict(settings, device="cpu", compute_dtype="f32", flash_attn="off", n_gpu_layers=0)
         send({"type": "loaded", "id": m["id"], "load_s": self.args.load, "effective": effective,
               "model": {"format": "gguf" if m["model"].endswith(".gguf") else "mlx", "quantization": "FAKE",
@@ -170,7 +177,7 @@ class Engine:
         n = c.begin()
         rng = random.Random(f"{a.seed} {a.name} {a.decode} {n}")
         c.t += a.gap
-        scale = self.threads ** a.scaling * math.exp(rng.gauss(0, a.noise))
+        scale = self.own_factor * self.threads ** a.scaling * math.exp(rng.gauss(0, a.noise))
         if self.n_rep <= self.warm_n:
             scale /= self.warm_factor
         start, stamps = c.t, []
@@ -194,7 +201,7 @@ def warm_up(text):
 def parse():
     p = argparse.ArgumentParser(description="a driver of known speed; see the head of this file")
     for name, kind, default in [("decode", float, 100.0), ("prefill", float, 1000.0), ("scaling", float, 0.0), ("noise", float, 0.0),
-                                ("jitter", float, 0.0), ("seed", int, 1), ("gap", float, 0.05), ("real", float, 0.0),
+                                ("jitter", float, 0.0), ("seed", int, 1), ("second", float, 1.0), ("gap", float, 0.05), ("real", float, 0.0),
                                 ("real-load", float, 0.0), ("load", float, 0.5), ("memory", int, 0), ("diverge", int, sys.maxsize),
                                 ("vocab", int, 200)]:
         p.add_argument("--" + name, type=kind, default=default)

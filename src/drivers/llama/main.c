@@ -87,6 +87,23 @@ static void free_threads(driver *d)
     d->pool = d->pool_batch = NULL;
 }
 
+/* What keys and values can be held in; the names are the library's. */
+static const enum ggml_type kv_types[] = {
+    GGML_TYPE_F16,  GGML_TYPE_F32,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,   GGML_TYPE_Q4_0,
+    GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_IQ4_NL,
+};
+static const char *const kv_names[] = {"f16",  "f32",  "bf16", "q8_0",   "q4_0",
+                                       "q4_1", "q5_0", "q5_1", "iq4_nl", NULL};
+
+/* The loop has checked the name. */
+static enum ggml_type kv_type_named(const char *name)
+{
+    size_t i = 0;
+    while (kv_names[i + 1] && strcmp(kv_names[i], name) != 0)
+        i++;
+    return kv_types[i];
+}
+
 static struct llama_context_params context_params(const an_worker_settings *s, bool gpu)
 {
     struct llama_context_params p = llama_context_default_params();
@@ -100,7 +117,8 @@ static struct llama_context_params context_params(const an_worker_settings *s, b
     p.n_seq_max = 1;
     p.n_threads = s->threads;
     p.n_threads_batch = s->threads_batch;
-    p.type_k = p.type_v = !strcmp(s->kv_type, "f32") ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    p.type_k = kv_type_named(s->kv_type);
+    p.type_v = kv_type_named(s->kv_type_v);
     p.flash_attn_type = !strcmp(s->flash_attn, "on")    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : !strcmp(s->flash_attn, "off") ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                         : LLAMA_FLASH_ATTN_TYPE_AUTO;
@@ -137,7 +155,8 @@ static void fill_loaded(const driver *d, const an_worker_settings *s,
     e->n_ubatch = (int)llama_n_ubatch(d->ctx);
     e->threads = llama_n_threads(d->ctx);
     e->threads_batch = llama_n_threads_batch(d->ctx);
-    snprintf(e->kv_type, sizeof e->kv_type, "%s", p->type_k == GGML_TYPE_F32 ? "f32" : "f16");
+    snprintf(e->kv_type, sizeof e->kv_type, "%s", ggml_type_name(p->type_k));
+    snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", ggml_type_name(p->type_v));
     const char *flash = p->flash_attn_type == LLAMA_FLASH_ATTN_TYPE_ENABLED ? "on"
                         : p->flash_attn_type == LLAMA_FLASH_ATTN_TYPE_DISABLED
                             ? "off"
@@ -157,6 +176,11 @@ static void fill_loaded(const driver *d, const an_worker_settings *s,
     snprintf(out->quantization, sizeof out->quantization, "%s", type ? type : "");
     out->n_vocab = d->n_vocab;
     out->n_ctx_train = llama_model_n_ctx_train(d->model);
+    llama_model_desc(d->model, out->description, sizeof out->description);
+    out->bytes = llama_model_size(d->model);
+    out->n_param = llama_model_n_params(d->model);
+    out->bos_known = llama_vocab_get_add_bos(d->vocab) && llama_vocab_bos(d->vocab) >= 0;
+    if (out->bos_known) out->bos = llama_vocab_bos(d->vocab);
 }
 
 static anemo_status load(void *arg, const char *path, const an_worker_settings *s,
@@ -293,6 +317,30 @@ static anemo_status step(void *arg, int32_t id, int32_t *next, anemo_error *err)
     return status == ANEMO_OK ? sample(d, next, err) : status;
 }
 
+/* The last id's logits are asked for in every pass, as llama-bench does; they stay in the library. */
+static anemo_status forward(void *arg, const int32_t *ids, size_t n, bool more, anemo_error *err)
+{
+    driver *d = arg;
+    anemo_status status = decode(d, ids, (int)n, false, true, err);
+    if (status == ANEMO_OK && !more) llama_synchronize(d->ctx);
+    return status;
+}
+
+static anemo_status rewind_to(void *arg, int n, anemo_error *err)
+{
+    driver *d = arg;
+    if (n == 0) {
+        start_over(d);
+        return ANEMO_OK;
+    }
+    /* A cache that keeps no more than a window has dropped what the shorter sequence would need. */
+    if (llama_model_n_swa(d->model) > 0 ||
+        !llama_memory_seq_rm(llama_get_memory(d->ctx), 0, n, -1))
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "this model's cache cannot be shortened");
+    d->n_past = n;
+    return ANEMO_OK;
+}
+
 static anemo_status tokenize(void *arg, const char *text, bool special, int32_t **ids, size_t *n,
                              anemo_error *err)
 {
@@ -349,6 +397,31 @@ static void close_driver(void *arg)
     llama_backend_free();
 }
 
+/* Who made the library, and what of it would do the work: as its own tools name these. */
+static json_t *build_json(void)
+{
+    char backends[128] = "", cpu[256] = "", gpu[256] = "";
+    struct list {
+        char *text;
+        size_t cap;
+    } lists[] = {{cpu, sizeof cpu}, {gpu, sizeof gpu}, {backends, sizeof backends}};
+    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+        ggml_backend_dev_t dev = ggml_backend_dev_get(i);
+        struct list *l = &lists[is_gpu(dev)];
+        size_t n = strlen(l->text);
+        snprintf(l->text + n, l->cap - n, "%s%s", n ? ", " : "", ggml_backend_dev_description(dev));
+    }
+    for (size_t i = 0; i < ggml_backend_reg_count(); i++) {
+        const char *name = ggml_backend_reg_name(ggml_backend_reg_get(i));
+        size_t n = strlen(backends);
+        if (strcmp(name, "CPU") != 0)
+            snprintf(backends + n, sizeof backends - n, "%s%s", n ? "," : "", name);
+    }
+    return json_pack("{s:s,s:i,s:o,s:o,s:s}", "commit", AN_LLAMA_COMMIT, "number", AN_LLAMA_NUMBER,
+                     "cpu_info", an_json_text(cpu, strlen(cpu)), "gpu_info",
+                     an_json_text(gpu, strlen(gpu)), "backends", *backends ? backends : "CPU");
+}
+
 static json_t *devices_json(void)
 {
     json_t *list = json_array();
@@ -368,7 +441,6 @@ int main(void)
 {
     an_json_watch_memory();
     static const char *const formats[] = {"gguf", NULL};
-    static const char *const kv_types[] = {"f16", "f32", NULL};
     char *library = an_path_of_code((const void *)&llama_version);
     if (strcmp(llama_version(), AN_LLAMA_VERSION) != 0 ||
         strcmp(ggml_version(), AN_GGML_VERSION) != 0 ||
@@ -394,21 +466,25 @@ int main(void)
         .engine_version = AN_LLAMA_VERSION " (" AN_GGML_COMMIT ")",
         .library = library,
         .formats = formats,
-        .kv_types = kv_types,
+        .kv_types = kv_names,
         .flash_attn = true,
         .threads = true,
         .sampling = true,
         .devices = devices_json(),
+        .build = build_json(),
         .ctx = &d,
         .load = load,
         .prefill = prefill,
         .step = step,
+        .forward = forward,
+        .rewind = rewind_to,
         .tokenize = tokenize,
         .logits = logits,
         .close = close_driver,
     };
     int rc = an_worker_main(&engine);
     json_decref(engine.devices);
+    json_decref(engine.build);
     an_free(library);
     return rc;
 }

@@ -58,6 +58,7 @@ static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu,
     /* The cache holds what attention computes with; MLX picks a fused kernel by itself, and has one
      * on GPUs only. */
     snprintf(out->effective.kv_type, sizeof out->effective.kv_type, "%s", compute);
+    snprintf(out->effective.kv_type_v, sizeof out->effective.kv_type_v, "%s", compute);
     snprintf(out->effective.flash_attn, sizeof out->effective.flash_attn, "%s",
              gpu ? "auto" : "off");
     out->kv_type_known = true;
@@ -138,6 +139,22 @@ static anemo_status driver_step(void *ctx, int32_t id, int32_t *next, anemo_erro
     return next_id(ctx, &id, 1, next, err);
 }
 
+static anemo_status driver_forward(void *ctx, const int32_t *ids, size_t n, bool more,
+                                   anemo_error *err)
+{
+    driver *d = ctx;
+    return an_mlx_model_forward(d->model, ids, n, more, err);
+}
+
+static anemo_status driver_rewind(void *ctx, int n, anemo_error *err)
+{
+    driver *d = ctx;
+    if (n > an_mlx_model_n_past(d->model))
+        return an_fail(err, ANEMO_ERR_INTERNAL, "mlx: the sequence has fewer than %d positions", n);
+    an_mlx_model_rewind(d->model, n);
+    return ANEMO_OK;
+}
+
 static anemo_status driver_logits(void *ctx, const int32_t *ids, size_t n, float *out, int n_vocab,
                                   anemo_error *err)
 {
@@ -184,6 +201,8 @@ int main(void)
                                .load = driver_load,
                                .prefill = driver_prefill,
                                .step = driver_step,
+                               .forward = driver_forward,
+                               .rewind = driver_rewind,
                                .logits = driver_logits,
                                .close = driver_close};
     int exit_status = an_worker_main(&engine);

@@ -316,6 +316,29 @@ cleanup:
     return status;
 }
 
+anemo_status an_mlx_model_forward(an_mlx_model *m, const int32_t *ids, size_t n, bool more,
+                                  anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_mlx_array logits = EMPTY;
+    AN_TRY(check_ids(m, ids, n, err));
+    AN_TRY(run_pass(m, ids, (int)n, m->n_past + (int)n, more ? WANT_NOTHING : WANT_LAST, &logits,
+                    err));
+    AN_TRY(finish_pass(m, logits, err));
+cleanup:
+    an_mlx_array_free(&logits);
+    if (status != ANEMO_OK) an_mlx_model_reset(m);
+    return status;
+}
+
+void an_mlx_model_rewind(an_mlx_model *m, int n)
+{
+    if (n == 0)
+        an_mlx_model_reset(m);
+    else
+        m->n_past = n; /* what lies behind is overwritten */
+}
+
 void an_mlx_model_reset(an_mlx_model *m)
 {
     for (int layer = 0; layer < m->net.n_layer; layer++) {

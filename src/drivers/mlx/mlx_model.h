@@ -46,6 +46,8 @@ const char *an_mlx_dtype_name(an_mlx_dtype dtype);
 int an_mlx_model_n_past(const an_mlx_model *m);
 /* Back to an empty sequence. */
 void an_mlx_model_reset(an_mlx_model *m);
+/* Forget positions from n on; 0 <= n <= an_mlx_model_n_past(). */
+void an_mlx_model_rewind(an_mlx_model *m, int n);
 
 /*
  * Append n ids, in passes of n_batch. Both: ERR_INVAL for an id outside the vocabulary and when the
@@ -54,6 +56,12 @@ void an_mlx_model_reset(an_mlx_model *m);
 /* *next: the id with the largest logit after the last one, the smallest such id on a tie. */
 ANEMO_MUST_CHECK anemo_status an_mlx_model_next(an_mlx_model *m, const int32_t *ids, size_t n,
                                                 int32_t *next, anemo_error *err);
+/*
+ * One pass over at most n_batch ids. With `more` nobody waits for it, and only the cache is computed; else the last id's logits
+ * are computed as well and thrown away.
+ */
+ANEMO_MUST_CHECK anemo_status an_mlx_model_forward(an_mlx_model *m, const int32_t *ids, size_t n,
+                                                   bool more, anemo_error *err);
 /* logits of every id [n, n_vocab] when `all`, else of the last one [n_vocab]. */
 ANEMO_MUST_CHECK anemo_status an_mlx_model_logits(an_mlx_model *m, const int32_t *ids, size_t n,
                                                   bool all, float *logits, anemo_error *err);
