@@ -2,13 +2,12 @@
 #ifndef AN_BENCH_MODEL_DIGEST_H
 #define AN_BENCH_MODEL_DIGEST_H
 
-#include "base/error.h"
+#include "arch/model_file.h"
 
 /*
- * SHA-256 of the bytes of a model's weight files, in order of their names: of a GGUF file what sha256sum says of it, of a split one all
- * its shards, of a folder its *.safetensors. Reads all of them (about a second a gigabyte). The errors of opening; ERR_NOTFOUND
- * for a folder without weights.
+ * sha256 of the one weight file; of several, sha256 of their digests' hex digits one after the other, in the order of their names. ""
+ * when a file cannot be read. Reads all of them (about a second a gigabyte).
  */
-ANEMO_MUST_CHECK anemo_status an_model_digest(const char *path, char sha256[65], anemo_error *err);
+void an_model_digest(const char *path, an_container container, char out[65]);
 
 #endif

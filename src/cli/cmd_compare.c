@@ -25,7 +25,7 @@ typedef struct compare_args {
         *power_cmd, *db, *note, *command;
     int64_t n_predict, n_rep, max_reps, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
     double precision;
-    bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store;
+    bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store, all, plots;
 } compare_args;
 
 /* What the options point to. */
@@ -77,7 +77,9 @@ static const an_option options[] = {
     {"url", NULL, AN_OPT_STR, FIELD(url), 0, 0, "URL", "An OpenAI-compatible server to measure as the engine 'http'"},
     {"seed", "s", AN_OPT_I64, FIELD(seed), 0, 9007199254740992.0, "N", "Seed of the cells' order (from the clock)"},
     {"timeout", NULL, AN_OPT_I64, FIELD(timeout_s), 1, 86400, "S", "Seconds without an answer that count as a hang (600)"},
-    {"format", NULL, AN_OPT_STR, FIELD(format), 0, 0, "F", "text (default), md, json, csv"},
+    {"format", NULL, AN_OPT_STR, FIELD(format), 0, 0, "F", "text (default), md, json, csv, html"},
+    {"all", NULL, AN_OPT_FLAG, FIELD(all), 0, 0, NULL, "A row for every figure in tables"},
+    {"plots", NULL, AN_OPT_FLAG, FIELD(plots), 0, 0, NULL, "Draw intervals and samples under the table"},
     {"output", "o", AN_OPT_STR, FIELD(out), 0, 0, "FILE", "Write the report there instead of to stdout"},
     {"json-out", NULL, AN_OPT_STR, FIELD(json_out), 0, 0, "FILE", "Write the full result as JSON there as well"},
     {"db", NULL, AN_OPT_STR, FIELD(db), 0, 0, "FILE", "Database that keeps the result (ANEMO_DB, or results.db in the data folder)"},
@@ -111,7 +113,7 @@ const an_command an_cmd_compare = {
 
 static anemo_status check_words(const compare_args *a, anemo_error *err)
 {
-    static const char *const format[] = {"text", "md", "json", "csv", NULL},
+    static const char *const format[] = {"text", "md", "json", "csv", "html", NULL},
                             *const color[] = {"auto", "always", "never", NULL};
     anemo_status status;
     AN_TRY(an_cli_one_of("--kv", a->kv, an_cli_kv_types, err));
@@ -156,7 +158,8 @@ static anemo_status write_outputs(const an_run *run, const compare_args *a, an_f
     anemo_status status = ANEMO_OK;
     an_str text = {0};
     an_report_format format;
-    an_report_style style = {.width = an_terminal_width(1, 120), .color = !a->out && an_terminal_color(1, a->color)};
+    an_report_style style = {.width = an_terminal_width(1, 120), .color = !a->out && an_terminal_color(1, a->color),
+                             .all = a->all, .plots = a->plots, .ascii = !a->out && !an_terminal_utf8()};
     AN_ASSERT(an_report_format_from_name(a->format, &format));
     AN_TRY(an_report_write(run, format, style, &text, err));
     if (a->out) {

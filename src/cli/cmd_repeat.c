@@ -80,13 +80,19 @@ static anemo_status check_given(const repeat_args *a, const an_run *run, anemo_e
 static anemo_status check_model(const repeat_args *a, const an_capsule *c, size_t i, const char *path, anemo_error *err)
 {
     anemo_status status;
+    an_container container;
     char found[65];
     const char *name = c->run.models[i].name;
     if (!c->sha256[i][0]) {
         if (!a->quiet) fprintf(stderr, "anemo repeat: the capsule knows no checksum of %s: taken by its name\n", name);
         return ANEMO_OK;
     }
-    AN_TRY(an_model_digest(path, found, err));
+    AN_TRY(an_model_probe(path, &container, err));
+    an_model_digest(path, container, found);
+    if (!found[0]) {
+        status = an_fail(err, ANEMO_ERR_IO, "%s: its weights cannot be read", path);
+        goto cleanup;
+    }
     if (strcmp(found, c->sha256[i]) != 0) {
         if (!a->different) {
             status = an_fail(err, ANEMO_ERR_UNSUPPORTED,

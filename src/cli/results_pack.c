@@ -25,30 +25,26 @@ static const an_option pack_options[] = {
     AN_OPTION_END,
 };
 
-/* Which weights the run's models are, read now: a file that is gone or has another size by now has no checksum. */
-static anemo_status digest_models(const an_run *run, char (*sha256)[65], bool quiet, anemo_error *err)
+/* Why the weights of a model that the run does not identify cannot be identified now; NULL when they can. */
+static const char *not_here(const an_run_model *m, char sha256[65])
 {
-    anemo_status status = ANEMO_OK;
+    an_container container;
+    int64_t bytes = m->path ? an_path_size(m->path) : -1;
+    if (!m->path || an_model_probe(m->path, &container, NULL) != ANEMO_OK) return "it is not here any more";
+    if (bytes >= 0 && m->bytes && !strstr(m->path, "-of-") && (uint64_t)bytes != m->bytes) return "it has changed since the run";
+    an_model_digest(m->path, container, sha256);
+    return sha256[0] ? NULL : "its files cannot be read";
+}
+
+/* Which weights the run's models are: as the run says, else read now. */
+static void digest_models(const an_run *run, char (*sha256)[65], bool quiet)
+{
     for (size_t i = 0; i < run->n_model; i++) {
         const an_run_model *m = &run->models[i];
-        anemo_error why = {0};
-        sha256[i][0] = '\0';
-        if (m->sha256[0]) {
-            memcpy(sha256[i], m->sha256, 65);
-            continue;
-        }
-        const char *reason = NULL;
-        int64_t bytes = m->path ? an_path_size(m->path) : -1;
-        if (!m->path || an_path_probe(m->path) == AN_PATH_ABSENT) reason = "it is not here any more";
-        else if (bytes >= 0 && m->bytes && !strstr(m->path, "-of-") && (uint64_t)bytes != m->bytes) reason = "it has changed since the run";
-        else if ((status = an_model_digest(m->path, sha256[i], &why)) != ANEMO_OK) reason = why.message;
-        if (status == ANEMO_ERR_NOMEM) return an_fail(err, status, "%s", why.message);
-        status = ANEMO_OK;
-        if (!reason) continue;
-        sha256[i][0] = '\0';
-        if (!quiet) fprintf(stderr, "anemo results pack: no checksum of %s: %s\n", m->name, reason);
+        memcpy(sha256[i], m->sha256, 65);
+        const char *reason = m->sha256[0] ? NULL : not_here(m, sha256[i]);
+        if (reason && !quiet) fprintf(stderr, "anemo results pack: no checksum of %s: %s\n", m->name, reason);
     }
-    return status;
 }
 
 static anemo_status pack(const void *args, const an_positional *pos, anemo_error *err)
@@ -69,7 +65,7 @@ static anemo_status pack(const void *args, const an_positional *pos, anemo_error
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
-    AN_TRY(digest_models(&run, sha256, a->quiet, err));
+    digest_models(&run, sha256, a->quiet);
     AN_TRY(an_capsule_write(&run, sha256, a->no_paths, &text, err));
     if (a->out && !strcmp(a->out, "-")) {
         AN_TRY(an_results_print(&text, err));
