@@ -84,19 +84,29 @@ anemo_status an_cli_gate_close(const an_cli_gate *g, const an_gate_args *a, cons
 {
     anemo_status status = ANEMO_OK;
     an_gate gate = {0};
+    bool made = false;
     *failed = false;
     if (g->has_base) {
         an_gate_options o = {.noise = a->noise < 0 ? an_runs_noise(&g->base, run) : log1p(a->noise / 100),
                              .unlike = a->unlike,
                              .undecided_fails = !strcmp(a->undecided, "fail")};
-        AN_TRY(an_gate_make(&gate, &g->base, run, g->rules, a->fail_on.n, &o, err));
+        status = an_gate_make(&gate, &g->base, run, g->rules, a->fail_on.n, &o, err);
+        made = status == ANEMO_OK;
+        /* A run of which nothing came out fails by itself: that is the message, and JUnit shows which cells. */
+        if (status == ANEMO_ERR_INVAL && an_run_exit_code(run) != 0) {
+            an_str_append(text, "Gate: nothing of the run came out that could be held against the baseline\n");
+            status = an_str_check(text, err);
+        }
+        if (status != ANEMO_OK) goto cleanup;
+    }
+    if (made) {
         *failed = an_gate_failed(&gate);
         if (a->json) AN_TRY(append_json(&gate, text, err));
         else an_gate_text(&gate, text);
         AN_TRY(an_str_check(text, err));
         if (a->gate_json) AN_TRY(write_json(&gate, a->gate_json, err));
     }
-    if (a->junit) AN_TRY(write_junit(run, g->has_base ? &gate : NULL, a->junit, err));
+    if (a->junit) AN_TRY(write_junit(run, made ? &gate : NULL, a->junit, err));
 cleanup:
     an_gate_free(&gate);
     return status;

@@ -144,7 +144,8 @@ def test_gate(temp):
     done = gate("threads", "decode_tps:-3%", more=("--unlike",))
     expect("unless asked for", done.returncode == 0, done.stdout + done.stderr)
     done = gate("broken", "decode_tps:-3%", more=("--junit", junit))
-    expect("a failed cell is no pass", done.returncode == 2, done.stdout + done.stderr)
+    expect("a failed cell is no pass", done.returncode == 1 and "nothing of the run" in done.stdout, done.stdout + done.stderr)
+    check_junit(junit, 1, 0, 1, 0)
     for rule, text in (("decode_tps", "METRIC:CHANGE"), ("speed:-3%", "no metric"), ("decode_tps:-x", "a number"),
                        ("decode_tps:-3MB", "no unit"), ("n_generated:3", "neither more nor less"), ("decode_tps:-100%", "never be passed"),
                        ("decode_tps:-3%%", "no unit"), (":-3%", "METRIC:CHANGE"), ("decode_tps:", "a number")):
@@ -153,6 +154,33 @@ def test_gate(temp):
     expect("no baseline", anemo("results", "gate", "slow", "--fail-on", "decode_tps:-3%").returncode == 2)
     expect("no rule", anemo("results", "gate", "slow", "--baseline", "base").returncode == 2)
     expect("no such baseline", anemo("results", "gate", "slow", "--baseline", "x", "--fail-on", "decode_tps:-3%").returncode == 4)
+
+
+def test_compare_gate(temp):
+    """The same in one go with the measurement."""
+    junit = temp / "junit.xml"
+    limits = ("--baseline", "base", "--fail-on", "decode_tps:-3%", "--junit", junit)
+    done = measure(temp, "base2", "-t", 1, *limits, fake="--decode 100 --seed 11")
+    expect("compare within the limit", done.returncode == 0 and "Gate: run" in done.stdout, done.stdout + done.stderr)
+    check_junit(junit, 2, 0, 0, 0)
+    done = measure(temp, "slow2", "-t", 1, *limits, "--format", "json", fake="--decode 80 --seed 12")
+    expect("compare beyond the limit", done.returncode == 7 and "FAIL " in done.stderr, done.stderr)
+    expect("JSON alone on stdout", json.loads(done.stdout)["schema"] == "anemo.run/1")
+    check_junit(junit, 2, 1, 0, 0)
+    stored = anemo("results", "list", "--tag", "slow2").stdout
+    expect("the failing run is kept", "slow2" in stored, stored)
+    before = anemo("results", "list").stdout
+    for more, code in ((("--fail-on", "decode_tps:-3"), 2), (("--baseline", "base"), 2), (("--baseline", "none", "--fail-on", "ttft_s:3%"), 4),
+                       (("--baseline", "base", "--fail-on", "ttft:3%"), 2)):
+        done = measure(temp, "never", *more, fake="")
+        expect(f"{more} is found before anything is measured", done.returncode == code, done.stderr)
+    expect("and nothing is kept of it", anemo("results", "list").stdout == before)
+    done = measure(temp, "alone", "-t", 1, "--junit", junit, fake="")
+    expect("JUnit without a baseline", done.returncode == 0, done.stderr)
+    check_junit(junit, 1, 0, 0, 0)
+    done = measure(temp, "crash", "-t", 1, *limits, fake="--crash 2")
+    expect("a failed cell", done.returncode == 1, done.stderr)
+    check_junit(junit, 1, 0, 1, 0)
 
 
 def main():
@@ -171,6 +199,7 @@ def main():
         expect("a failed run", done.returncode == 1, done.stderr)
         test_compare()
         test_gate(temp)
+        test_compare_gate(temp)
         check = anemo("results", "check")
         expect("check", check.returncode == 0, check.stdout)
     sys.exit(failures > 0)
