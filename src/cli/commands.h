@@ -11,6 +11,7 @@ extern const an_command an_cmd_doctor;
 extern const an_command an_cmd_logits;
 extern const an_command an_cmd_ls;
 extern const an_command an_cmd_pull;
+extern const an_command an_cmd_repeat;
 extern const an_command an_cmd_report;
 extern const an_command an_cmd_results;
 extern const an_command an_cmd_rm;

@@ -15,6 +15,7 @@ static const an_command *const commands[] = {
     &an_cmd_report,
     &an_cmd_bench,
     &an_cmd_results,
+    &an_cmd_repeat,
     &an_cmd_sweep,
     &an_cmd_tokenize,
     &an_cmd_show,
