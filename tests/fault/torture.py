@@ -84,7 +84,7 @@ COMMANDS = [
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "md", "-o",
       "{}/out.md"], "out.md", "worker"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--aa", "--cold", "--db", "{}/r.db", "--tag",
-      "a", "--note", "b", "-q"], None, "main", IO),
+      "a", "--note", "b", "-q"], None, "main"),
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
