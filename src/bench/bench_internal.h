@@ -3,6 +3,7 @@
 #define AN_BENCH_BENCH_INTERNAL_H
 
 #include "bench/comparison.h"
+#include "bench/model_digest.h"
 
 /* State of a model's pages in the page cache: "warm" (99 % or more), "cold" (under 1 %), "mixed", "unknown". */
 const char *an_page_cache_state(const char *path, an_container container);
@@ -12,12 +13,6 @@ const char *an_page_cache_state(const char *path, an_container container);
  * state afterwards.
  */
 bool an_page_cache_drop(const char *path, an_container container);
-
-/*
- * sha256 of the one weight file; of several, sha256 of their digests' hex digits one after the other, in the order of their names. ""
- * when a file cannot be read. Reads all of them.
- */
-void an_model_digest(const char *path, an_container container, char out[65]);
 
 /* The machine and the build now. The probes' peaks are NaN. */
 void an_environment_read(an_environment *e);
