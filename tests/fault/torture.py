@@ -40,6 +40,8 @@ CODES = {0, 1, 3, 4, 5, 6}
 # (words, final name or None, process that is disturbed). "{}" is the command's own folder. IO marks those that the system calls
 # fail for too: what writes, and one of each way of reading.
 IO = True
+# What a comparison does beyond its repetitions, left out where it would take a second.
+SHORT = ["--warmup", "1", "--no-bandwidth", "--no-observe"]
 COMMANDS = [
     (["--version"], None, "main"),
     (["--help"], None, "main"),
@@ -77,10 +79,12 @@ COMMANDS = [
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main", IO),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker", IO),
-    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
-     "out.json", "main", IO),
-    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
-     "out.md", "worker"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "json", "-o",
+      "{}/out.json"], "out.json", "main", IO),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "md", "-o",
+      "{}/out.md"], "out.md", "worker"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--aa", "--cold", "--db", "{}/r.db", "--tag",
+      "a", "--note", "b", "-q"], None, "main"),
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
