@@ -445,7 +445,7 @@ static void choose_columns(an_llama_bench *w, const an_run *run, const row *r)
         bool shown = true;
         switch (k) {
         case K_ENGINE: shown = varies(run, k, "llama.cpp"); break;
-        case K_N_GPU_LAYERS: shown = !cpu || varies(run, k, "-1"); break;
+        case K_N_GPU_LAYERS: shown = !cpu; break;
         case K_N_THREADS: shown = cpu || varies(run, k, NULL); break;
         case K_CPU_MASK: shown = varies(run, k, "0x0"); break;
         case K_N_BATCH: shown = varies(run, k, "2048"); break;
