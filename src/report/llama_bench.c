@@ -197,7 +197,7 @@ static void put_build(row *r, const an_run *run, const an_cell *cell)
     if (json_object_get(build, "commit"))
         put(r, K_BUILD_COMMIT, "%s", word(build, "commit", ""));
     else if (!strcmp(cell->engine, "native") && e->anemo_commit[0])
-        put(r, K_BUILD_COMMIT, "%.12s", e->anemo_commit);
+        put(r, K_BUILD_COMMIT, "%.7s", e->anemo_commit);
     else
         put(r, K_BUILD_COMMIT, "%s%s%.*s", cell->engine, cell->engine_version[0] ? "-" : "", 
             (int)strcspn(cell->engine_version, " "), cell->engine_version);
