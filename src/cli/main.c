@@ -12,8 +12,11 @@
 static const an_command *const commands[] = {
     &an_cmd_run,
     &an_cmd_compare,
+    &an_cmd_report,
     &an_cmd_bench,
     &an_cmd_results,
+    &an_cmd_repeat,
+    &an_cmd_sweep,
     &an_cmd_tokenize,
     &an_cmd_show,
     &an_cmd_pull,

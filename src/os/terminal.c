@@ -40,6 +40,14 @@ bool an_terminal_color(int fd, const char *when)
     return isatty(fd) && !an_env("NO_COLOR") && term && strcmp(term, "dumb") != 0;
 }
 
+bool an_terminal_utf8(void)
+{
+    const char *locale = an_env("LC_ALL");
+    if (!locale) locale = an_env("LC_CTYPE");
+    if (!locale) locale = an_env("LANG");
+    return locale && (strcasestr(locale, "UTF-8") || strcasestr(locale, "UTF8"));
+}
+
 an_progress *an_progress_begin(int fd, bool quiet)
 {
     an_progress *p = quiet ? NULL : an_calloc(1, sizeof *p);

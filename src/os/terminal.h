@@ -13,6 +13,9 @@ bool an_terminal_is(int fd);
 /* when: "always", "never", "auto" = fd is a terminal, NO_COLOR is unset and TERM is not dumb. */
 bool an_terminal_color(int fd, const char *when);
 
+/* Does the locale (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
+bool an_terminal_utf8(void);
+
 /*
  * Progress on fd: on a terminal one line that is redrawn, elsewhere a plain line at most every ten seconds. NULL when quiet,
  * and NULL is accepted everywhere.

@@ -24,6 +24,9 @@ bool an_report_format_from_name(const char *name, an_report_format *out);
 typedef struct an_report_style {
     int width;  /* columns of the terminal; tables that are wider are cut into several */
     bool color; /* escape sequences for dim and bold text */
+    bool all;   /* a row for every figure, not only the usual ones */
+    bool plots; /* intervals and samples drawn in characters, under the table */
+    bool ascii; /* in ASCII: the locale has no UTF-8 */
 } an_report_style;
 
 /* Append the whole report of one run to out. */
@@ -38,8 +41,9 @@ ANEMO_MUST_CHECK anemo_status an_report_write_all(const an_run *const *runs, siz
 json_t *an_report_json(const an_run *run);
 
 /*
- * The analysis: {"verdict":[…], "why":[…], "speed":[…], "cpu":[…], "memory":[…], "quality":[…], "portability":[…],
- * "comparability":[…], "conclusion":[…]}, each an array of sentences computed from the figures. New reference.
+ * The analysis: {"verdict":[…], "evidence":[…], "why":[…], "speed":[…], "cpu":[…], "memory":[…], "quality":[…],
+ * "portability":[…], "missing":[…], "comparability":[…], "ranges":[…], "conclusion":[…]}, each an array of sentences computed from the figures.
+ * New reference, NULL when out of memory.
  */
 json_t *an_report_analysis(const an_run *run);
 

@@ -12,14 +12,29 @@ static bool disk_is_full(int err_no)
     return err_no == ENOSPC || err_no == EDQUOT || err_no == EFBIG;
 }
 
+/* A commit that fails leaves errno with the file that could not be written, which may be the log. */
+static int errno_of(sqlite3 *db)
+{
+    sqlite3_file *files[2] = {NULL, NULL};
+    int err_no = sqlite3_system_errno(db);
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &files[0]);
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &files[1]);
+    for (size_t i = 0; i < AN_COUNT_OF(files) && !disk_is_full(err_no); i++) {
+        int last = 0;
+        if (files[i] && files[i]->pMethods) files[i]->pMethods->xFileControl(files[i], SQLITE_FCNTL_LAST_ERRNO, &last);
+        if (last) err_no = last;
+    }
+    return err_no;
+}
+
 anemo_status an_sql_fail(const an_store *s, int rc, anemo_error *err)
 {
     const char *path = s->path, *why = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
-    int err_no = s->db ? sqlite3_system_errno(s->db) : 0;
+    int err_no = s->db && (rc & 0xff) == SQLITE_IOERR ? errno_of(s->db) : s->db ? sqlite3_system_errno(s->db) : 0;
     switch (rc & 0xff) {
     case SQLITE_NOMEM: return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
     case SQLITE_FULL:
-        return an_fail(err, ANEMO_ERR_NOSPACE, "%s: no space left on the disk; what was stored before is intact", path);
+        return an_fail(err, ANEMO_ERR_NOSPACE, "%s: no space left on the disk: make room; what was stored before is intact", path);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return an_fail(err, ANEMO_ERR_BUSY, "%s: another process holds it for more than %d s; try again when it is done",
@@ -33,7 +48,7 @@ anemo_status an_sql_fail(const an_store *s, int rc, anemo_error *err)
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
         if (disk_is_full(err_no))
-            return an_fail(err, ANEMO_ERR_NOSPACE, "%s: %s; what was stored before is intact", path, strerror(err_no));
+            return an_fail(err, ANEMO_ERR_NOSPACE, "%s: %s: make room; what was stored before is intact", path, strerror(err_no));
         return an_fail(err, ANEMO_ERR_IO, "%s: %s%s%s", path, why, err_no ? ": " : "", err_no ? strerror(err_no) : "");
     case SQLITE_ERROR:
         /* Our statements are right for our schema, so the file has another one. */

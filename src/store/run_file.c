@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "store/store_internal.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -38,8 +39,9 @@ static anemo_status add_run(run_list *list, const json_t *doc, const char *name,
     if (!grown) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     list->runs = grown;
     anemo_status status = an_run_from_json(&grown[list->n], doc, name, err);
-    if (status == ANEMO_OK) list->n++;
-    return status;
+    if (status != ANEMO_OK) return status;
+    status = an_run_check(&grown[list->n++], err);
+    return status == ANEMO_OK ? status : an_fail_prefix(err, status, "%s", name);
 }
 
 static anemo_status add_document(run_list *list, const char *text, size_t n, const char *name, anemo_error *err)

@@ -15,7 +15,7 @@ bool an_run_file_is(const char *text, size_t n);
 
 /*
  * The runs of a file's bytes; `name` (its path) begins messages. Gives *runs: each an_run_free, then an_free. ERR_FORMAT, also for
- * no run at all and for a file that was cut.
+ * no run at all, for a file that was cut, and for what the database would not take (an id, a tag, repetitions out of order).
  */
 ANEMO_MUST_CHECK anemo_status an_run_file_parse(const char *text, size_t n, const char *name, an_run **runs, size_t *n_run,
                                                 anemo_error *err);

@@ -122,6 +122,11 @@ static anemo_status open_file(an_store *s, an_store_mode mode, anemo_error *err)
     if (mode == AN_STORE_WRITE) flags |= SQLITE_OPEN_CREATE;
     int rc = sqlite3_open_v2(s->path, &s->db, flags, NULL);
     if (rc != SQLITE_OK) return an_sql_fail(s, rc, err);
+    return ANEMO_OK;
+}
+
+static anemo_status configure(an_store *s, anemo_error *err)
+{
     sqlite3_busy_timeout(s->db, AN_STORE_BUSY_MS);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
@@ -213,17 +218,19 @@ static anemo_status open_store(an_store *s, an_store_mode mode, anemo_error *err
     anemo_status status = ANEMO_OK;
     identity id;
     AN_TRY(open_file(s, mode, err));
-    status = identify(s, &id, err);
+    if (mode == AN_STORE_WRITE && sqlite3_db_readonly(s->db, "main") == 1) {
+        status = an_fail(err, ANEMO_ERR_IO, "%s: cannot be written: it or its folder is read-only", s->path);
+        goto cleanup;
+    }
+    status = configure(s, err);
+    if (status == ANEMO_OK) status = identify(s, &id, err);
     if (status == ANEMO_ERR_IO && mode == AN_STORE_READ && cannot_write_beside(sqlite3_extended_errcode(s->db))) {
         AN_TRY(reopen_unchanging(s, err));
+        AN_TRY(configure(s, err));
         status = identify(s, &id, err);
     }
     AN_TRY(status);
     if (mode == AN_STORE_WRITE) {
-        if (sqlite3_db_readonly(s->db, "main") == 1) {
-            status = an_fail(err, ANEMO_ERR_IO, "%s: cannot be written: it or its folder is read-only", s->path);
-            goto cleanup;
-        }
         AN_TRY(use_wal(s, err));
         AN_TRY(an_schema_migrate(s, err));
     } else {

@@ -89,7 +89,8 @@ ANEMO_MUST_CHECK anemo_status an_rep_select(an_query *q, const char *run, an_rep
 
 /* ---- write.c */
 
-ANEMO_MUST_CHECK anemo_status an_run_check_id(const an_run *run, anemo_error *err);
+/* Its id and its tags are such as can be, and the orders of a cell's repetitions rise. ERR_FORMAT. */
+ANEMO_MUST_CHECK anemo_status an_run_check(const an_run *run, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_run_insert(an_store *s, const an_run *run, bool finished, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_models_put(const an_store *s, const char *run, const json_t *head, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_model_put(const an_store *s, const char *run, int64_t idx, const json_t *model,

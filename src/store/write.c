@@ -4,14 +4,41 @@
 #include "base/alloc.h"
 #include "base/json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-/* Ids become file names and arguments. */
-anemo_status an_run_check_id(const an_run *run, anemo_error *err)
+/* ---- names */
+
+/* "2026-baseline", "main@a1b2"; nothing that a user could mean as another way to name a run. */
+static anemo_status check_tag(const char *tag, anemo_error *err)
 {
+    size_t n = strlen(tag);
+    if (n == 0 || n > 100) return an_fail(err, ANEMO_ERR_INVAL, "a tag has 1 to 100 bytes, not %zu", n);
+    for (const unsigned char *c = (const unsigned char *)tag; *c; c++)
+        if (*c <= ' ' || *c == 0x7f || *c == ',')
+            return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': no blanks, commas or control characters", tag);
+    if (tag[0] == '-') return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': would look like an option", tag);
+    if (strcmp(tag, "last") == 0 || strncmp(tag, "last~", 5) == 0)
+        return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': this word means the newest run", tag);
+    return ANEMO_OK;
+}
+
+anemo_status an_run_check(const an_run *run, anemo_error *err)
+{
+    /* Ids become file names and arguments. */
     size_t n = strspn(run->id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
-    if (n > 0 && run->id[n] == '\0' && run->id[0] != '-' && run->id[0] != '.') return ANEMO_OK;
-    return an_fail(err, ANEMO_ERR_FORMAT, "'%s' is not the id of a run: letters, digits, '-', '_' and '.'", run->id);
+    if (n == 0 || run->id[n] != '\0' || run->id[0] == '-' || run->id[0] == '.')
+        return an_fail(err, ANEMO_ERR_FORMAT, "'%s' is not the id of a run: letters, digits, '-', '_' and '.'", run->id);
+    for (size_t i = 0; i < json_array_size(run->tags); i++) {
+        const char *tag = json_string_value(json_array_get(run->tags, i));
+        if (!tag || check_tag(tag, err) != ANEMO_OK) return an_fail_prefix(err, ANEMO_ERR_FORMAT, "run %s", run->id);
+    }
+    for (size_t c = 0; c < run->n_cell; c++)
+        for (size_t r = 1; r < run->cells[c].n_rep; r++)
+            if (run->cells[c].reps[r].order <= run->cells[c].reps[r - 1].order)
+                return an_fail(err, ANEMO_ERR_FORMAT, "run %s: cell %zu has the order %" PRId64 " behind %" PRId64, run->id, c,
+                               run->cells[c].reps[r].order, run->cells[c].reps[r - 1].order);
+    return ANEMO_OK;
 }
 
 static anemo_status no_such_run(const an_store *s, const char *run, anemo_error *err)
@@ -172,26 +199,11 @@ cleanup:
 
 /* ---- tags */
 
-/* "2026-baseline", "main@a1b2"; nothing that a user could mean as another way to name a run. */
-static anemo_status check_tag(const char *tag, anemo_error *err)
-{
-    size_t n = strlen(tag);
-    if (n == 0 || n > 100) return an_fail(err, ANEMO_ERR_INVAL, "a tag has 1 to 100 bytes, not %zu", n);
-    for (const unsigned char *c = (const unsigned char *)tag; *c; c++)
-        if (*c <= ' ' || *c == 0x7f || *c == ',')
-            return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': no blanks, commas or control characters", tag);
-    if (tag[0] == '-') return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': would look like an option", tag);
-    if (strcmp(tag, "last") == 0 || strncmp(tag, "last~", 5) == 0)
-        return an_fail(err, ANEMO_ERR_INVAL, "tag '%s': this word means the newest run", tag);
-    return ANEMO_OK;
-}
-
 /* take: also from another run that has it. */
 static anemo_status put_tag(const an_store *s, const char *run, const char *tag, bool take, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_query q = {0};
-    AN_TRY(check_tag(tag, err));
     AN_TRY(an_query_open(&q, s,
                          take ? "INSERT INTO tags (tag, run) VALUES (?, ?) ON CONFLICT (tag) DO UPDATE SET run = excluded.run"
                               : "INSERT INTO tags (tag, run) VALUES (?, ?) ON CONFLICT (tag) DO NOTHING",
@@ -208,8 +220,7 @@ static anemo_status put_tags(const an_store *s, const an_run *run, bool take, an
 {
     anemo_status status = ANEMO_OK;
     for (size_t i = 0; i < json_array_size(run->tags); i++) {
-        const char *tag = json_string_value(json_array_get(run->tags, i));
-        if (tag) AN_TRY(put_tag(s, run->id, tag, take, err));
+        AN_TRY(put_tag(s, run->id, json_string_value(json_array_get(run->tags, i)), take, err));
     }
 cleanup:
     return status;
@@ -252,7 +263,7 @@ anemo_status an_store_begin(an_store *s, const an_run *run, anemo_error *err)
 {
     json_t *head = NULL;
     bool is_new;
-    anemo_status status = an_run_check_id(run, err);
+    anemo_status status = an_run_check(run, err);
     if (status == ANEMO_OK) status = get_head(run, &head, err);
     if (status == ANEMO_OK) status = an_store_tx_begin(s, true, err);
     if (status != ANEMO_OK) goto no_transaction;
@@ -341,7 +352,7 @@ cleanup:
 anemo_status an_store_put_run(an_store *s, const an_run *run, bool *added, anemo_error *err)
 {
     bool is_new;
-    anemo_status status = an_run_check_id(run, err);
+    anemo_status status = an_run_check(run, err);
     *added = false;
     if (status == ANEMO_OK) status = an_store_tx_begin(s, true, err);
     if (status != ANEMO_OK) return status;
@@ -368,6 +379,7 @@ anemo_status an_store_tag(an_store *s, const char *run, const char *tag, bool re
     if (status != ANEMO_OK) return status;
     AN_TRY(an_store_find(s, run, id, err));
     if (!remove) {
+        AN_TRY(check_tag(tag, err));
         AN_TRY(put_tag(s, id, tag, true, err));
         goto cleanup;
     }

@@ -17,6 +17,7 @@ import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,18 @@ COMMANDS = [
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+    (["results", "import", "{}/runs.jsonl", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "import", "{}/runs.jsonl", "--db", "{}/new.db", "--json"], None, "main"),
+    (["results", "merge", "{}/runs.jsonl", "--db", "{}/r.db", "-q"], None, "main"),
+    (["results", "list", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "list", "--db", "{}/r.db", "--json", "--model", "model-a"], None, "main"),
+    (["results", "show", "last", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "export", "--all", "--db", "{}/r.db", "-o", "{}/out.json"], "out.json", "main", IO),
+    (["results", "tag", "last", "name", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "note", "old-0", "a note", "--db", "{}/old.db"], None, "main", IO),
+    (["results", "rm", "last", "--yes", "--db", "{}/r.db"], None, "main"),
+    (["results", "check", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "check", "--db", "{}/runs.jsonl"], None, "main"),
     (["ls"], None, "main"),
     (["ls", "--json"], None, "main", IO),
     (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
@@ -140,6 +153,46 @@ def make_folder(folder):
         "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": None}))
 
 
+def make_databases(folder):
+    """r.db with a run, old.db from an anemo that had fewer metrics, and a file of two other runs."""
+    for name, n in (("r", 1), ("old", 1), ("source", 2)):
+        subprocess.run([BUILD / "tests/store/store_writer", folder / f"{name}.db", name, str(n)], check=True,
+                       stdout=subprocess.DEVNULL)
+    subprocess.run([BUILD / "anemo", "results", "export", "--all", "--jsonl", "--db", folder / "source.db", "-o",
+                    folder / "runs.jsonl"], check=True)
+    c = sqlite3.connect(folder / "old.db")
+    for name in ("mbu", "ttft_s"):
+        c.execute(f"ALTER TABLE reps DROP COLUMN {name}")
+    c.close()
+
+
+def content_of(folder):
+    """Every row of the databases in the folder, and SQLite's opinion of them. Looked at in a copy: looking recovers."""
+    found = {}
+    with tempfile.TemporaryDirectory() as temp:
+        for path in sorted(folder.glob("*.db*")):
+            shutil.copy(path, temp)
+        for path in sorted(pathlib.Path(temp).glob("*.db")):
+            c = sqlite3.connect(path)
+            found[path.name] = [*c.iterdump(), *c.execute("PRAGMA integrity_check")]
+            c.close()
+    return {name: rows for name, rows in found.items() if len(rows) > 3}
+
+
+def mixed_content(old, now, new):
+    """Complaints about a database that was left between two states: each run is as it was or as it should become."""
+    if now[-1] != ("ok",):
+        return [f"damaged: {now[-1]}"]
+    if set(now) - set(old) - set(new):
+        return ["rows that are neither old nor new"]
+    if set(old) & set(new) - set(now):
+        return ["rows that should have stayed are gone"]
+
+    def count(rows):
+        return collections.Counter(row.split("'")[1] for row in rows if str(row).startswith('INSERT INTO "reps"'))
+    return [f"half a run: {run}" for run, n in count(now).items() if n not in (count(old)[run], count(new)[run])]
+
+
 def hub_environment(folder):
     """A cache of its own below the folder, and the hub of the tests without long waits."""
     return {"HF_HOME": str(folder / "hf_online"), "XDG_DATA_HOME": str(folder / "data"), "HF_ENDPOINT": HUB.url,
@@ -180,6 +233,12 @@ class Command:
                            env=dict(os.environ, **hub_environment(self.folder)))
             self.kept = self.folder.with_suffix(".kept")
             shutil.copytree(self.folder, self.kept, symlinks=True)
+        self.database = words[0] == "results"
+        if self.database:
+            make_databases(self.folder)
+            self.kept = self.folder.with_suffix(".kept")
+            shutil.copytree(self.folder, self.kept, symlinks=True)
+            self.old_content = content_of(self.folder)
         self.words = [w.replace("{}", str(self.folder)) for w in words]
         self.steady = words[0] not in UNSTEADY
         self.before = set(os.listdir(self.folder))
@@ -215,6 +274,7 @@ class Command:
         self.made = self.result() if self.out else None
         assert self.code >= 0, f"{self.title}: signal {-self.code} although nothing failed\n{self.stderr}"
         assert counts, f"{self.title}: the calls were not counted"
+        self.new_content = content_of(self.folder) if self.database else None
         assert counts[2] == 0, f"{self.title}: {counts[2]} blocks are never freed"
         self.reset()
 
@@ -228,6 +288,12 @@ class Command:
         for name in set(os.listdir(self.folder)) - self.before:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self.database:
+            for path in self.folder.glob("*.db*"):
+                path.unlink()
+            for path in self.kept.glob("*.db"):
+                shutil.copy(path, self.folder)
+            return
         for name in ("hf_online", "data") if self.kept else ():
             shutil.rmtree(self.folder / name, ignore_errors=True)
             shutil.copytree(self.kept / name, self.folder / name, symlinks=True)
@@ -258,6 +324,12 @@ class Command:
             bad.append(f"exit {code}, {counts[2]} blocks are never freed")
         if self.online and self.words[1] in HUB.repos:
             bad += bad_cache(self.folder, self.words[1], code == 0 and self.words[0] == "pull")
+        if self.database:
+            now = content_of(self.folder)
+            if code == 0 and now != self.new_content:
+                bad.append("exit 0, but the database is not as it should be")
+            bad += [f"{name}: {why}" for name in now for why in mixed_content(
+                self.old_content.get(name, []), now[name], self.new_content.get(name, []))]
         if self.out:
             now = self.result()
             whole = now == self.made if self.steady else bool(now)
@@ -268,6 +340,8 @@ class Command:
             if code != 0 and now and now != old and now != self.made and self.steady:
                 bad.append("a partial result under the final name")
             extra = set(os.listdir(self.folder)) - self.before - {self.out}
+            if self.database:
+                extra = {name for name in extra if not name.endswith(("-wal", "-shm"))}  # the database's next user folds them in
             if len(extra) > 1 or (extra and code == 0):
                 bad.append(f"left behind: {sorted(extra)}")
         self.reset()

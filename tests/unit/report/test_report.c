@@ -6,11 +6,13 @@
 
 #include <math.h>
 
+enum { BLOCKS = 12 };
+
 /* A comparison of up to three cells, built by hand; nothing of it is freed by the report. */
 typedef struct fixture {
     an_run c;
     an_cell cells[3];
-    an_rep reps[3][4]; /* a load and three timed ones */
+    an_rep reps[3][1 + BLOCKS]; /* a load and the timed ones */
     int32_t ids[3][4];
     double times[3][4];
     an_agreement agreements[3];
@@ -20,7 +22,8 @@ typedef struct fixture {
 static void fill_cell(fixture *f, int i, const char *engine, double total_s)
 {
     an_cell *cell = &f->cells[i];
-    *cell = (an_cell){.reps = f->reps[i], .n_rep = 4, .ids_exact = true, .threads_settable = true};
+    *cell = (an_cell){.reps = f->reps[i], .n_rep = 1 + BLOCKS, .ids_exact = true, .threads_settable = true,
+                      .copy_of = -1};
     snprintf(cell->engine, sizeof cell->engine, "%s", engine);
     an_rep_init(&f->reps[i][0]);
     f->reps[i][0].kind = AN_REP_LOAD;
@@ -30,10 +33,11 @@ static void fill_cell(fixture *f, int i, const char *engine, double total_s)
     snprintf(cell->device, sizeof cell->device, "cpu");
     snprintf(cell->compute_dtype, sizeof cell->compute_dtype, "q8");
     cell->check.same_every_rep = true;
-    for (int r = 0; r < 3; r++) {
+    for (int r = 0; r < BLOCKS; r++) {
         an_rep *rep = &f->reps[i][r + 1];
         an_rep_init(rep);
         rep->block = r;
+        rep->order = 3 * r + i;
         rep->n_token = 4;
         rep->token_ids = f->ids[i];
         rep->token_times_s = f->times[i];
@@ -50,7 +54,7 @@ static void fill_cell(fixture *f, int i, const char *engine, double total_s)
         rep->values[AN_FIELD_ID_rss_file_bytes] = 5e7;
         an_rep_derive(rep, 2);
         /* A spread of two percent around the median. */
-        rep->values[AN_FIELD_ID_total_s] = total_s * (0.99 + 0.01 * r);
+        rep->values[AN_FIELD_ID_total_s] = total_s * (0.99 + 0.01 * (r % 3));
     }
 }
 
@@ -116,7 +120,8 @@ static void a_clear_difference_is_claimed(void **state)
     assert_says(&f.c, "llama.cpp needs 2.00 times as much (2.00 to 2.00)");
     assert_says(&f.c, "native is the fastest");
     assert_says(&f.c, "native needs the least memory");
-    assert_says(&f.c, "75 % confidence");
+    assert_says(&f.c, "llama.cpp is 0.50 times as fast as native");
+    assert_says(&f.c, "intervals of the median");
     assert_silent(&f.c, "Devices are mixed");
     assert_silent(&f.c, "Compute types differ");
 }
@@ -128,7 +133,11 @@ static void a_covered_difference_is_not(void **state)
     make(&f, 2);
     fill_cell(&f, 0, "native", 1.0);
     fill_cell(&f, 1, "llama.cpp", 1.005);
+    assert_says(&f.c, "llama.cpp and native are equivalent within 1 %");
+    assert_says(&f.c, "native and llama.cpp are equivalent in speed within 1 %");
+    for (int r = 1; r <= BLOCKS; r++) f.reps[1][r].values[AN_FIELD_ID_total_s] *= r % 2 ? 1.04 : 0.97;
     assert_says(&f.c, "no difference shown against llama.cpp");
+    assert_says(&f.c, "undecided between llama.cpp and native");
     assert_says(&f.c, "no difference in speed is shown between native and llama.cpp");
 }
 
@@ -250,7 +259,7 @@ static void wide_tables_are_cut(void **state)
     assert_ok(an_report_write(&f.c, AN_REPORT_CSV, style, &out, &err), &err);
     size_t lines = 0;
     for (char *p = out.data; *p; p++) lines += *p == '\n';
-    assert_int_equal(lines, 1 + 12);
+    assert_int_equal(lines, 1 + 3 * (1 + BLOCKS));
     an_str_free(&out);
     assert_ok(an_report_write(&f.c, AN_REPORT_MD, style, &out, &err), &err);
     assert_non_null(strstr(out.data, "| Time taken | 1.000 s"));
