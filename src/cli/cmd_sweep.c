@@ -232,7 +232,8 @@ static anemo_status print_text(const an_str *text, FILE *to, anemo_error *err)
 static anemo_status open_for_reading(const char *db, an_store **store, anemo_error *err)
 {
     *store = NULL;
-    return an_path_probe(db) == AN_PATH_ABSENT ? ANEMO_OK : an_store_open(store, db, AN_STORE_READ, err);
+    anemo_status status = an_store_open(store, db, AN_STORE_READ, err);
+    return status == ANEMO_ERR_NOTFOUND ? ANEMO_OK : status;
 }
 
 /* What is done already; nothing when the sweep was never begun. *id is the run's, or the sweep's. */
