@@ -1,7 +1,9 @@
 /* The analysis in sentences. Every claim is computed; a difference is claimed only where the paired interval shows it. */
 #include "report/report_internal.h"
+#include "report/why.h"
 
 #include "base/json.h"
+#include "record/verdicts.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -348,8 +350,8 @@ static anemo_status verdict(const context *c, json_t *list, anemo_error *err)
     an_field_id primary = an_run_primary_field(c->run);
     AN_TRY(tell_pairs(c, primary, PAIRS_TOLD, &n_family, list, err));
     if (primary == AN_FIELD_ID_total_s && c->run->n_cell <= CELLS_TOLD) {
-        AN_TRY(tell_pairs(c, AN_FIELD_ID_prefill_tps, PAIRS_TOLD, &n_family, list, err));
-        AN_TRY(tell_pairs(c, AN_FIELD_ID_decode_tps, PAIRS_TOLD, &n_family, list, err));
+        for (int f = 0; f < AN_DECISIVE_N; f++)
+            AN_TRY(tell_pairs(c, an_decisive_fields[f], PAIRS_TOLD, &n_family, list, err));
     }
     if (n_family > 1)
         an_say(list, "The comparisons of one figure over the same work were corrected together (Holm), so that a false verdict among "
@@ -363,6 +365,13 @@ static anemo_status evidence(const context *c, json_t *list, anemo_error *err)
     (void)err;
     an_evidence_drift(c->run, list);
     an_evidence_outliers(c->run, list);
+    return ANEMO_OK;
+}
+
+static anemo_status why(const context *c, json_t *list, anemo_error *err)
+{
+    (void)err;
+    an_report_why(c->run, list);
     return ANEMO_OK;
 }
 
@@ -531,6 +540,10 @@ static anemo_status conclusion(const context *c, json_t *list, anemo_error *err)
         an_say(list, "Only one cell was measured, so there is nothing to compare.");
         return ANEMO_OK;
     }
+    if (c->run->refused) {
+        an_say(list, "No verdicts: the A/A gate failed: %s.", c->run->refused);
+        return ANEMO_OK;
+    }
     if (c->run->aa) {
         AN_TRY(an_pairs_make(&pairs, c->run, c->groups, an_run_primary_field(c->run), err));
         conclude_aa(&pairs, list);
@@ -566,6 +579,7 @@ json_t *an_report_analysis(const an_run *run)
     } parts[] = {
         {"verdict", verdict},
         {"evidence", evidence},
+        {"why", why},
         {"speed", speed},
         {"cpu", cpu},
         {"memory", memory},

@@ -14,40 +14,38 @@ an_field_id an_primary_field(const an_cell *cell)
 }
 
 /*
- * Slope of ln(value / the cell's median) over the order of all repetitions, by least squares. A change over the whole run of
- * over one per cent whose slope is over three standard errors is worth a sentence.
+ * The trend of ln(value / the cell's median) over the order of all repetitions. A change over the whole run of over one per cent
+ * that chance gives less often than once in a hundred runs is worth a sentence.
  */
 void an_evidence_drift(const an_run *run, json_t *list)
 {
-    double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, syy = 0, first = INFINITY, last = -INFINITY;
-    for (size_t i = 0; i < run->n_cell; i++) {
+    size_t n = 0, cap = 0;
+    double first = INFINITY, last = -INFINITY;
+    for (size_t i = 0; i < run->n_cell; i++) cap += run->cells[i].n_rep;
+    double *x = an_malloc((cap + 1) * sizeof *x), *y = an_malloc((cap + 1) * sizeof *y);
+    for (size_t i = 0; i < run->n_cell && x && y; i++) {
         const an_cell *cell = &run->cells[i];
         an_field_id field = an_primary_field(cell);
         double median = an_cell_measured(cell) ? an_cell_summary(cell, field).median : NAN;
         double sign = an_field_get(field)->better == AN_BETTER_LOWER ? -1 : 1;
         for (size_t r = 0; r < cell->n_rep; r++) {
-            double x = (double)cell->reps[r].order, y = sign * log(cell->reps[r].values[field] / median);
-            if (cell->reps[r].kind != AN_REP_TIMED || !isfinite(y)) continue;
-            n++;
-            sx += x;
-            sy += y;
-            sxx += x * x;
-            sxy += x * y;
-            syy += y * y;
-            first = fmin(first, x);
-            last = fmax(last, x);
+            double v = sign * log(cell->reps[r].values[field] / median);
+            if (cell->reps[r].kind != AN_REP_TIMED || !isfinite(v)) continue;
+            x[n] = (double)cell->reps[r].order;
+            y[n] = v;
+            first = fmin(first, x[n]);
+            last = fmax(last, x[n++]);
         }
     }
-    double dxx = sxx - sx * sx / n, dxy = sxy - sx * sy / n, dyy = syy - sy * sy / n;
-    if (n < 8 || !(dxx > 0)) return;
-    double slope = dxy / dxx, rest = fmax(dyy - slope * dxy, 0), se = sqrt(rest / (n - 2) / dxx);
-    double change = expm1(slope * (last - first));
-    if (fabs(slope) > 3 * se && fabs(change) > 0.01)
+    an_trend t = n >= 8 ? an_trend_of(x, y, n) : (an_trend){NAN, NAN};
+    double change = expm1(t.slope * (last - first));
+    if (t.p < 0.01 && fabs(change) > 0.01)
         an_say(list,
-               "The machine drifted: speed changed by %+.1f %% from the first to the last repetition (slope %.1f standard errors "
-               "from zero). Cells that were measured in alternation share this, so that it cancels in their ratios; it does not "
-               "cancel in their medians.",
-               100 * change, fabs(slope) / se);
+               "The machine drifted: speed changed by %+.1f %% from the first to the last repetition (p %.1g). Cells that were "
+               "measured in alternation share this, so that it cancels in their ratios; it does not cancel in their medians.",
+               100 * change, t.p);
+    an_free(x);
+    an_free(y);
 }
 
 /* One sign that a repetition was disturbed, judged against the cell's other repetitions. */
@@ -86,25 +84,44 @@ static void append_causes(const an_cell *cell, const an_rep *rep, an_str *out)
 
 enum { OUTLIERS_TOLD = 8 };
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Tukey's outer fences: three interquartile ranges beyond the quartiles, and two per cent of the median at least. */
+static bool fences(const an_cell *cell, an_field_id field, double *lo, double *hi)
+{
+    double values[AN_PAIRS_MAX];
+    size_t n = an_cell_values(cell, field, values, AN_PAIRS_MAX);
+    if (n < 6) return false;
+    qsort(values, n, sizeof *values, by_value);
+    double q1 = an_quantile_of(values, n, 0.25).value, q3 = an_quantile_of(values, n, 0.75).value;
+    double room = fmax(3 * (q3 - q1), 0.02 * values[n / 2]);
+    *lo = q1 - room;
+    *hi = q3 + room;
+    return true;
+}
+
 void an_evidence_outliers(const an_run *run, json_t *list)
 {
     size_t n_outlier = 0;
     for (size_t i = 0; i < run->n_cell; i++) {
         const an_cell *cell = &run->cells[i];
         an_field_id field = an_primary_field(cell);
-        an_summary s = an_cell_summary(cell, field);
-        if (!an_cell_measured(cell) || s.n < 6) continue;
+        double lo, hi, median = an_cell_summary(cell, field).median;
+        if (!an_cell_measured(cell) || !fences(cell, field, &lo, &hi)) continue;
         for (size_t r = 0; r < cell->n_rep; r++) {
             const an_rep *rep = &cell->reps[r];
-            double v = rep->values[field], away = fabs(v - s.median);
-            /* Modified z score over 3.5, and not a trifle where the spread is next to nothing. */
-            if (rep->kind != AN_REP_TIMED || !isfinite(v) || !(0.6745 * away > 3.5 * s.mad) || away < 0.05 * s.median) continue;
+            double v = rep->values[field];
+            if (rep->kind != AN_REP_TIMED || !(v < lo || v > hi)) continue;
             if (++n_outlier > OUTLIERS_TOLD) continue;
             char value[32];
             an_str text = {0};
             an_format_value(field, v, value, sizeof value);
             an_str_appendf(&text, "Outlier: %s in block %d, %s %s, %.2f times its median", cell->label, rep->block + 1,
-                           an_field_get(field)->title, value, v / s.median);
+                           an_field_get(field)->title, value, v / median);
             append_causes(cell, rep, &text);
             an_say(list, "%s. It stays in all figures.", an_str_text(&text));
             an_str_free(&text);

@@ -14,7 +14,7 @@
 
 /* report.css, NUL-terminated; report/CMakeLists.txt makes it. */
 static const unsigned char style_sheet[] = {
-#include "report_css.inc"
+#include "report/report_css.inc"
 };
 
 /* Above this size the embedded data leave out ids, times and texts of the repetitions. */
@@ -37,7 +37,7 @@ static void sentences(an_page *p, const json_t *list, const char *classes)
 
 /* ---- verdict */
 
-enum { VERDICTS_OPEN = 12 };
+enum { VERDICTS_OPEN = 12, VERDICTS_MAX = 24 };
 
 static void verdict_items(an_page *p, const an_pairs *pairs)
 {
@@ -71,7 +71,10 @@ static void section_verdict(an_page *p, const json_t *analysis, const an_pairs *
         an_html_text(p->out, json_string_value(s));
         an_str_append(p->out, "</p>\n");
     }
-    if (primary->n) verdict_items(p, primary);
+    if (primary->n > VERDICTS_MAX)
+        sentences(p, json_object_get(analysis, "verdict"), "plain");
+    else if (primary->n)
+        verdict_items(p, primary);
     for (size_t k = 0; k < n_other; k++) {
         if (others[k].n == 0) continue;
         an_str_append(p->out, "<details><summary>");
@@ -95,7 +98,7 @@ static void section_failed(an_page *p)
         if (cell->status == AN_CELL_OK) continue;
         if (!any) {
             an_str_appendf(p->out, "<h3 id=\"r%zu-failed\">Cells without a result</h3>\n<div class=\"wide tall\" tabindex=\"0\" "
-                                   "role=\"region\" aria-label=\"Cells without a result\"><table><thead><tr>", p->run_index);
+                                   "role=\"region\" aria-label=\"Cells without a result\"><table class=\"reasons\"><thead><tr>", p->run_index);
             for (size_t k = 0; k < AN_COUNT_OF(heads); k++) an_str_appendf(p->out, "<th scope=\"col\">%s</th>", heads[k]);
             an_str_append(p->out, "</tr></thead><tbody>\n");
         }
@@ -236,7 +239,7 @@ static void section_analysis(an_page *p, const json_t *analysis)
 }
 
 /* Fields beside the primary one that get verdicts of their own. */
-static const an_field_id other_fields[] = {AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps, AN_FIELD_ID_energy_per_token_j};
+static const an_field_id other_fields[] = {AN_FIELD_ID_decode_tps, AN_FIELD_ID_ttft_s, AN_FIELD_ID_energy_per_token_j};
 
 static anemo_status write_run(an_page *p, bool single, anemo_error *err)
 {

@@ -276,7 +276,7 @@ typedef struct sample {
     size_t cell;
     double x;
     an_field_id field;
-    char key[256], name[160];
+    char key[256];
 } sample;
 
 static bool varies(const an_run *run, dimension d)
@@ -293,26 +293,39 @@ static bool varies(const an_run *run, dimension d)
     return false;
 }
 
-static void fill_sample(const an_run *run, size_t i, dimension d, const bool *vary, sample *s)
+static void fill_sample(const an_run *run, size_t i, dimension d, sample *s)
 {
     const an_cell *cell = &run->cells[i];
     *s = (sample){.cell = i, .x = (double)dimension_of(cell, d), .field = speed_over(cell, d)};
     int n = snprintf(s->key, sizeof s->key, "%d %d %d %d %.20s %.60s", (int)s->field, cell->model, cell->work.n_gen, cell->stock,
                      cell->engine, an_cell_model_name(run, cell));
-    snprintf(s->name, sizeof s->name, "%.31s%s%.60s", cell->engine, run->n_model > 1 ? " · " : "",
-             run->n_model > 1 ? an_cell_model_name(run, cell) : "");
-    for (int k = 0; k < DIMENSION_N && n > 0 && n < (int)sizeof s->key; k++) {
-        if (k == (int)d) continue;
-        size_t len = strlen(s->name);
-        int64_t v = dimension_of(cell, (dimension)k);
-        n += snprintf(s->key + n, sizeof s->key - (size_t)n, " %" PRId64, v);
-        if (vary[k] && len + 40 < sizeof s->name)
-            snprintf(s->name + len, sizeof s->name - len, " · %s %" PRId64, dimensions[k].title, v);
-    }
-    if (cell->work.n_gen > 0 && cell->work.kind == AN_WORK_STEP) {
-        size_t len = strlen(s->name);
-        snprintf(s->name + len, sizeof s->name - len, " · generating");
-    }
+    for (int k = 0; k < DIMENSION_N && n > 0 && n < (int)sizeof s->key; k++)
+        if (k != (int)d) n += snprintf(s->key + n, sizeof s->key - (size_t)n, " %" PRId64, dimension_of(cell, (dimension)k));
+}
+
+/* In what the series of one drawing differ, so that their names need say nothing else. */
+typedef struct differences {
+    bool model, n_gen, dimension[DIMENSION_N];
+} differences;
+
+static void note_differences(const an_run *run, const sample *a, const sample *b, dimension d, differences *out)
+{
+    const an_cell *x = &run->cells[a->cell], *y = &run->cells[b->cell];
+    out->model |= x->model != y->model;
+    out->n_gen |= x->work.n_gen != y->work.n_gen;
+    for (int k = 0; k < DIMENSION_N; k++)
+        out->dimension[k] |= k != (int)d && dimension_of(x, (dimension)k) != dimension_of(y, (dimension)k);
+}
+
+static void series_name(const an_run *run, const sample *s, const differences *differ, char *out, size_t cap)
+{
+    const an_cell *cell = &run->cells[s->cell];
+    int n = snprintf(out, cap, "%.31s", cell->engine);
+    if (differ->model) n += snprintf(out + n, cap - (size_t)n, " · %.60s", an_cell_model_name(run, cell));
+    for (int k = 0; k < DIMENSION_N && n > 0 && (size_t)n + 48 < cap; k++)
+        if (differ->dimension[k])
+            n += snprintf(out + n, cap - (size_t)n, " · %s %" PRId64, dimensions[k].title, dimension_of(cell, (dimension)k));
+    if (differ->n_gen && (size_t)n + 24 < cap) snprintf(out + n, cap - (size_t)n, " · %d generated", cell->work.n_gen);
 }
 
 static int by_series(const void *a, const void *b)
@@ -357,8 +370,9 @@ static void curve_series(an_page *p, const sample *s, size_t n, int series, cons
     if (k >= 2) an_svg_path(p->out, px, py, k, 8, height, classes);
 }
 
-static void curves_table(an_page *p, const sample *samples, size_t n, dimension d)
+static void curves_table(an_page *p, const sample *samples, size_t n, dimension d, const differences *differ)
 {
+    char name[256];
     const char *heads[] = {"Series", dimensions[d].title, "Figure", "Median", "From", "To"};
     an_fig_table(p, dimensions[d].title, heads, 6);
     for (size_t i = 0; i < n;) {
@@ -370,7 +384,8 @@ static void curves_table(an_page *p, const sample *samples, size_t n, dimension 
             an_format_value(samples[k].field, v.median, t[1], 32);
             an_format_value(samples[k].field, v.lo, t[2], 32);
             an_format_value(samples[k].field, v.hi, t[3], 32);
-            const char *texts[] = {samples[k].name, t[0], an_field_get(samples[k].field)->title, t[1], t[2], t[3]};
+            series_name(p->run, &samples[k], differ, name, sizeof name);
+            const char *texts[] = {name, t[0], an_field_get(samples[k].field)->title, t[1], t[2], t[3]};
             an_fig_tr(p, texts, 6);
         }
         i += len;
@@ -382,14 +397,16 @@ static void curves_table(an_page *p, const sample *samples, size_t n, dimension 
 static void draw_dimension(an_page *p, const sample *samples, size_t n, dimension d)
 {
     enum { HEIGHT = 220 };
-    size_t begin[AN_SERIES_N], n_series = 0, n_all = 0;
-    char title[96], how[200];
+    size_t begin[AN_SERIES_N], n_series = 0, n_all = 0, first = 0;
+    char title[96], how[200], name[256];
+    differences differ = {0};
     an_scale x = an_scale_new(d != DEPTH), y = an_scale_new(false);
     an_scale_add(&y, 0);
     for (size_t i = 0; i < n; i += series_length(samples, n, i)) {
         size_t len = series_length(samples, n, i);
         if (!is_curve(samples + i, len)) continue;
-        n_all++;
+        if (n_all++ == 0) first = i;
+        note_differences(p->run, &samples[first], &samples[i], d, &differ);
         if (n_series == AN_SERIES_N) continue;
         begin[n_series++] = i;
         for (size_t k = i; k < i + len; k++) {
@@ -409,7 +426,8 @@ static void draw_dimension(an_page *p, const sample *samples, size_t n, dimensio
     for (size_t i = 0; i < n_series; i++) {
         an_str_appendf(p->out, "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
                                "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>", i % AN_SERIES_N);
-        an_html_text(p->out, samples[begin[i]].name);
+        series_name(p->run, &samples[begin[i]], &differ, name, sizeof name);
+        an_html_text(p->out, name);
         an_str_append(p->out, "</li>");
     }
     an_str_append(p->out, "</ul>");
@@ -422,23 +440,21 @@ static void draw_dimension(an_page *p, const sample *samples, size_t n, dimensio
     an_str_appendf(p->out, "<p class=\"xname\" aria-hidden=\"true\">%s (vertical: t/s)</p>\n", dimensions[d].unit);
     if (n_all > n_series)
         an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu series are drawn; the table has all.</p>\n", n_series, n_all);
-    curves_table(p, samples, n, d);
+    curves_table(p, samples, n, d, &differ);
     an_fig_close(p);
 }
 
 anemo_status an_fig_curves(an_page *p, anemo_error *err)
 {
-    bool vary[DIMENSION_N];
     const an_run *run = p->run;
     sample *samples = an_calloc(run->n_cell + 1, sizeof *samples);
     if (!samples) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    for (int d = 0; d < DIMENSION_N; d++) vary[d] = varies(run, (dimension)d);
     for (int d = 0; d < DIMENSION_N; d++) {
         size_t n = 0;
-        if (!vary[d]) continue;
+        if (!varies(run, (dimension)d)) continue;
         for (size_t i = 0; i < run->n_cell; i++) {
             if (!an_cell_measured(&run->cells[i]) || dimension_of(&run->cells[i], (dimension)d) < 0) continue;
-            fill_sample(run, i, (dimension)d, vary, &samples[n++]);
+            fill_sample(run, i, (dimension)d, &samples[n++]);
         }
         qsort(samples, n, sizeof *samples, by_series);
         draw_dimension(p, samples, n, (dimension)d);

@@ -54,7 +54,7 @@ typedef enum an_call {
     AN_CALL_WORSE,
     AN_CALL_EQUIVALENT,
     AN_CALL_UNDECIDED,
-    AN_CALL_REFUSED,    /* an A/A run, or cells measured one after the other */
+    AN_CALL_REFUSED,    /* an A/A run, a gate that failed, or cells measured one after the other */
     AN_CALL_N
 } an_call;
 

@@ -102,7 +102,7 @@ void an_tick_text(double v, double step, char *out, size_t cap)
     if (step > 0)
         snprintf(out, cap, "%.*f", decimals < 9 ? decimals : 9, v);
     else
-        snprintf(out, cap, "%.3g", v);
+        snprintf(out, cap, v >= 1000 ? "%.0f" : "%.3g", v);
 }
 
 void an_html_bytes(an_str *out, const char *text, size_t n)

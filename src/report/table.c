@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL_WIDTH = 22, COLUMN_GAP = 2, COLUMNS_MAX = 64, COLUMNS_TOLD = 12, TEXTS_TOLD = 12, TEXT_SHOWN_BYTES = 2000 };
+enum { LABEL_WIDTH = 22, LABEL_WIDTH_ALL = 30, COLUMN_GAP = 2, COLUMNS_MAX = 64, COLUMNS_TOLD = 12, TEXTS_TOLD = 12, TEXT_SHOWN_BYTES = 2000 };
 
 
 /* A run and what its table is made from. */
@@ -220,10 +220,15 @@ static int column_width(const sheet *t, int cell)
     return width;
 }
 
-static void print_line(an_str *out, const char *title, const int *widths, size_t first, size_t last,
+static int title_width(const sheet *t)
+{
+    return t->style.all ? LABEL_WIDTH_ALL : LABEL_WIDTH;
+}
+
+static void print_line(const sheet *t, an_str *out, const char *title, const int *widths, size_t first, size_t last,
                        const char (*texts)[64], const char *on, const char *off)
 {
-    an_text_pad(out, title, LABEL_WIDTH);
+    an_text_pad(out, title, title_width(t));
     an_str_append(out, on);
     for (size_t i = first; i < last; i++) {
         an_text_pad(out, texts[i - first], widths[i]);
@@ -241,7 +246,7 @@ static void print_columns(const sheet *t, const int *widths, size_t first, size_
     const char *dim = color ? AN_MARK_DIM : "", *bold = color ? AN_MARK_BOLD : "", *plain = color ? AN_MARK_PLAIN : "";
     const row *r;
     for (size_t i = first; i < last; i++) snprintf(values[i - first], 64, "%.63s", t->run->cells[i].label);
-    print_line(out, "", widths, first, last, values, bold, plain);
+    print_line(t, out, "", widths, first, last, values, bold, plain);
     for (size_t k = 0; (r = row_at(k, t->style.all)); k++) {
         bool any_value = false, any_under = false;
         for (size_t i = first; i < last; i++) {
@@ -250,8 +255,8 @@ static void print_columns(const sheet *t, const int *widths, size_t first, size_
             any_under |= unders[i - first][0] != '\0';
         }
         if (!any_value) continue;
-        print_line(out, r->title, widths, first, last, values, "", "");
-        if (any_under) print_line(out, "", widths, first, last, unders, dim, plain);
+        print_line(t, out, r->title, widths, first, last, values, "", "");
+        if (any_under) print_line(t, out, "", widths, first, last, unders, dim, plain);
     }
 }
 
@@ -345,7 +350,7 @@ static void print_table(const sheet *t, an_str *out)
     size_t n = t->run->n_cell;
     for (size_t i = 0; i < n; i++) widths[i] = column_width(t, (int)i);
     for (size_t first = 0; first < n;) {
-        int width = LABEL_WIDTH + widths[first];
+        int width = title_width(t) + widths[first];
         size_t last = first + 1;
         while (last < n && width + COLUMN_GAP + widths[last] <= t->style.width) width += COLUMN_GAP + widths[last++];
         if (first) an_str_append_char(out, '\n');

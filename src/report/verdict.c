@@ -14,6 +14,12 @@ static bool same_work(const an_cell *a, const an_cell *b)
            a->work.n_depth == b->work.n_depth;
 }
 
+/* A second copy of a cell is there for the A/A gate and is no rival. */
+static bool competes(const an_run *run, const an_cell *cell)
+{
+    return an_cell_measured(cell) && (run->aa || cell->copy_of < 0);
+}
+
 anemo_status an_groups_make(an_groups *g, const an_run *run, anemo_error *err)
 {
     size_t n = run->n_cell ? run->n_cell : 1;
@@ -34,11 +40,11 @@ anemo_status an_groups_make(an_groups *g, const an_run *run, anemo_error *err)
             g->reference[g->n++] = -1;
         }
         g->of[i] = (int)k;
-        if (!an_cell_measured(cell)) continue;
+        if (!competes(run, cell)) continue;
         g->size[k]++;
         int *ref = &g->reference[k];
-        /* The first whose ids count, as for the texts; else the first that was measured. */
-        if (*ref < 0 || (!run->cells[*ref].ids_exact && cell->ids_exact)) *ref = (int)i;
+        /* The first, as an_run_reference() has it for a run of one kind of work. */
+        if (*ref < 0) *ref = (int)i;
     }
     an_free(first);
     return ANEMO_OK;
@@ -93,6 +99,7 @@ static an_paired inverse(an_paired p)
 
 static an_call call_of(const an_run *run, const an_pair *pair)
 {
+    if (run->refused && pair->p.verdict != AN_VERDICT_UNKNOWN) return AN_CALL_REFUSED;
     switch (pair->p.verdict) {
     case AN_VERDICT_LOWER: return run->aa || !pair->blocked ? AN_CALL_REFUSED : AN_CALL_WORSE;
     case AN_VERDICT_HIGHER: return run->aa || !pair->blocked ? AN_CALL_REFUSED : AN_CALL_BETTER;
@@ -128,7 +135,7 @@ static void compare_group(an_pairs *out, an_paired *all, const an_run *run, cons
     size_t first = out->n;
     if (ref < 0 || an_cell_values(&run->cells[ref], field, &v, 1) == 0) return;
     for (size_t i = 0; i < run->n_cell; i++) {
-        if (g->of[i] != group || (int)i == ref || !an_cell_measured(&run->cells[i]) ||
+        if (g->of[i] != group || (int)i == ref || !competes(run, &run->cells[i]) ||
             an_cell_values(&run->cells[i], field, &v, 1) == 0)
             continue;
         an_paired p = an_cell_paired(run, (int)i, ref, field, true);
@@ -178,7 +185,7 @@ int an_group_best(const an_run *run, const an_groups *g, int group, an_field_id 
     double best_value = 0;
     for (size_t i = 0; i < run->n_cell; i++) {
         const an_cell *cell = &run->cells[i];
-        double v = g->of[i] == group && an_cell_measured(cell) ? an_cell_summary(cell, field).median : NAN;
+        double v = g->of[i] == group && competes(run, cell) ? an_cell_summary(cell, field).median : NAN;
         if (!isfinite(v) || (best >= 0 && (higher ? v <= best_value : v >= best_value))) continue;
         best = (int)i;
         best_value = v;
@@ -288,7 +295,9 @@ void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
         break;
     case AN_CALL_REFUSED:
         an_str_appendf(out, "%s: no verdict on %s and %s", title, cell, ref);
-        if (run->aa)
+        if (run->refused)
+            an_str_append(out, ": the A/A gate failed");
+        else if (run->aa)
             an_str_append(out, ", which are the same cell");
         else
             an_str_append(out, ": they were measured one after the other, so that drift of the machine is in the difference; "

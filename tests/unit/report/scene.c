@@ -104,6 +104,8 @@ static an_cell *add_cell(an_run *run, const char *engine, int model, const char 
 static void add_rep(an_cell *cell, an_rep *rep)
 {
     anemo_error err;
+    /* Loads come before all others and what is watched after them. */
+    if (rep->kind != AN_REP_TIMED) rep->order = (int64_t)cell->n_rep + (rep->kind == AN_REP_LOAD ? 0 : 100000);
     AN_ASSERT(an_cell_add_rep(cell, rep, &err) == ANEMO_OK);
 }
 
@@ -210,7 +212,7 @@ static void make_compare(an_run *run)
             int64_t order = 3 * b + i;
             double weather = (1 + 0.10 * (double)order / 60) * (which == 1 && b == 7 ? 1.5 : 1);
             an_cell *cell = &run->cells[which];
-            add_generation(cell, b, order, arms[which].slow, weather, 120, which == 1 ? text_b : text_a);
+            add_generation(cell, b, order + 4, arms[which].slow, weather, 120, which == 1 ? text_b : text_a);
             if (which == 1 && b == 7) cell->reps[cell->n_rep - 1].values[AN_FIELD_ID_ctx_involuntary] = 412;
         }
     for (int i = 0; i < 3; i++) {

@@ -22,7 +22,8 @@ typedef struct fixture {
 static void fill_cell(fixture *f, int i, const char *engine, double total_s)
 {
     an_cell *cell = &f->cells[i];
-    *cell = (an_cell){.reps = f->reps[i], .n_rep = 1 + BLOCKS, .ids_exact = true, .threads_settable = true};
+    *cell = (an_cell){.reps = f->reps[i], .n_rep = 1 + BLOCKS, .ids_exact = true, .threads_settable = true,
+                      .copy_of = -1};
     snprintf(cell->engine, sizeof cell->engine, "%s", engine);
     an_rep_init(&f->reps[i][0]);
     f->reps[i][0].kind = AN_REP_LOAD;
