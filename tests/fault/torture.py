@@ -88,6 +88,9 @@ COMMANDS = [
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
+    (["sweep", "{}/plan.ini", "-q", "--db", "{}/s.db"], None, "main", IO),
+    (["sweep", "{}/plan.ini", "-q", "--local", "--out", "{}/out"], "out", "main", IO),
+    (["sweep", "{}/plan.ini", "--slurm-dry-run", "--out", "{}/out"], "out", "main", IO),
     (["results", "import", "{}/runs.jsonl", "--db", "{}/r.db"], None, "main", IO),
     (["results", "import", "{}/runs.jsonl", "--db", "{}/new.db", "--json"], None, "main"),
     (["results", "merge", "{}/runs.jsonl", "--db", "{}/r.db", "-q"], None, "main"),
@@ -116,7 +119,7 @@ COMMANDS = [
     (["convert", "{}/native", "{}/out.gguf", "--to", "gguf", "--dtype", "f16", "--threads", "1"], "out.gguf", "main", IO),
 ]
 # Their output holds times, memory or process ids.
-UNSTEADY = ("run", "compare", "worker")
+UNSTEADY = ("run", "compare", "sweep", "worker")
 
 
 def make_cache(repo, gguf):
@@ -150,6 +153,8 @@ def make_folder(folder):
     shutil.copy(CORPUS / "sentencepiece/bytes", folder / "tokenizer.model")
     (folder / "bad.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}}')
     make_cache(folder / "hf_home/hub/models--org--some", folder / "tiny.gguf")
+    (folder / "plan.ini").write_text(f"[sweep]\nengines = native\nmodels = {folder}/tiny.gguf\nthreads = 1\nn_prompt = 2\nn_gen = 2\n"
+                                     "repetitions = 1\nwarmup = 0\n[machine]\nprobes = off\n")
     (folder / "text.txt").write_text("Some text.\n\nMore of it.\n")
     (folder / "ids.json").write_text("[1, 2, 3]")
     (folder / "shape.json").write_text(json.dumps({
