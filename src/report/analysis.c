@@ -328,7 +328,11 @@ static anemo_status tell_pairs(const context *c, an_field_id field, size_t at_mo
     anemo_status status;
     an_pairs pairs = {0};
     AN_TRY(an_pairs_make(&pairs, c->run, c->groups, field, err));
-    if (pairs.n > at_most)
+    size_t n_none = 0;
+    for (size_t i = 0; i < pairs.n; i++) n_none += pairs.items[i].call == AN_CALL_NONE;
+    if (pairs.n && n_none == pairs.n)
+        an_say(list, "%s: too few blocks for verdicts; the ratios are estimates.", an_field_get(field)->title);
+    else if (pairs.n > at_most)
         count_calls(&pairs, list);
     else
         for (size_t i = 0; i < pairs.n; i++) {
@@ -337,7 +341,7 @@ static anemo_status tell_pairs(const context *c, an_field_id field, size_t at_mo
             an_say(list, "%s", an_str_text(&text));
             an_str_free(&text);
         }
-    if (pairs.n > *n_family) *n_family = pairs.n;
+    if (pairs.n > *n_family && n_none < pairs.n) *n_family = pairs.n;
 cleanup:
     an_pairs_free(&pairs);
     return status;
