@@ -249,6 +249,7 @@ static anemo_status write_run(an_page *p, bool single, anemo_error *err)
     an_pairs primary = {0}, others[AN_COUNT_OF(other_fields)] = {{0}};
     json_t *analysis = an_report_analysis(p->run), *comparability;
     bool few = p->run->n_cell <= AN_HTML_COLUMNS_MAX;
+    if (!analysis) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     AN_TRY(an_groups_make(&groups, p->run, err));
     p->groups = &groups;
     AN_TRY(an_pairs_make(&primary, p->run, &groups, an_run_primary_field(p->run), err));

@@ -92,7 +92,8 @@ double an_run_margin(const an_run *run);
 
 /* ---- analysis.c */
 
-/* Append a sentence to a JSON list. */
+/* Append a sentence to a JSON list. One that had no memory makes an_report_analysis() fail. */
+void an_say_text(json_t *list, const an_str *text);
 void an_say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- evidence.c: what speaks against the figures */
