@@ -103,6 +103,10 @@ COMMANDS = [
     (["results", "rm", "last", "--yes", "--db", "{}/r.db"], None, "main"),
     (["results", "check", "--db", "{}/r.db"], None, "main", IO),
     (["results", "check", "--db", "{}/runs.jsonl"], None, "main"),
+    (["report", "{}/runs.jsonl", "-o", "{}/out.html"], "out.html", "main", IO),
+    (["report", "last", "--db", "{}/r.db"], None, "main", IO),
+    (["report", "{}/runs.jsonl", "--md", "--all"], None, "main"),
+    (["report", "last", "--db", "{}/r.db", "--json"], None, "main"),
     (["ls"], None, "main"),
     (["ls", "--json"], None, "main", IO),
     (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
@@ -242,7 +246,7 @@ class Command:
                            env=dict(os.environ, **hub_environment(self.folder)))
             self.kept = self.folder.with_suffix(".kept")
             shutil.copytree(self.folder, self.kept, symlinks=True)
-        self.database = words[0] == "results"
+        self.database = words[0] in ("results", "report")
         if self.database:
             make_databases(self.folder)
             self.kept = self.folder.with_suffix(".kept")
