@@ -4,6 +4,7 @@
 
 #include "cli/options.h"
 
+extern const an_command an_cmd_bench;
 extern const an_command an_cmd_compare;
 extern const an_command an_cmd_convert;
 extern const an_command an_cmd_doctor;

@@ -13,6 +13,7 @@ static const an_command *const commands[] = {
     &an_cmd_run,
     &an_cmd_compare,
     &an_cmd_report,
+    &an_cmd_bench,
     &an_cmd_results,
     &an_cmd_repeat,
     &an_cmd_sweep,

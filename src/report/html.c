@@ -14,7 +14,7 @@
 
 /* report.css, NUL-terminated; report/CMakeLists.txt makes it. */
 static const unsigned char style_sheet[] = {
-#include "report_css.inc"
+#include "report/report_css.inc"
 };
 
 /* Above this size the embedded data leave out ids, times and texts of the repetitions. */

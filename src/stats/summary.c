@@ -62,7 +62,7 @@ an_quantile an_quantile_of(const double *sorted, size_t n, double q)
     an_quantile r = {NAN, NAN, NAN, NAN};
     /* The rounding of 1/(1 - 0.95) may not ask for a 21st value. */
     if (n == 0 || !((double)n * q >= 1 - 1e-9) || !((double)n * (1 - q) >= 1 - 1e-9)) return r;
-    /* The true quantile lies below sorted[l] when at most l values lie below it, and above sorted[u] when more than u do. */
+    /* The true quantile is below sorted[l] when at most l values lie below it, above sorted[u] when more than u do. */
     size_t l = 0, u = 0;
     while (l + 1 < n && an_binomial_cdf(n, l + 1, q) <= 0.025) l++;
     while (u + 1 < n && 1 - an_binomial_cdf(n, u, q) > 0.025) u++;
@@ -74,8 +74,8 @@ an_quantile an_quantile_of(const double *sorted, size_t n, double q)
 }
 
 /*
- * How much of a variance `square` of n values with that mean is not explained by values that each came from a machine at rest: c of
- * the n values are taken to be those that something disturbed (the model of the criterion library).
+ * How much of a variance `square` of n values with that mean is not explained by values that each came from a machine
+ * at rest: c of the n values are taken to be those that something disturbed (the model of the criterion library).
  */
 static double disturbed(double n, double c, double square, double rest)
 {
@@ -111,10 +111,14 @@ an_outliers an_find_outliers(const double *values, size_t n, double *work)
     an_median_inplace(v, kept);
     double q1 = an_interpolate(v, kept, 0.25), q3 = an_interpolate(v, kept, 0.75), range = q3 - q1;
     for (size_t i = 0; i < kept; i++) {
-        if (v[i] < q1 - 3 * range) r.low_severe++;
-        else if (v[i] < q1 - 1.5 * range) r.low_mild++;
-        else if (v[i] > q3 + 3 * range) r.high_severe++;
-        else if (v[i] > q3 + 1.5 * range) r.high_mild++;
+        if (v[i] < q1 - 3 * range)
+            r.low_severe++;
+        else if (v[i] < q1 - 1.5 * range)
+            r.low_mild++;
+        else if (v[i] > q3 + 3 * range)
+            r.high_severe++;
+        else if (v[i] > q3 + 1.5 * range)
+            r.high_mild++;
     }
     if (s.mad > 0) r.max_z = 0.6745 * fmax(s.max - s.median, s.median - s.min) / s.mad;
     r.share = outlier_share((double)s.n, s.mean, s.sd);

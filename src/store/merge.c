@@ -2,7 +2,8 @@
  * A run that is there already comes again: from another element of a job array, or the same file a second time. Cells are the same
  * when they have the same key and are the same one in the order of cells with that key (an A/A run has two). A cell is taken
  * whole, never repetition by repetition, because two jobs may have measured it: the better finished one stays, of equals
- * the first.
+ * the first. One exception: a sweep measures its grid in blocks, and each block of a cell may come in a file of its own; a finished
+ * cell whose repetitions are all of blocks that the database does not have adds to it.
  */
 #include "store/store_internal.h"
 
@@ -177,6 +178,39 @@ cleanup:
     return status;
 }
 
+/* Are the incoming cell's repetitions of blocks, and in places, that the database's cell has none in? */
+static anemo_status has_other_blocks(an_store *s, const an_run *run, size_t cell, int64_t idx, bool *other, anemo_error *err)
+{
+    const an_cell *c = &run->cells[cell];
+    anemo_status status = ANEMO_OK;
+    an_query q = {0};
+    size_t n_timed = 0;
+    *other = c->status == AN_CELL_OK;
+    AN_TRY(an_query_open(&q, s,
+                         "SELECT 1 FROM reps WHERE run = ? AND cell = ? AND (ord = ? OR (kind = 'timed' AND block = ?)) "
+                         "UNION ALL SELECT 1 FROM cells WHERE run = ? AND idx = ? AND status != 'ok' LIMIT 1",
+                         err));
+    for (size_t i = 0; *other && i < c->n_rep; i++) {
+        bool row, timed = c->reps[i].kind == AN_REP_TIMED;
+        n_timed += timed;
+        an_query_text(&q, run->id);
+        an_query_i64(&q, idx);
+        an_query_i64(&q, c->reps[i].order);
+        an_query_i64(&q, timed ? c->reps[i].block : INT64_MIN);
+        an_query_text(&q, run->id);
+        an_query_i64(&q, idx);
+        AN_TRY(an_query_row(&q, &row, err));
+        if (row) {
+            *other = false;
+            AN_TRY(an_query_row(&q, &row, err));
+        }
+    }
+    *other = *other && n_timed > 0;
+cleanup:
+    an_query_close(&q);
+    return status;
+}
+
 anemo_status an_run_merge(an_store *s, const an_run *run, bool *changed, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
@@ -189,9 +223,13 @@ anemo_status an_run_merge(an_store *s, const an_run *run, bool *changed, anemo_e
     }
     for (size_t i = 0; i < run->n_cell; i++) {
         AN_TRY(find_cell(s, run, i, &known[i], err));
-        if (!known[i].better) continue;
-        AN_TRY(replace_cell(s, run, i, known[i].idx, models, err));
-        *changed = true;
+        bool other = false;
+        if (known[i].better)
+            AN_TRY(replace_cell(s, run, i, known[i].idx, models, err));
+        else
+            AN_TRY(has_other_blocks(s, run, i, known[i].idx, &other, err));
+        if (other) AN_TRY(an_reps_put(s, run, i, known[i].idx, INT64_MIN, err));
+        *changed |= known[i].better || other;
     }
     if (!*changed) goto cleanup;
     AN_TRY(put_agreements(s, run, known, err));

@@ -4,7 +4,6 @@
 
 #include "base/json.h"
 #include "store/made_run.h"
-#include "store/run_file.h"
 #include "store/store_internal.h"
 
 #include <math.h>
@@ -668,54 +667,13 @@ static void refused_memory(void **state)
     an_run_free(&run);
 }
 
-static void files_of_runs(void **state)
-{
-    (void)state;
-    an_run run, *list;
-    size_t n;
-    an_str text = {0}, two = {0};
-    made_run(&run, "one", 2, 1, 1);
-    char *one = text_of(&run);
-    an_str_appendf(&two, "%s\n%s\n\n", one, one);
-    assert_true(an_run_file_is(two.data, two.len));
-    assert_ok(an_run_file_parse(two.data, two.len, "f", &list, &n, &err), &err);
-    assert_int_equal(n, 2);
-    assert_same(&list[1], &run);
-    an_run_list_free(list, n);
-    assert_fails(an_run_file_parse(two.data, two.len - 10, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "document 2: f");
-    an_str_appendf(&text, "[%s, %s]", one, one);
-    assert_ok(an_run_file_parse(text.data, text.len, "f", &list, &n, &err), &err);
-    assert_int_equal(n, 2);
-    an_run_list_free(list, n);
-    assert_ok(an_run_file_parse(one, strlen(one), "f", &list, &n, &err), &err);
-    an_run_list_free(list, n);
-    an_str_clear(&text);
-    assert_ok(an_json_write(an_run_json(&run), JSON_INDENT(1), &text, &err), &err);
-    assert_ok(an_run_file_parse(text.data, text.len, "f", &list, &n, &err), &err);
-    assert_same(&list[0], &run);
-    an_run_list_free(list, n);
-    for (size_t cut = 0; cut < text.len; cut += 97)
-        assert_fails(an_run_file_parse(text.data, cut, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "f");
-    run.tags = json_pack("[s]", "not a tag");
-    an_str_clear(&text);
-    assert_ok(an_json_write(an_run_json(&run), JSON_COMPACT, &text, &err), &err);
-    assert_fails(an_run_file_parse(text.data, text.len, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "f: run one: tag 'not a tag'");
-    assert_fails(an_run_file_parse("[]", 2, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "no run");
-    assert_fails(an_run_file_parse("{}", 2, "f", &list, &n, &err), &err, ANEMO_ERR_FORMAT, "schema");
-    assert_false(an_run_file_is("{}", 2));
-    an_str_free(&text);
-    an_str_free(&two);
-    an_free(one);
-    an_run_free(&run);
-}
-
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
         CASE(round_trip),     CASE(names),        CASE(lists),         CASE(merging),          CASE(twice_the_same_cell),
         CASE(other_files),    CASE(cut_files),    CASE(changed_files), CASE(bad_columns),      CASE(planted_schema),
-        CASE(fewer_metrics),  CASE(bad_ids),      CASE(read_while_writing), CASE(refused_memory), CASE(files_of_runs),
+        CASE(fewer_metrics),  CASE(bad_ids),      CASE(read_while_writing), CASE(refused_memory),
     };
     an_json_watch_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,8 @@ n_gen = {n_gen}
 repetitions = {reps}
 warmup = 0
 {more}
+[machine]
+probes = {probes}
 """
 
 
@@ -36,10 +38,10 @@ class Place:
         self.env = dict(os.environ, ANEMO_DB=str(self.db), XDG_DATA_HOME=str(self.folder / "data"), HOME=str(self.folder / "home"),
                         ANEMO_DRIVER_LLAMA_CPP=f"sh {self.folder}/echo-driver.sh")
 
-    def plan(self, name="plan.ini", threads="1-4", n_prompt="4,8", n_gen="2", reps=2, models=None, more="", after=""):
+    def plan(self, name="plan.ini", threads="1-4", n_prompt="4,8", n_gen="2", reps=2, models=None, more="", after="", probes="off"):
         path = self.folder / name
         path.write_text(PLAN.format(name=name.removesuffix(".ini"), models=models or f'"{self.model}"', threads=threads,
-                                    n_prompt=n_prompt, n_gen=n_gen, reps=reps, more=more) + after)
+                                    n_prompt=n_prompt, n_gen=n_gen, reps=reps, more=more, probes=probes) + after)
         return path
 
     def start(self, *words, **more):
@@ -83,7 +85,7 @@ def cells(db, run=None):
 def check_database(place):
     """Complaints of the database's own check, and of ours."""
     done = subprocess.run([ANEMO, "results", "check"], env=place.env, capture_output=True, text=True)
-    if done.returncode and "unknown verb" not in done.stderr:
+    if done.returncode:
         return [f"results check: {done.stdout}{done.stderr}"]
     return []
 

@@ -105,7 +105,8 @@ static void bandwidth_is_used_where_it_helps(void **state)
         a[i] = 1.05 * cov_a[i] * (1 + 0.01 * an_rng_f64(&rng));
         b[i] = cov_b[i] * (1 + 0.01 * an_rng_f64(&rng));
     }
-    an_paired with = an_compare_paired(a, b, cov_a, cov_b, N, NULL), without = an_compare_paired(a, b, NULL, NULL, N, NULL);
+    an_paired with = an_compare_paired(a, b, cov_a, cov_b, N, NULL),
+              without = an_compare_paired(a, b, NULL, NULL, N, NULL);
     assert_true(with.covariate && with.verdict == AN_VERDICT_HIGHER && without.verdict == AN_VERDICT_UNDECIDED);
     close_to(with.slope, 1, 0.02);
     assert_true(with.lo < 1.05 && with.hi > 1.05 && with.hi - with.lo < 0.1 * (without.hi - without.lo));
@@ -122,7 +123,8 @@ static void looks_are_where_they_are_said_to_be(void **state)
     (void)state;
     assert_true(an_look_due(6, 30) && an_look_due(9, 30) && an_look_due(30, 30) && an_look_due(10, 10));
     assert_false(an_look_due(5, 30) || an_look_due(10, 30) || an_look_due(29, 30));
-    const int expected[][2] = {{1, 1}, {6, 1}, {8, 1}, {9, 2}, {13, 2}, {14, 3}, {20, 4}, {29, 4}, {30, 5}, {31, 6}, {500, 6}};
+    const int expected[][2] = {{1, 1},  {6, 1},  {8, 1},  {9, 2},  {13, 2}, {14, 3},
+                               {20, 4}, {29, 4}, {30, 5}, {31, 6}, {500, 6}};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         assert_int_equal(an_look_count(expected[i][0]), expected[i][1]);
     close_to(an_look_level(0, 0.95), 0.95, 0);
@@ -162,7 +164,8 @@ static void plans_stop_when_they_know_enough(void **state)
     }
     an_stop_rule rule = {.precision = 0.01, .margin = 0.01, .level = 0.95, .max_blocks = 30};
     const double *alike[] = {quiet, quiet}, *far[] = {quiet, twice}, *unclear[] = {quiet, noisy, twice};
-    const double *one_failed[] = {quiet, failed, twice}, *first_failed[] = {failed, quiet, noisy}, *alone[] = {failed, noisy};
+    const double *one_failed[] = {quiet, failed, twice}, *first_failed[] = {failed, quiet, noisy},
+                 *alone[] = {failed, noisy};
     assert_int_equal(an_sequential_look(alike, NULL, 2, 5, &rule), AN_STOP_GO_ON); /* no look is due */
     assert_int_equal(an_sequential_look(alike, NULL, 2, 6, &rule), AN_STOP_PRECISE);
     assert_int_equal(an_sequential_look(alike, NULL, 2, 7, &rule), AN_STOP_GO_ON);
