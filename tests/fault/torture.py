@@ -107,6 +107,14 @@ COMMANDS = [
     (["report", "last", "--db", "{}/r.db"], None, "main", IO),
     (["report", "{}/runs.jsonl", "--md", "--all"], None, "main"),
     (["report", "last", "--db", "{}/r.db", "--json"], None, "main"),
+    (["results", "import", "{}/bench.sql", "{}/bench.csv", "--db", "{}/new.db"], None, "main", IO),
+    (["results", "import", "{}/bench.json", "{}/mlx.txt", "--db", "{}/r.db", "-q"], None, "main"),
+    (["results", "compare", "last", "last", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "compare", "last", "last", "--metric", "all", "--db", "{}/r.db", "--json", "-o", "{}/out.json"], "out.json", "main"),
+    (["results", "gate", "last", "--baseline", "last", "--fail-on", "decode_tps:-3%", "--fail-on", "ttft_s:+5ms", "--db", "{}/r.db",
+      "--junit", "{}/out.xml"], "out.xml", "main", IO),
+    (["results", "pack", "last", "--db", "{}/r.db", "--no-paths", "-q", "-o", "{}/out.json"], "out.json", "main", IO),
+    (["repeat", "{}/capsule.json", "--dry-run"], None, "main", IO),
     (["ls"], None, "main"),
     (["ls", "--json"], None, "main", IO),
     (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
@@ -179,6 +187,21 @@ def make_databases(folder):
     c.close()
 
 
+def make_results(folder):
+    """Files of other tools, and a capsule."""
+    for name, source in (("bench.json", "llama-bench.json"), ("bench.sql", "llama-bench.sql"), ("bench.csv", "llama-bench.csv"),
+                         ("mlx.txt", "mlx_lm.benchmark.txt")):
+        shutil.copy(ROOT / "tests/golden/import" / source, folder / name)
+    model = folder / "tiny.gguf"
+    run = {"schema": "anemo.run/1", "id": "20260101-000000-0000", "kind": "compare", "environment": {},
+           "workload": {"prompt_ids": [1, 2, 3], "settings": {"threads": 1}},
+           "models": [{"name": model.name, "path": str(model), "container": "gguf", "bytes": model.stat().st_size}],
+           "cells": [{"engine": "native", "model_index": 0, "settings": {"threads": 1}, "status": "ok"}]}
+    (folder / "capsule.json").write_text(json.dumps({
+        "schema": "anemo.capsule/1", "run": run,
+        "models": [{"name": model.name, "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}]}))
+
+
 def content_of(folder):
     """Every row of the databases in the folder, and SQLite's opinion of them. Looked at in a copy: looking recovers."""
     found = {}
@@ -249,9 +272,12 @@ class Command:
         self.database = words[0] in ("results", "report")
         if self.database:
             make_databases(self.folder)
+            make_results(self.folder)
             self.kept = self.folder.with_suffix(".kept")
             shutil.copytree(self.folder, self.kept, symlinks=True)
             self.old_content = content_of(self.folder)
+        if words[0] == "repeat":
+            make_results(self.folder)
         self.words = [w.replace("{}", str(self.folder)) for w in words]
         self.steady = words[0] not in UNSTEADY
         self.before = set(os.listdir(self.folder))
