@@ -113,7 +113,7 @@ static void tell_share(const an_cell *cell, an_field_id field, json_t *list)
     size_t severe = o.low_severe + o.high_severe, mild = o.low_mild + o.high_mild;
     if (severe + mild == 0 || o.share < 0.1) return;
     an_say(list,
-           "%s: %zu of %zu repetitions are severe outliers and %zu mild ones (Tukey's fences; largest modified z %.1f), "
+           "%s: %zu of %zu repetitions are severe outliers and %zu mild ones (Tukey; largest modified z %.1f), "
            "which make up about %.0f %% of the variance of its %s.",
            cell->label, severe, o.n, mild, o.max_z, 100 * o.share, an_field_get(field)->title);
 }
