@@ -141,16 +141,29 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     an_fig_row_end(p);
 }
 
+/* The bootstrap interval of a pair, the same way round as its ratio; not where so many would take seconds. */
+static void bootstrap_of(const an_run *run, const an_pairs *pairs, const an_pair *q, double *lo, double *hi)
+{
+    enum { BOOTSTRAP_MAX = 8 };
+    if (pairs->n > BOOTSTRAP_MAX) return;
+    an_paired boot = an_cell_paired_bootstrap(run, q->cell, q->reference, q->field, true);
+    bool inverse = an_field_get(q->field)->better == AN_BETTER_LOWER;
+    *lo = inverse ? 1 / boot.boot_hi : boot.boot_lo;
+    *hi = inverse ? 1 / boot.boot_lo : boot.boot_hi;
+}
+
 static void ratio_table(an_page *p, const an_pairs *pairs)
 {
     static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p", "p, Holm",
-                                        "Smallest difference seen", "Blocks needed"};
+                                        "Smallest difference seen", "Blocks needed", "Bootstrap, from", "to"};
     char caption[96];
     snprintf(caption, sizeof caption, "%s, verdicts", an_field_get(pairs->items[0].field)->title);
-    an_fig_table(p, caption, heads, 12);
+    an_fig_table(p, caption, heads, 14);
     for (size_t i = 0; i < pairs->n; i++) {
         const an_pair *q = &pairs->items[i];
-        char t[9][32];
+        double boot_lo = NAN, boot_hi = NAN;
+        bootstrap_of(p->run, pairs, q, &boot_lo, &boot_hi);
+        char t[11][32];
         snprintf(t[0], 32, "%.4f", q->p.ratio);
         snprintf(t[1], 32, "%.4f", q->p.lo);
         snprintf(t[2], 32, "%.4f", q->p.hi);
@@ -160,11 +173,13 @@ static void ratio_table(an_page *p, const an_pairs *pairs)
         snprintf(t[6], 32, "%.3g", q->p.p_adjusted);
         snprintf(t[7], 32, "%.1f %%", 100 * q->p.mde);
         snprintf(t[8], 32, "%zu", q->p.n_needed);
-        for (int k = 0; k < 9; k++)
+        snprintf(t[9], 32, "%.4f", boot_lo);
+        snprintf(t[10], 32, "%.4f", boot_hi);
+        for (int k = 0; k < 11; k++)
             if (strstr(t[k], "nan")) snprintf(t[k], 32, "–");
         const char *texts[] = {p->run->cells[q->cell].label, p->run->cells[q->reference].label,
-                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]};
-        an_fig_tr(p, texts, 12);
+                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10]};
+        an_fig_tr(p, texts, 14);
     }
     an_fig_table_end(p);
 }
