@@ -56,8 +56,9 @@ static json_t *verdict_json(const an_run *run, const an_run_verdict *v)
                      an_field_get(v->field)->name, "cell", v->cell, "against", v->against, "label",
                      run->cells[v->cell].label, "against_label", run->cells[v->against].label, "n", (json_int_t)p->n, "ratio",
                      an_json_real(p->ratio), "lo", an_json_real(p->lo), "hi", an_json_real(p->hi), "level",
-                     an_json_real(p->level), "boot_lo", an_json_real(p->boot_lo), "boot_hi", an_json_real(p->boot_hi), "p", an_json_real(p->p), "p_adjusted", an_json_real(p->p_adjusted), "mde",
-                     an_json_real(p->mde), "n_needed", (json_int_t)p->n_needed, "covariate", p->covariate, "verdict",
+                     an_json_real(p->level), "boot_lo", an_json_real(p->boot_lo), "boot_hi", an_json_real(p->boot_hi), "p",
+                     an_json_real(p->p), "p_adjusted", an_json_real(p->p_adjusted), "mde", an_json_real(p->mde),
+                     "n_needed", (json_int_t)p->n_needed, "covariate", p->covariate, "verdict",
                      an_verdict_name(p->verdict), "better", an_run_verdict_word(v));
 }
 
