@@ -24,6 +24,7 @@ PARSERS = [
     "src/format/torch_zip.c", "src/format/weight_list.c",
     "src/hub/choose.c", "src/hub/listing.c", "src/hub/reference.c",
     "src/net/header.c", "src/net/sse.c",
+    "src/record/rep.c", "src/record/run_json.c", "src/store/run_file.c",
     "src/store/import.c", "src/store/import_mlx.c", "src/store/import_row.c", "src/store/import_table.c",
     "src/token/load_gguf.c", "src/token/load_hf.c", "src/token/load_spm.c", "src/token/load_tekken.c", "src/token/open.c",
     "src/token/vocab.c",
