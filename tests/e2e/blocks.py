@@ -97,7 +97,7 @@ def it_stops_when_enough_is_known(place):
     run = place.compare(engines, "--precision", "50")
     assert run["n_block"] == 6 and run["stop_reason"] == "precise", (run["n_block"], run["stop_reason"])
     run = place.compare(engines, "--max-reps", "7")
-    assert run["n_block"] == 7 and run["stop_reason"] == "blocks" and run["n_look"] == 2, (run["n_block"], run["n_look"])
+    assert run["n_block"] == 7 and run["stop_reason"] == "blocks" and run["n_look"] == 1, (run["n_block"], run["n_look"])
     run = place.compare(engines, "-r", "4")
     assert run["n_block"] == 4 and run["n_look"] == 0, (run["n_block"], run["n_look"])
 
@@ -124,7 +124,7 @@ def the_budget_is_kept(place):
     assert took < 20, took
     last = max(rep["start_s"] for cell in run["cells"] for rep in cell["reps"])
     assert last < 1.6, f"a repetition began after {last} s of 1.6"
-    assert run["n_look"] == (1 if run["n_block"] <= 6 else 2), (run["n_block"], run["n_look"])
+    assert run["n_look"] == 1, (run["n_block"], run["n_look"])
     # The first block is always made.
     run = place.compare({"native": "--real 0.2", "llama.cpp": "--real 0.2"}, "--budget", "0.01", "--warmup", "0")
     assert run["n_block"] == 1, run["n_block"]
