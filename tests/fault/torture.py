@@ -82,7 +82,7 @@ COMMANDS = [
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
     (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "2", "-r", "1", "-t", "1", "--no-probe", "--no-store", "-o",
-      "json", "-oe", "md"], None, "main", IO),
+      "json", "-oe", "md"], None, "main"),
     (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "0", "-r", "1", "-t", "1", "--no-probe", "--db", "{}/b.db",
       "-o", "sql"], None, "worker"),
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
