@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARSERS = [
     "src/arch/hparams.c", "src/arch/hparams_config.c", "src/arch/hparams_gguf.c", "src/arch/hparams_native.c",
     "src/base/json.c", "src/base/utf8.c",
+    "src/bench/grammar.c",
     "src/convert/imatrix.c",
     "src/format/gguf.c", "src/format/gguf_get.c", "src/format/json_scan.c", "src/format/name_index.c",
     "src/format/safetensors.c", "src/format/torch.c", "src/format/torch_build.c", "src/format/torch_pickle.c",
