@@ -1,6 +1,8 @@
 /* UTF-8 decoding and encoding. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* Length announced by a lead byte, 0 when it cannot lead. C0, C1 and F5.. never occur in UTF-8. */
 static int lead_length(unsigned char b)
 {
@@ -90,4 +92,15 @@ size_t an_utf8_incomplete_tail(const char *text, size_t n)
         return back;
     }
     return 0;
+}
+
+void an_utf8_copy(char *out, size_t cap, const char *text)
+{
+    size_t n = strlen(text);
+    if (n >= cap) {
+        n = cap - 1;
+        while (n > 0 && (text[n] & 0xc0) == 0x80) n--;
+    }
+    memcpy(out, text, n);
+    out[n] = '\0';
 }

@@ -15,6 +15,9 @@ int an_utf8_encode(uint32_t cp, char out[4]);
 /* Offset of the first byte that is not part of valid UTF-8, or n when all is valid. */
 size_t an_utf8_valid_prefix(const char *text, size_t n);
 
+/* Copy a NUL-terminated text into out[cap], cut between two characters where it is too long. */
+void an_utf8_copy(char *out, size_t cap, const char *text);
+
 /* Number of trailing bytes (0..3) that begin a sequence which more bytes could still complete. */
 size_t an_utf8_incomplete_tail(const char *text, size_t n);
 

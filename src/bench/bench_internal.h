@@ -3,6 +3,7 @@
 #define AN_BENCH_BENCH_INTERNAL_H
 
 #include "bench/comparison.h"
+#include "bench/model_digest.h"
 
 /* State of a model's pages in the page cache: "warm" (99 % or more), "cold" (under 1 %), "mixed", "unknown". */
 const char *an_page_cache_state(const char *path, an_container container);

@@ -2,6 +2,7 @@
 #include "bench/cell_run.h"
 
 #include "bench/bench_internal.h"
+#include "bench/model_name.h"
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -75,9 +76,7 @@ static int context_for(const an_work *w)
 /* What a worker serves, for finding out whether the next cell can have it. */
 static anemo_status make_tag(const task *t, json_t *settings, an_str *out, anemo_error *err)
 {
-    an_str_appendf(out, "%s\n%s\n%s\n%d\n", t->job->engine->name, t->path, t->job->url ? t->job->url : "",
-                   t->job->priority);
-    for (size_t i = 0; i < t->job->cpu_mask_bytes; i++) an_str_appendf(out, "%02x", t->job->cpu_mask[i]);
+    an_str_appendf(out, "%s\n%s\n%s\n", t->job->engine->name, t->path, t->job->url ? t->job->url : "");
     return an_json_write(json_incref(settings), JSON_COMPACT | JSON_SORT_KEYS, out, err);
 }
 
@@ -108,12 +107,15 @@ static void note_worker(task *t)
     /* How the engine was built and what it calls this model: llama-bench's columns are made of it. */
     json_t *build = json_object_get(h->raw, "build");
     if (json_is_object(build)) json_object_set(cell->effective, "build", build);
-    if (*loaded->description)
-        json_object_set_new(cell->effective, "model_description", json_string(loaded->description));
-    if (loaded->bytes)
-        json_object_set_new(cell->effective, "model_bytes", json_integer((json_int_t)loaded->bytes));
-    if (loaded->n_param)
-        json_object_set_new(cell->effective, "model_n_param", json_integer((json_int_t)loaded->n_param));
+    char name[AN_MODEL_NAME_BYTES];
+    uint64_t bytes, n_param;
+    an_model_llama_name(t->path, name, &bytes, &n_param);
+    if (*loaded->description) snprintf(name, sizeof name, "%s", loaded->description);
+    if (loaded->bytes) bytes = loaded->bytes;
+    if (loaded->n_param) n_param = loaded->n_param;
+    if (*name) json_object_set_new(cell->effective, "model_description", json_string(name));
+    if (bytes) json_object_set_new(cell->effective, "model_bytes", json_integer((json_int_t)bytes));
+    if (n_param) json_object_set_new(cell->effective, "model_n_param", json_integer((json_int_t)n_param));
 }
 
 /* Keep a repetition that is not one of the timed, or one that is. */
@@ -192,6 +194,26 @@ cleanup:
     return status;
 }
 
+/* What the system is told of the worker stands beside the settings. */
+static anemo_status note_schedule(task *t, anemo_error *err)
+{
+    const an_cell_job *job = t->job;
+    an_str mask = {0};
+    anemo_status status = ANEMO_OK;
+    size_t n = job->cpu_mask ? job->cpu_mask_bytes : 0;
+    while (n > 0 && job->cpu_mask[n - 1] == 0) n--;
+    if (n > 0) {
+        an_str_append(&mask, "0x");
+        for (size_t i = n; i-- > 0;) an_str_appendf(&mask, i + 1 == n ? "%x" : "%02x", job->cpu_mask[i]);
+        AN_TRY(an_str_check(&mask, err));
+        json_object_set_new(t->cell->settings, "cpu_mask", json_string(an_str_text(&mask)));
+    }
+    if (job->priority) json_object_set_new(t->cell->settings, "nice", json_integer(job->priority));
+cleanup:
+    an_str_free(&mask);
+    return status;
+}
+
 /* A worker that has the model loaded: the one that is there, or a new one. A failure of it is told by the cell's status. */
 static anemo_status ready_worker(task *t, anemo_error *err)
 {
@@ -204,6 +226,7 @@ static anemo_status ready_worker(task *t, anemo_error *err)
     if (settings.n_ctx == 0) settings.n_ctx = context_for(&t->cell->work);
     json_decref(t->cell->settings);
     t->cell->settings = an_settings_json(&settings);
+    AN_TRY(note_schedule(t, err));
     AN_TRY(make_tag(t, t->cell->settings, &tag, err));
     AN_TRY(an_cell_make_key(t->run, t->cell, err));
     if (t->client && !strcmp(an_client_tag(t->client), an_str_text(&tag))) {
@@ -222,7 +245,12 @@ static anemo_status ready_worker(task *t, anemo_error *err)
     snprintf(rep.page_cache, sizeof rep.page_cache, "%s", cache);
     anemo_status started = start_worker(t, &settings, &loaded, &failure);
     if (started != ANEMO_OK) {
-        fail_cell(t, &failure, started == ANEMO_ERR_NOTFOUND && !t->client ? AN_CELL_MISSING : AN_CELL_FAILED);
+        /* An engine that nobody named and that cannot do this is not a failure. */
+        bool skip = started == ANEMO_ERR_UNSUPPORTED && !t->cell->named;
+        fail_cell(t, &failure,
+                  started == ANEMO_ERR_NOTFOUND && !t->client ? AN_CELL_MISSING
+                  : skip                                      ? AN_CELL_SKIPPED
+                                                              : AN_CELL_FAILED);
         goto cleanup;
     }
     if (!strcmp(cache, "cold")) rep.values[AN_FIELD_ID_load_cold_s] = loaded.load_s;

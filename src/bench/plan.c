@@ -230,8 +230,9 @@ static anemo_status add_copy(an_comparison *c, anemo_error *err)
                        "--aa measures one cell against itself, and these are %zu: name one model, one --engine and one number of "
                        "threads",
                        c->run.n_cell);
+    const an_settings settings = c->cell_settings[0]; /* the list may move */
     anemo_status status = add_cell(c, c->engines[0], c->run.cells[0].model, c->run.cells[0].stock, c->run.cells[0].named,
-                                   &c->cell_settings[0], err);
+                                   &settings, err);
     if (status != ANEMO_OK) return status;
     an_cell *first = &c->run.cells[0], *copy = &c->run.cells[c->run.n_cell - 1];
     char name[80];

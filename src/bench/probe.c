@@ -9,6 +9,7 @@
 #include "os/thread.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -27,9 +28,10 @@ static const uint64_t PEAK_NS = 5000000;
 typedef struct probe_part {
     uint8_t *data;
     size_t bytes, at; /* multiples of BLOCK */
-    double rate;      /* of the last sample, per second */
+    uint64_t done;    /* of the last sample: bytes or operations, and its time */
+    uint64_t begin_ns, end_ns;
     uint32_t sum;     /* keeps what was computed in use */
-    char gap[88];
+    char gap[76];
 } probe_part;
 
 struct an_probe {
@@ -40,6 +42,7 @@ struct an_probe {
     int n_thread;
     uint64_t ns; /* of the sample that is being taken */
     an_probe_flavour flavour;
+    atomic_bool over; /* somebody's time is up */
     int8_t codes[AN_PEAK_CODES];
     uint8_t weights[AN_PEAK_WEIGHTS];
     float starts[AN_PEAK_STARTS];
@@ -104,56 +107,76 @@ void an_probe_close(an_probe *p)
     an_free(p);
 }
 
-/*
- * Threads begin together; each counts what it did until its own time is over, so that one that was put off its CPU
- * at the end does not lengthen the time of the others.
- */
-static void read_part(void *arg, int thread, int n_thread)
+/* One step of a thread's work. Returns the bytes that it read, or the operations that it did. */
+typedef uint64_t step_fn(an_probe *p, probe_part *part);
+
+static uint64_t read_step(an_probe *p, probe_part *part)
 {
-    an_probe *p = arg;
-    probe_part *part = &p->parts[thread];
-    uint64_t done = 0, begin, now;
-    (void)n_thread;
+    part->sum ^= an_peak_read(p->kernels, part->data + part->at, BLOCK);
+    part->at = part->at + BLOCK < part->bytes ? part->at + BLOCK : 0;
+    return BLOCK;
+}
+
+static uint64_t compute_step(an_probe *p, probe_part *part)
+{
+    uint32_t sum;
+    float value;
+    uint64_t done;
+    if (p->flavour == AN_PROBE_I8) done = an_peak_i8(p->kernels, STEPS, p->codes, p->weights, &sum);
+    else {
+        done = an_peak_f32(p->kernels, STEPS, p->starts, 0.5f, 1.0f, &value);
+        sum = (uint32_t)value;
+    }
+    part->sum ^= sum;
+    return done;
+}
+
+/*
+ * Threads begin together and end when the first one's time is up: one that was put off its CPU did less in that time, and a late
+ * one does not count as if it had run beside the others.
+ */
+static void work(an_probe *p, probe_part *part, step_fn *step)
+{
+    uint64_t done = 0, now, begin;
     an_pool_barrier(p->pool);
     begin = an_clock_ns();
     do {
-        part->sum ^= an_peak_read(p->kernels, part->data + part->at, BLOCK);
-        part->at = part->at + BLOCK < part->bytes ? part->at + BLOCK : 0;
-        done += BLOCK;
+        done += step(p, part);
         now = an_clock_ns();
-    } while (now - begin < p->ns);
-    part->rate = (double)done / ((double)(now - begin) * 1e-9);
+    } while (now - begin < p->ns && !atomic_load_explicit(&p->over, memory_order_relaxed));
+    atomic_store_explicit(&p->over, true, memory_order_relaxed);
+    part->done = done;
+    part->begin_ns = begin;
+    part->end_ns = now;
+}
+
+static void read_part(void *arg, int thread, int n_thread)
+{
+    an_probe *p = arg;
+    (void)n_thread;
+    work(p, &p->parts[thread], read_step);
 }
 
 static void compute_part(void *arg, int thread, int n_thread)
 {
     an_probe *p = arg;
-    probe_part *part = &p->parts[thread];
-    uint64_t done = 0, begin, now;
     (void)n_thread;
-    an_pool_barrier(p->pool);
-    begin = an_clock_ns();
-    do {
-        uint32_t sum;
-        float value;
-        if (p->flavour == AN_PROBE_I8) done += an_peak_i8(p->kernels, STEPS, p->codes, p->weights, &sum);
-        else {
-            done += an_peak_f32(p->kernels, STEPS, p->starts, 0.5f, 1.0f, &value);
-            sum = (uint32_t)value;
-        }
-        part->sum ^= sum;
-        now = an_clock_ns();
-    } while (now - begin < p->ns);
-    part->rate = (double)done / ((double)(now - begin) * 1e-9);
+    work(p, &p->parts[thread], compute_step);
 }
 
 static double sample(an_probe *p, an_pool_fn fn, uint64_t ns)
 {
-    double sum = 0;
+    uint64_t done = 0, begin = UINT64_MAX, end = UINT64_MAX;
     p->ns = ns;
+    atomic_store(&p->over, false);
     an_pool_run(p->pool, fn, p);
-    for (int i = 0; i < p->n_thread; i++) sum += p->parts[i].rate;
-    return sum;
+    for (int i = 0; i < p->n_thread; i++) {
+        const probe_part *part = &p->parts[i];
+        done += part->done;
+        if (part->begin_ns < begin) begin = part->begin_ns;
+        if (part->end_ns < end) end = part->end_ns;
+    }
+    return (double)done / ((double)(end - begin) * 1e-9);
 }
 
 double an_probe_bandwidth(an_probe *p, uint64_t ns)

@@ -162,6 +162,16 @@ cleanup:
     return status;
 }
 
+/* Which weights they were. After all measuring, because it reads every file into the page cache. */
+static void identify_models(an_comparison *c)
+{
+    for (size_t i = 0; i < c->run.n_model && !an_bench_stopped(c); i++) {
+        an_run_model *m = &c->run.models[i];
+        an_bench_progress(c->options, "%s: checksum", m->name);
+        an_model_digest(m->path, c->models[i].container, m->sha256);
+    }
+}
+
 /* The last word on every cell: what it lacks on this machine, and how it ended. */
 static void finish_cells(an_comparison *c)
 {
@@ -188,9 +198,9 @@ anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
+    c->begin_ns = an_clock_ns();
     AN_TRY(open_meter(c, err));
     if (o->begun) o->begun(o->changed_ctx, &c->run);
-    c->begin_ns = an_clock_ns();
     c->run.kept_loaded = all_fit(c);
     for (size_t i = 0; i < n && o->cold && !an_bench_stopped(c); i++) an_bench_cold_load(c, i);
     for (size_t i = 0; i < n && c->run.kept_loaded && !an_bench_stopped(c); i++) {
@@ -210,6 +220,7 @@ anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
     AN_TRY(an_bench_check_texts(c, err));
     examine_differences(c, clients);
     finish_cells(c);
+    identify_models(c);
 cleanup:
     for (size_t i = 0; clients && i < n; i++) an_client_close(clients[i]);
     an_free(clients);

@@ -2,6 +2,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/keeper.h"
+#include "cli/results_compare.h"
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -26,6 +27,7 @@ typedef struct compare_args {
     int64_t n_predict, n_rep, max_reps, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
     double precision;
     bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store, all, plots;
+    an_gate_args limits;
 } compare_args;
 
 /* What the options point to. */
@@ -41,8 +43,6 @@ typedef struct watcher {
     an_progress *progress;
     an_keeper *keeper;
 } watcher;
-
-enum { EXIT_GATE = 7 };
 
 #define FIELD(name) offsetof(compare_args, name)
 
@@ -86,6 +86,7 @@ static const an_option options[] = {
     {"tag", NULL, AN_OPT_LIST, FIELD(tags), 0, 0, "T,…", "Names to find the result by"},
     {"note", NULL, AN_OPT_STR, FIELD(note), 0, 0, "TEXT", "Kept with the result"},
     {"no-store", NULL, AN_OPT_FLAG, FIELD(no_store), 0, 0, NULL, "Do not keep the result"},
+    AN_ROWS_GATE(FIELD(limits)),
     {"color", NULL, AN_OPT_STR, FIELD(color), 0, 0, "WHEN", "auto (default), always, never"},
     {"quiet", "q", AN_OPT_FLAG, FIELD(quiet), 0, 0, NULL, "No progress on stderr"},
     AN_OPTION_END,
@@ -105,7 +106,7 @@ const an_command an_cmd_compare = {
                "N blocks instead and does not look; three are too few for a verdict.\n\n"
                "Ctrl-C ends the run after the repetition that is being measured; what there is is kept and shown.\n"
                "The exit status is 1 when a cell failed or an engine that was asked for by name is missing, 7 when --aa\n"
-               "shows a difference where there is none, 130 after Ctrl-C.",
+               "shows a difference where there is none or a limit of --fail-on is passed, 130 after Ctrl-C.",
     .options = options,
     .args_bytes = sizeof(compare_args),
     .run = run,
@@ -312,10 +313,24 @@ static int conclude(const an_run *run, bool kept, bool quiet)
         fprintf(stderr, "anemo compare: not every cell came out; the result says which and why\n");
     if (run->refused && run->aa) {
         fprintf(stderr, "anemo compare: the A/A gate failed: %s\n", run->refused);
-        if (exit_code == 0) exit_code = EXIT_GATE;
+        if (exit_code == 0) exit_code = AN_EXIT_GATE;
     } else if (run->refused)
         fprintf(stderr, "anemo compare: no verdicts: %s\n", run->refused);
     return exit_code;
+}
+
+/* --fail-on and --junit. What was found goes behind the report where that is text on stdout, else to stderr. */
+static anemo_status apply_limits(const an_cli_gate *gate, const compare_args *a, const an_run *run, int *exit_code, anemo_error *err)
+{
+    anemo_status status;
+    an_str text = {0};
+    bool failed, data = a->out || !strcmp(a->format, "json") || !strcmp(a->format, "csv");
+    AN_TRY(an_cli_gate_close(gate, &a->limits, run, &text, &failed, err));
+    fprintf(data ? stderr : stdout, "%s%s", text.len ? "\n" : "", an_str_text(&text));
+    if (failed) *exit_code = AN_EXIT_GATE;
+cleanup:
+    an_str_free(&text);
+    return status;
 }
 
 static anemo_status compare(const compare_args *a, const char *const *models, size_t n_model, int *exit_code,
@@ -324,6 +339,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     anemo_status status;
     compare_lists lists = {0};
     an_keeper keeper = {0};
+    an_cli_gate gate = {0};
     an_comparison c = {0};
     an_comparison_options o = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
@@ -339,6 +355,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
             goto cleanup;
         }
     }
+    AN_TRY(an_cli_gate_open(&gate, &a->limits, a->db, err));
     AN_TRY(find_models(models, n_model, &lists.paths, err));
     AN_TRY(read_options(a, &lists, &o, err));
     o.n_model = n_model;
@@ -353,12 +370,14 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     bool kept = an_keeper_finish(&keeper, &c.run);
     AN_TRY(write_outputs(&c.run, a, &out, &json, err));
     *exit_code = conclude(&c.run, kept, a->quiet);
+    AN_TRY(apply_limits(&gate, a, &c.run, exit_code, err));
 cleanup:
     an_progress_end(w.progress);
     an_file_writer_close(&out);
     an_file_writer_close(&json);
     an_comparison_free(&c);
     an_keeper_close(&keeper);
+    an_cli_gate_free(&gate);
     an_names_free(lists.paths);
     an_free(lists.ids);
     an_free(lists.threads);
@@ -389,6 +408,7 @@ static int run(int argc, char **argv)
         .ngl = -1,
         .seed = -1,
         .timeout_s = 600,
+        .limits = AN_GATE_ARGS_DEFAULT,
     };
     if (an_options_parse(&an_cmd_compare, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
         return an_cli_fail("compare", &err);

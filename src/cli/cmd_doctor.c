@@ -2,6 +2,7 @@
  * a token? */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/doctor_fitness.h"
 
 #include "arch/model_file.h"
 #include "base/alloc.h"
@@ -19,14 +20,25 @@
 
 typedef struct doctor_args {
     int64_t threads, timeout_s;
-    bool json;
+    bool json, quick, strict;
 } doctor_args;
+
+/* docs/exit-codes.md: a gate that the user asked for. */
+enum { EXIT_GATE = 7 };
 
 static const an_option options[] = {
     {.name = "json",
      .kind = AN_OPT_FLAG,
      .offset = offsetof(doctor_args, json),
      .help = "Print JSON"},
+    {.name = "quick",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(doctor_args, quick),
+     .help = "Measure neither bandwidth nor arithmetic nor noise"},
+    {.name = "strict",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(doctor_args, strict),
+     .help = "Exit 7 when a finding is bad"},
     {.name = "threads",
      .short_name = "t",
      .kind = AN_OPT_I64,
@@ -34,7 +46,7 @@ static const an_option options[] = {
      .min = 1,
      .max = 1024,
      .arg = "N",
-     .help = "Threads of the trial (default: the usable CPUs)"},
+     .help = "Threads of the trial, and the most that are measured (default: the usable CPUs)"},
     {.name = "timeout",
      .kind = AN_OPT_I64,
      .offset = offsetof(doctor_args, timeout_s),
@@ -262,26 +274,46 @@ static void print_report(const json_t *report)
            (double)json_integer_value(json_object_get(m, "mem_available_bytes")) / 1e9);
     json_array_foreach(json_object_get(report, "warnings"), i, item)
         printf("  warning           %s\n", json_string_value(item));
+    an_cli_print_fitness(report);
     print_kernels(json_object_get(report, "kernels"));
     printf("Engines\n");
     json_array_foreach(json_object_get(report, "engines"), i, item) print_engine(item);
     printf("  %-17s by address: anemo compare --engine http --url URL\n", "http");
 }
 
-static json_t *make_report(const trial_models *models, const doctor_args *a, bool *failed)
+static anemo_status make_report(const trial_models *models, const doctor_args *a, json_t **out, bool *failed, int *worst,
+                                anemo_error *err)
 {
-    an_environment env = {0};
-    json_t *engines = json_array();
+    an_environment env;
+    json_t *report = json_object(), *engines = json_array();
+    anemo_status status = ANEMO_OK;
     an_environment_read(&env);
+    json_object_set_new(report, "schema", json_string("anemo.doctor/1"));
+    json_object_set_new(report, "machine", an_environment_json(&env));
+    json_object_set_new(report, "warnings", an_environment_warnings(&env, 0));
+    /* The machine first, before engines have warmed it and filled its memory. */
+    const an_fitness_request request = {.quick = a->quick,
+                                        .n_thread = a->threads ? (int)a->threads : env.cpus_usable,
+                                        .cpus_online = env.cpus_online,
+                                        .cpus_usable = env.cpus_usable,
+                                        .build_type = env.build_type,
+                                        .quiet = a->json};
+    AN_TRY(an_cli_measure_fitness(&request, report, worst, err));
+    json_object_set_new(report, "kernels", kernels_json());
     for (size_t i = 0; i < an_engine_n(); i++) {
         const an_engine_info *e = an_engine_at(i);
         if (!e->reads_gguf && !e->reads_mlx) continue; /* a server is found by its address only */
         if (!a->json) fprintf(stderr, "trying %s\n", e->name);
         json_array_append_new(engines, examine(e, models, a, failed));
     }
-    return json_pack("{s:s,s:o,s:o,s:o,s:o}", "schema", "anemo.doctor/1", "machine",
-                     an_environment_json(&env), "warnings", an_environment_warnings(&env, 0),
-                     "kernels", kernels_json(), "engines", engines);
+    json_object_set(report, "engines", engines);
+    if (!report) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+cleanup:
+    json_decref(engines);
+    an_environment_free(&env);
+    if (status == ANEMO_OK) *out = report;
+    else json_decref(report);
+    return status;
 }
 
 static int run(int argc, char **argv);
@@ -289,9 +321,10 @@ static int run(int argc, char **argv);
 const an_command an_cmd_doctor = {
     .name = "doctor",
     .args = "[MODEL]",
-    .summary = "Look at the machine and try one token on each engine",
-    .details = "Without MODEL the two models that ./quickstart leaves in the models folder are "
-               "tried. An engine that is\n"
+    .summary = "Is this machine fit to measure? Try one token on each engine",
+    .details = "Looks at what disturbs measurements (load, clocks, heat, memory, power, limits, other engines), measures\n"
+               "bandwidth and arithmetic for 1 to N threads and how much the same work differs, and says what to do.\n"
+               "Without MODEL the two models that ./quickstart leaves in the models folder are tried. An engine that is\n"
                "missing is no fault; the exit status is 1 when one that is there does not work.",
     .options = options,
     .args_bytes = sizeof(doctor_args),
@@ -305,6 +338,7 @@ static int run(int argc, char **argv)
     anemo_error err = {0};
     trial_models models = {{NULL, NULL}};
     bool help, failed = false;
+    int worst = 0;
     json_t *report = NULL;
     anemo_status status = an_options_parse(&an_cmd_doctor, argc, argv, &args, &pos, &help, &err);
     if (status != ANEMO_OK) return an_cli_fail("doctor", &err);
@@ -314,11 +348,7 @@ static int run(int argc, char **argv)
         goto cleanup;
     }
     AN_TRY(find_models(pos.n ? pos.items[0] : NULL, &models, &err));
-    report = make_report(&models, &args, &failed);
-    if (!report) {
-        status = an_fail(&err, ANEMO_ERR_NOMEM, "out of memory");
-        goto cleanup;
-    }
+    AN_TRY(make_report(&models, &args, &report, &failed, &worst, &err));
     if (args.json) {
         status = an_cli_print_json(report, JSON_INDENT(2), &err);
         report = NULL;
@@ -332,5 +362,6 @@ cleanup:
     an_free(models.path[1]);
     an_options_free(&an_cmd_doctor, &args, &pos);
     if (status != ANEMO_OK) return an_cli_fail("doctor", &err);
-    return failed ? 1 : 0;
+    if (failed) return 1;
+    return args.strict && worst == 2 ? EXIT_GATE : 0;
 }

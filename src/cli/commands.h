@@ -4,12 +4,14 @@
 
 #include "cli/options.h"
 
+extern const an_command an_cmd_bench;
 extern const an_command an_cmd_compare;
 extern const an_command an_cmd_convert;
 extern const an_command an_cmd_doctor;
 extern const an_command an_cmd_logits;
 extern const an_command an_cmd_ls;
 extern const an_command an_cmd_pull;
+extern const an_command an_cmd_repeat;
 extern const an_command an_cmd_report;
 extern const an_command an_cmd_results;
 extern const an_command an_cmd_rm;

@@ -15,6 +15,9 @@ extern const an_command an_cmd_results_import;
 extern const an_command an_cmd_results_merge;
 extern const an_command an_cmd_results_rm;
 extern const an_command an_cmd_results_check;
+extern const an_command an_cmd_results_compare;
+extern const an_command an_cmd_results_gate;
+extern const an_command an_cmd_results_pack;
 
 /*
  * What every subverb does around its work: parse the options into args (cmd->args_bytes, zeroed), call `work` unless help was

@@ -7,6 +7,7 @@
 #include "os/file.h"
 #include "report/report.h"
 #include "store/import.h"
+#include "store/import.h"
 #include "store/run_file.h"
 #include "store/store.h"
 
@@ -32,21 +33,8 @@ static const an_option export_options[] = {
     AN_OPTION_END,
 };
 
-/* One header for all runs. */
-static anemo_status append_csv(const an_run *run, bool first, an_str *out, anemo_error *err)
+static anemo_status append_json(const export_args *a, const an_run *run, size_t idx, size_t n, an_str *out, anemo_error *err)
 {
-    an_str one = {0};
-    anemo_status status = an_report_write(run, AN_REPORT_CSV, (an_report_style){0}, &one, err);
-    const char *body = an_str_text(&one);
-    const char *header_end = strchr(body, '\n');
-    if (status == ANEMO_OK) an_str_append(out, first || !header_end ? body : header_end + 1);
-    an_str_free(&one);
-    return status;
-}
-
-static anemo_status append_run(const export_args *a, const an_run *run, size_t idx, size_t n, an_str *out, anemo_error *err)
-{
-    if (a->csv) return append_csv(run, idx == 0, out, err);
     /* 17 digits: what is imported again is the same to the last bit. */
     if (!a->jsonl && n > 1) an_str_append(out, idx == 0 ? "[\n" : ",\n");
     anemo_status status = an_json_write(an_run_json(run), JSON_COMPACT | JSON_REAL_PRECISION(17), out, err);
@@ -61,27 +49,38 @@ static anemo_status export(const void *args, const an_positional *pos, anemo_err
     anemo_status status = ANEMO_OK;
     an_store *s = NULL;
     an_store_row *rows = NULL;
-    size_t n_row = 0;
+    an_run *runs = NULL;
+    const an_run **borrowed = NULL;
+    size_t n_row = 0, n = 0, n_read = 0;
     an_str text = {0};
     if (a->json + a->jsonl + a->csv > 1) return an_fail(err, ANEMO_ERR_INVAL, "--json, --jsonl and --csv exclude each other");
     if (a->all ? pos->n != 0 : pos->n == 0)
         return an_fail(err, ANEMO_ERR_INVAL, "needs runs, or --all: anemo results export RUN…");
     AN_TRY(an_store_open(&s, a->db, AN_STORE_READ, err));
     if (a->all) AN_TRY(an_store_list(s, NULL, &rows, &n_row, err));
-    size_t n = a->all ? n_row : pos->n;
-    for (size_t i = 0; i < n; i++) {
-        an_run run;
-        AN_TRY(an_store_get(s, a->all ? rows[i].id : pos->items[i], &run, err));
-        status = append_run(a, &run, i, n, &text, err);
-        an_run_free(&run);
-        AN_TRY(status);
+    n = a->all ? n_row : pos->n;
+    runs = an_calloc(n + 1, sizeof *runs);
+    borrowed = an_calloc(n + 1, sizeof *borrowed);
+    if (!runs || !borrowed) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
     }
+    for (; n_read < n; n_read++) {
+        AN_TRY(an_store_get(s, a->all ? rows[n_read].id : pos->items[n_read], &runs[n_read], err));
+        borrowed[n_read] = &runs[n_read];
+        if (a->csv) continue;
+        AN_TRY(append_json(a, &runs[n_read], n_read, n, &text, err));
+        an_run_free(&runs[n_read]);
+    }
+    if (a->csv) AN_TRY(an_report_write_all(borrowed, n, AN_REPORT_CSV, (an_report_style){0}, &text, err));
     if (n == 0 && !a->jsonl && !a->csv) an_str_append(&text, "[]\n");
     AN_TRY(an_str_check(&text, err));
     if (a->out) AN_TRY(an_file_write(a->out, an_str_text(&text), text.len, err));
     else AN_TRY(an_results_print(&text, err));
 cleanup:
     an_str_free(&text);
+    an_run_list_free(runs, n_read);
+    an_free(borrowed);
     an_store_rows_free(rows, n_row);
     an_store_close(s);
     return status;
@@ -261,9 +260,10 @@ static int run_merge(int argc, char **argv)
 const an_command an_cmd_results_import = {
     .name = "results import",
     .args = "FILE…",
-    .summary = "Take runs from files",
-    .details = "Files of 'anemo results export' (JSON or JSONL; a folder: its *.json and *.jsonl). A run that is there already is not "
-               "doubled.",
+    .summary = "Take runs from files, of other tools too",
+    .details = "FILE: of 'anemo results export' (JSON or JSONL), a capsule, llama-bench's JSON, JSONL, SQL or CSV, or what "
+               "mlx_lm.benchmark\nprints; a folder: its *.json and *.jsonl. What a file is says its content. A run that is there already "
+               "is not doubled.",
     .options = import_options,
     .args_bytes = sizeof(import_args),
     .run = run_import,

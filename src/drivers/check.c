@@ -26,7 +26,7 @@ typedef struct check {
     int n_failed;
     json_int_t id;
     json_t *hello;
-    bool parent_clock, ids, fixed_length, stream, cancel, tokenize, logits;
+    bool parent_clock, ids, fixed_length, stream, cancel, tokenize, logits, step;
     int n_vocab;
     json_t *events; /* `token` and `start` messages of the last request */
     bool gone;      /* it ended or fell silent */
@@ -192,6 +192,8 @@ static bool check_hello(check *c)
     c->cancel = capability(c, "cancel");
     c->tokenize = capability(c, "tokenize");
     c->logits = capability(c, "logits");
+    c->step = capability(c, "step");
+    note(c, !c->step || !c->parent_clock, "a driver without a clock has no step measurement");
     return true;
 }
 
@@ -372,6 +374,59 @@ static void check_logits(check *c)
     an_free(path);
 }
 
+static json_t *step_request(int n_prompt, int n_gen, int n_depth)
+{
+    return json_pack("{s:s,s:i,s:i,s:i,s:i}", "type", "step", "n_prompt", n_prompt, "n_gen", n_gen, "n_depth",
+                     n_depth, "seed", 1);
+}
+
+/* Start, end of the prompt, steps and end, in that order; time passes. */
+static bool good_step_times(const json_t *m, int n_gen)
+{
+    const json_t *steps = json_object_get(m, "t_steps_ns");
+    json_int_t start = json_integer_value(json_object_get(m, "t_start_ns"));
+    json_int_t before = json_integer_value(json_object_get(m, "t_prompt_ns"));
+    json_int_t end = json_integer_value(json_object_get(m, "t_end_ns"));
+    size_t i;
+    json_t *t;
+    if (start <= 0 || before < start || end <= start) return false;
+    if (steps && json_array_size(steps) != (size_t)n_gen) return false;
+    json_array_foreach(steps, i, t)
+    {
+        if (!json_is_integer(t) || json_integer_value(t) < before) return false;
+        before = json_integer_value(t);
+    }
+    return end >= before;
+}
+
+static void check_one_step(check *c, int n_prompt, int n_gen, int n_depth, const char *what)
+{
+    send(c, step_request(n_prompt, n_gen, n_depth));
+    json_t *m = answer(c);
+    const char *reason = json_string_value(json_object_get(m, "stop_reason"));
+    note(c, m && is_type(m, "stepped") && has_id(c, m) && reason && !strcmp(reason, "length"),
+         "a step measurement of %s is answered with stepped", what);
+    note(c, good_step_times(m, n_gen), "its times are in order");
+    note(c, json_array_size(c->events) == 0, "nothing but heartbeats is written before its answer");
+    json_decref(m);
+}
+
+static void check_step(check *c)
+{
+    if (!c->step) {
+        expect_error(c, step_request(4, 0, 0), "step without the capability");
+        return;
+    }
+    check_one_step(c, 4, 0, 0, "a prompt");
+    check_one_step(c, 0, 4, 0, "single steps");
+    check_one_step(c, 4, 4, 8, "both at a depth");
+    check_one_step(c, 0, 2, 8, "the same depth again");
+    expect_error(c, step_request(0, 0, 0), "a step measurement of nothing");
+    expect_error(c, step_request(-1, 4, 0), "a step measurement of a negative number");
+    /* What is left in the cache must not reach the next generate. */
+    json_decref(check_generate(c, 2, false, NULL));
+}
+
 static void check_tokenize(check *c)
 {
     json_t *request = json_pack("{s:s,s:s,s:b}", "type", "tokenize", "text", "Hello", "special", 0);
@@ -449,6 +504,7 @@ int an_protocol_check(const char *const *argv, const char *model, an_str *report
             check_generation(&c);
             check_tokenize(&c);
             check_logits(&c);
+            check_step(&c);
             check_cancel(&c);
             an_process_pause(&c.process);
             an_clock_sleep_ns(50000000u);

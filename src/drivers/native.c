@@ -75,6 +75,8 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     snprintf(out->quantization, sizeof out->quantization, "%s", m->quantization);
     out->n_vocab = m->hp.n_vocab;
     out->n_ctx_train = m->hp.n_ctx_train;
+    out->bytes = m->weight_bytes;
+    out->n_param = m->n_param;
     return ANEMO_OK;
 }
 

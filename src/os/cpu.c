@@ -221,6 +221,12 @@ void an_os_name(char *out, size_t cap)
         snprintf(out, cap, "unknown");
 }
 
+void an_host_name(char *out, size_t cap)
+{
+    struct utsname u;
+    snprintf(out, cap, "%s", uname(&u) == 0 ? u.nodename : "");
+}
+
 double an_load_average(void)
 {
     double load;

@@ -32,6 +32,9 @@ void an_mem_huge_pages(void *p, size_t n);
 /* "Linux 6.1.0 x86_64". */
 void an_os_name(char *out, size_t cap);
 
+/* Name of this machine; "" when unknown. */
+void an_host_name(char *out, size_t cap);
+
 /* One-minute load average; negative when unknown. */
 double an_load_average(void);
 

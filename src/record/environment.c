@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/num.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -48,7 +49,7 @@ anemo_status an_environment_from_json(an_environment *e, const json_t *obj, cons
     for (size_t i = 0; i < AN_COUNT_OF(texts); i++) {
         const char *text;
         AN_TRY(an_json_get_str(obj, texts[i].key, "", &text, name, err));
-        snprintf((char *)e + texts[i].offset, texts[i].size, "%s", text);
+        an_utf8_copy((char *)e + texts[i].offset, texts[i].size, text);
     }
     AN_TRY(an_json_get_i64(obj, "cpus_online", 0, 0, 1 << 20, &n, name, err));
     e->cpus_online = (int)n;

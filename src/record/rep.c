@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "base/str.h"
 
 #include <math.h>
@@ -223,9 +224,9 @@ anemo_status an_rep_from_json(an_rep *rep, const json_t *obj, const char *name, 
     AN_TRY(an_json_get_i64(obj, "order", 0, 0, INT64_MAX, &rep->order, name, err));
     AN_TRY(an_json_get_f64(obj, "start_s", NAN, &rep->start_s, name, err));
     AN_TRY(an_json_get_str(obj, "page_cache", "", &text, name, err));
-    snprintf(rep->page_cache, sizeof rep->page_cache, "%s", text);
+    an_utf8_copy(rep->page_cache, sizeof rep->page_cache, text);
     AN_TRY(an_json_get_str(obj, "stop_reason", "", &text, name, err));
-    snprintf(rep->stop_reason, sizeof rep->stop_reason, "%s", text);
+    an_utf8_copy(rep->stop_reason, sizeof rep->stop_reason, text);
     for (int i = 0; i < AN_FIELD_N; i++)
         AN_TRY(an_json_get_f64(obj, fields[i].name, NAN, &rep->values[i], name, err));
     AN_TRY(fill_tokens(rep, obj, name, err));

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -180,7 +181,7 @@ static anemo_status fixed_text(char *out, size_t cap, const json_t *obj, const c
     const char *text;
     anemo_status status;
     AN_TRY(an_json_get_str(obj, key, "", &text, name, err));
-    snprintf(out, cap, "%s", text);
+    an_utf8_copy(out, cap, text);
 cleanup:
     return status;
 }

@@ -15,20 +15,40 @@ static const char *model_name(const an_run *run, const an_cell *cell)
     return cell->model >= 0 ? run->models[cell->model].name : "";
 }
 
-void an_cell_title(const an_run *run, int cell, char *out, size_t cap)
-{
-    const an_cell *c = &run->cells[cell];
-    char work[64];
-    an_work_label(&c->work, work, sizeof work);
-    const char *label = c->label[0] ? c->label : c->engine, *model = model_name(run, c);
-    snprintf(out, cap, "%s%s%s%s%s", label, model[0] ? " · " : "", model, work[0] ? " · " : "", work);
-}
+static void value_text(const json_t *v, char *out, size_t cap);
 
 static bool alike(const an_run *a, const an_cell *x, const an_run *b, const an_cell *y)
 {
     return !strcmp(x->engine, y->engine) && x->stock == y->stock && !strcmp(model_name(a, x), model_name(b, y)) &&
            x->work.kind == y->work.kind && x->work.n_prompt == y->work.n_prompt && x->work.n_gen == y->work.n_gen &&
            x->work.n_depth == y->work.n_depth;
+}
+
+/* Does another cell of the run, alike by label but for its settings, have another value of this one? */
+static bool tells_apart(const an_run *run, const an_cell *c, const char *key, const json_t *value)
+{
+    for (size_t i = 0; i < run->n_cell; i++)
+        if (&run->cells[i] != c && alike(run, c, run, &run->cells[i]) && !strcmp(run->cells[i].label, c->label) &&
+            !json_equal((json_t *)(uintptr_t)value, json_object_get(run->cells[i].settings, key)))
+            return true;
+    return false;
+}
+
+void an_cell_title(const an_run *run, int cell, char *out, size_t cap)
+{
+    const an_cell *c = &run->cells[cell];
+    const char *label = c->label[0] ? c->label : c->engine, *model = model_name(run, c), *key;
+    char work[64], value[40];
+    json_t *v;
+    an_work_label(&c->work, work, sizeof work);
+    int n = snprintf(out, cap, "%s%s%s%s%s", label, model[0] ? " · " : "", model, work[0] ? " · " : "", work);
+    json_object_foreach(c->settings, key, v)
+    {
+        bool again = !strcmp(key, "threads_batch") && json_equal(v, json_object_get(c->settings, "threads"));
+        if (n < 0 || (size_t)n >= cap || again || !tells_apart(run, c, key, v)) continue;
+        value_text(v, value, sizeof value);
+        n += snprintf(out + n, cap - (size_t)n, " · %s %s", key, value);
+    }
 }
 
 /*
@@ -55,22 +75,27 @@ anemo_status an_run_match(const an_run *a, const an_run *b, an_cell_match **matc
         an_free(taken_b);
         return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
-    for (size_t i = 0; i < a->n_cell; i++) {
-        m[i] = (an_cell_match){.a = (int)i, .b = -1};
-        for (size_t k = 0; k < b->n_cell && !taken_a[i]; k++) {
-            if (taken_b[k] || !a->cells[i].key[0] || strcmp(a->cells[i].key, b->cells[k].key)) continue;
-            m[i].b = (int)k;
-            m[i].same = taken_a[i] = taken_b[k] = true;
-        }
-    }
+    /* A second copy of a cell shows the noise of its run; it is nothing to compare. */
+    for (size_t i = 0; i < a->n_cell; i++) taken_a[i] = a->cells[i].copy_of >= 0;
+    for (size_t k = 0; k < b->n_cell; k++) taken_b[k] = b->cells[k].copy_of >= 0;
+    *n = 0;
     for (size_t i = 0; i < a->n_cell; i++) {
         if (taken_a[i]) continue;
-        int k = only_alike(a, &a->cells[i], b, taken_b);
-        if (k < 0 || only_alike(b, &b->cells[k], a, taken_a) != (int)i) continue;
-        m[i].b = k;
-        taken_a[i] = taken_b[k] = true;
+        an_cell_match *one = &m[(*n)++];
+        *one = (an_cell_match){.a = (int)i, .b = -1};
+        for (size_t k = 0; k < b->n_cell && !taken_a[i]; k++) {
+            if (taken_b[k] || !a->cells[i].key[0] || strcmp(a->cells[i].key, b->cells[k].key)) continue;
+            one->b = (int)k;
+            one->same = taken_a[i] = taken_b[k] = true;
+        }
     }
-    *n = a->n_cell;
+    for (size_t i = 0; i < *n; i++) {
+        if (m[i].b >= 0) continue;
+        int k = only_alike(a, &a->cells[m[i].a], b, taken_b);
+        if (k < 0 || only_alike(b, &b->cells[k], a, taken_a) != m[i].a) continue;
+        m[i].b = k;
+        taken_a[m[i].a] = taken_b[k] = true;
+    }
     for (size_t k = 0; k < b->n_cell; k++)
         if (!taken_b[k]) m[(*n)++] = (an_cell_match){.a = -1, .b = (int)k};
     an_free(taken_a);
@@ -207,8 +232,8 @@ anemo_status an_cells_contrast(const an_cell *a, const an_cell *b, an_field_id f
         return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
     *out = (an_contrast){.field = field, .median_a = NAN, .median_b = NAN};
-    out->n_a = an_cell_values(a, field, x, a->n_rep);
-    out->n_b = an_cell_values(b, field, y, b->n_rep);
+    out->n_a = an_cell_values(a, field, x, a->n_rep < AN_PAIRS_MAX ? a->n_rep : AN_PAIRS_MAX);
+    out->n_b = an_cell_values(b, field, y, b->n_rep < AN_PAIRS_MAX ? b->n_rep : AN_PAIRS_MAX);
     out->ratio = an_compare_unpaired(y, out->n_b, x, out->n_a, o);
     if (all_equal(x, out->n_a, y, out->n_b)) {
         an_paired *p = &out->ratio;

@@ -41,20 +41,23 @@ static anemo_status correct(an_side_by_side *s, anemo_error *err)
 {
     an_paired *p = an_malloc((s->n_row + 1) * sizeof *p);
     size_t *at = an_malloc((s->n_row + 1) * sizeof *at);
-    bool ok = p && at;
-    for (int f = 0; ok && f < AN_FIELD_N; f++) {
+    anemo_status status = p && at ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (int f = 0; status == ANEMO_OK && f < AN_FIELD_N; f++) {
         size_t n = 0;
         for (size_t i = 0; i < s->n_row; i++) {
             if ((int)s->rows[i].c.field != f || s->rows[i].c.ratio.verdict == AN_VERDICT_UNKNOWN) continue;
             at[n] = i;
             p[n++] = s->rows[i].c.ratio;
         }
-        if (n > 1) an_compare_correct(p, n);
+        if (n > AN_PAIRS_MAX)
+            status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "%zu cells are too many to correct their verdicts; --each gives each by itself", n);
+        else if (n > 1)
+            an_compare_correct(p, n);
         for (size_t i = 0; i < n; i++) s->rows[at[i]].c.ratio = p[i];
     }
     an_free(p);
     an_free(at);
-    return ok ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    return status;
 }
 
 anemo_status an_side_by_side_make(an_side_by_side *out, const an_run *a, const an_run *b, const an_side_options *o,
@@ -64,6 +67,7 @@ anemo_status an_side_by_side_make(an_side_by_side *out, const an_run *a, const a
     an_side_by_side s = {.a = a, .b = b, .options = *o};
     an_compare_options c = an_compare_defaults();
     c.margin = o->margin;
+    c.n_bootstrap = 0;
     if (!o->fields) {
         s.options.fields = usual;
         s.options.n_field = AN_COUNT_OF(usual);
@@ -308,7 +312,7 @@ static void put_only(const an_side_by_side *s, bool in_b, an_str *out)
 
 static void put_method(const an_side_by_side *s, an_str *out)
 {
-    an_str_appendf(out, "\nB in relation to A: medians, their ratio with its interval (bootstrap, 95 %%), Mann-Whitney test%s. Equivalent: "
+    an_str_appendf(out, "\nB in relation to A: the ratio of all pairs of repetitions (Hodges-Lehmann) with its interval, Mann-Whitney test%s. Equivalent: "
                         "the whole interval within %.3g %%.\n",
                    s->options.each ? ", each verdict by itself" : " with Holm's correction over the cells of a metric",
                    100 * s->options.margin);
@@ -332,7 +336,7 @@ static anemo_status write_text(const an_side_by_side *s, bool markdown, an_str *
     if (markdown) an_str_append_char(out, '\n');
     put_run("B", s->b, out);
     if (markdown) an_str_append_char(out, '\n');
-    put_list(an_environment_differences(&s->a->environment, &s->b->environment), "UNLIKE MACHINES: ", out);
+    put_list(an_environment_differences(&s->a->environment, &s->b->environment), "UNLIKE: ", out);
     for (size_t i = 0; i < s->n_match; i++)
         if (s->matches[i].a >= 0 && s->matches[i].b >= 0) put_matched(s, i, &row, lines, markdown, out);
     put_only(s, false, out);

@@ -10,7 +10,7 @@
 
 an_compare_options an_compare_defaults(void)
 {
-    return (an_compare_options){.level = 0.95, .margin = 0.01, .seed = 1, .n_comparisons = 1};
+    return (an_compare_options){.level = 0.95, .margin = 0.01, .seed = 1};
 }
 
 const char *an_verdict_name(an_verdict v)
@@ -26,8 +26,9 @@ static bool positive(double x)
 
 static an_paired nothing_known(void)
 {
-    return (an_paired){.ratio = NAN, .lo = NAN, .hi = NAN, .level = NAN, .boot_lo = NAN, .boot_hi = NAN, .p = NAN,
-                       .p_adjusted = NAN, .mde = NAN, .slope = NAN, .verdict = AN_VERDICT_UNKNOWN};
+    an_paired p = {.verdict = AN_VERDICT_UNKNOWN};
+    p.ratio = p.lo = p.hi = p.level = p.boot_lo = p.boot_hi = p.p = p.p_adjusted = p.mde = p.slope = NAN;
+    return p;
 }
 
 /* An estimate on the logarithmic scale with its interval. */
@@ -35,24 +36,31 @@ typedef struct estimate {
     double centre, lo, hi, level;
 } estimate;
 
-/* rank: how many pairs lie below the interval on either side; -1 where even none gives the level, so that all of them count. */
+/* rank: how many pairs lie outside the interval on either side; -1 where even none gives the level (all of them). */
 static estimate estimate_from(const an_pairs *s, long rank, double tail)
 {
     size_t below = rank > 0 ? (size_t)rank : 0, total = an_pairs_total(s);
-    return (estimate){an_pairs_centre(s, 0), an_pairs_kth(s, below + 1, 0), an_pairs_kth(s, total - below, 0), 1 - 2 * tail};
+    return (estimate){an_pairs_centre(s, 0), an_pairs_kth(s, below + 1, 0), an_pairs_kth(s, total - below, 0),
+                      1 - 2 * tail};
 }
 
 /*
- * The covariate's slope is fitted through the origin under each hypothesis "the difference is t" anew: swapping the order of a block's
- * two measurements would change the sign of d - t and of c together and so leave that slope alone, and the residuals
- * (d - t) - slope(t) c just change their signs. The signed-rank test of the residuals is therefore as exact as without a covariate,
- * whatever the drift does. With S_dc = sum d c and so on, the residuals are linear in t:
+ * The covariate's slope is fitted through the origin under each hypothesis "the difference is t" anew: swapping the
+ * order of a block's two measurements would change the sign of d - t and of c together and so leave that slope alone,
+ * and the residuals (d - t) - slope(t) c just change their signs. The signed-rank test of the residuals is therefore as
+ * exact as without a covariate, whatever the drift does. With S_dc = sum d c and so on, the residuals are linear in t:
  *     u - t v,   u = d - c S_dc / S_cc,   v = 1 - c S_c / S_cc,
  * and as long as every v is positive the interval is made of the pairs (u_i + u_j) / (v_i + v_j).
+ *
+ * All that holds if samples do not depend on which arm they belong to, and they might: an engine may leave the machine
+ * hot, or its threads spinning. Samples that differ between the arms (signed-rank test) are not used. Of a difference
+ * too small to be seen *shift is what it would do to the ratio; the caller's interval takes it in.
  */
-static bool fit_covariate(const double *d, const double *c, size_t n, double *u, double *v, double *slope)
+static bool fit_covariate(const double *d, const double *c, size_t n, double *u, double *v, double *slope,
+                          double *shift)
 {
     enum { LEAST_PAIRS = 14 };
+    static const double arms_differ = 0.05;
     double sd = 0, sc = 0, dd = 0, cc = 0, dc = 0, m = (double)n;
     if (n < LEAST_PAIRS) return false;
     for (size_t i = 0; i < n; i++) {
@@ -64,14 +72,17 @@ static bool fit_covariate(const double *d, const double *c, size_t n, double *u,
     }
     double var_d = dd - sd * sd / m, var_c = cc - sc * sc / m, cov = dc - sd * sc / m;
     if (!(var_d > 0) || !(var_c > 0)) return false;
-    /* Less than a quarter of the variance narrows the interval by less than a seventh: not worth the choice between two intervals. */
+    /* Less than a quarter of the variance narrows the interval by less than a seventh: not worth a choice. */
     if (cov * cov < 0.25 * var_d * var_c) return false;
+    for (size_t i = 0; i < n; i++) u[i] = c[i];
+    if (an_signed_rank_p(u, n) <= arms_differ) return false;
     for (size_t i = 0; i < n; i++) {
         u[i] = d[i] - c[i] * dc / cc;
         v[i] = 1 - c[i] * sc / cc;
         if (v[i] < 0.2) return false;
     }
     *slope = cov / var_c;
+    *shift = *slope * sc / m;
     return true;
 }
 
@@ -83,7 +94,6 @@ static void set_verdict(an_paired *p, const an_compare_options *o)
     if (p->lo > lower && p->hi < upper) p->verdict = AN_VERDICT_EQUIVALENT;
     if (p->hi < lower) p->verdict = AN_VERDICT_LOWER;
     if (p->lo > upper) p->verdict = AN_VERDICT_HIGHER;
-    if (p->p_adjusted > 1 - o->level + 1e-9 && p->verdict != AN_VERDICT_EQUIVALENT) p->verdict = AN_VERDICT_UNDECIDED;
 }
 
 /* What more pairs would tell: the half-width falls with the root of their number. */
@@ -91,7 +101,8 @@ static void set_outlook(an_paired *p, const estimate *e, size_t least, const an_
 {
     double half = 0.5 * (e->hi - e->lo), n = (double)p->n;
     if (p->n >= 6) {
-        double error = half / an_normal_quantile(0.5 + p->level / 2); /* standard error that such an interval stands for */
+        /* The standard error that such an interval stands for. */
+        double error = half / an_normal_quantile(0.5 + p->level / 2);
         p->mde = expm1(log1p(o->margin) + half + error * an_normal_quantile(0.8));
     }
     if (p->verdict != AN_VERDICT_UNDECIDED) return;
@@ -115,7 +126,7 @@ static void finish(an_paired *p, const estimate *e, size_t least, const an_compa
     p->lo = exp(e->lo);
     p->hi = exp(e->hi);
     p->level = e->level;
-    p->p_adjusted = o->n_comparisons > 1 ? fmin(1, p->p * o->n_comparisons) : p->p;
+    p->p_adjusted = p->p;
     set_verdict(p, o);
     set_outlook(p, e, least, o);
 }
@@ -129,8 +140,8 @@ an_paired an_compare_paired(const double *a, const double *b, const double *cov_
     bool covariate = cov_a && cov_b;
     if (!o) o = &defaults;
     for (size_t i = 0; i < n && p.n < AN_PAIRS_MAX; i++) {
-        if (!positive(a[i]) || !positive(b[i])) continue;
-        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]))) covariate = false;
+        if (!positive(a[i]) || !positive(b[i]) || !positive(a[i] / b[i])) continue;
+        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]) || !positive(cov_a[i] / cov_b[i]))) covariate = false;
         if (covariate) c[p.n] = log(cov_a[i] / cov_b[i]);
         d[p.n++] = log(a[i] / b[i]);
     }
@@ -141,12 +152,15 @@ an_paired an_compare_paired(const double *a, const double *b, const double *cov_
     long rank = an_signed_rank_critical(p.n, 1 - o->level, &tail);
     an_pairs s = {.a = sorted, .n_a = p.n};
     estimate e = estimate_from(&s, rank, tail);
-    if (covariate && fit_covariate(d, c, p.n, u, v, &p.slope)) {
+    double shift;
+    if (covariate && fit_covariate(d, c, p.n, u, v, &p.slope, &shift)) {
         double work[AN_PAIRS_MAX];
         size_t order[AN_PAIRS_MAX];
         for (size_t i = 0; i < p.n; i++) order[i] = i;
         an_pairs fitted = {.a = u, .v = v, .n_a = p.n, .order = order, .work = work};
         estimate with = estimate_from(&fitted, rank, tail);
+        with.lo += fmin(0, shift);
+        with.hi += fmax(0, shift);
         p.covariate = with.hi - with.lo < e.hi - e.lo;
         if (p.covariate) {
             e = with;
@@ -242,7 +256,9 @@ void an_compare_correct(an_paired *pairs, size_t n)
             continue;
         q->verdict = AN_VERDICT_UNDECIDED;
         /* The test's normal deviate grows with the root of the pairs. */
-        double now = an_normal_quantile(q->p / 2), wanted = an_normal_quantile((1 - q->level) * q->p / q->p_adjusted / 2);
-        q->n_needed = (size_t)fmin(AN_PAIRS_NEEDED_MAX, fmax((double)q->n + 1, ceil((double)q->n * wanted / now * (wanted / now))));
+        double wanted = an_normal_quantile((1 - q->level) * q->p / q->p_adjusted / 2);
+        double now = an_normal_quantile(q->p / 2);
+        double needed = ceil((double)q->n * (wanted / now) * (wanted / now));
+        q->n_needed = (size_t)fmin(AN_PAIRS_NEEDED_MAX, fmax((double)q->n + 1, needed));
     }
 }

@@ -29,8 +29,10 @@ double an_normal_quantile(double p)
     double lo = -39, hi = 39;
     for (int i = 0; i < 24; i++) {
         double mid = 0.5 * (lo + hi);
-        if (an_normal_cdf(mid) < p) lo = mid;
-        else hi = mid;
+        if (an_normal_cdf(mid) < p)
+            lo = mid;
+        else
+            hi = mid;
     }
     double x = 0.5 * (lo + hi);
     for (int i = 0; i < 3; i++) {
@@ -93,7 +95,7 @@ double an_student_two_sided(double t, double df)
 
 enum { SIGNED_STATES = AN_SIGNED_RANK_EXACT * (AN_SIGNED_RANK_EXACT + 1) + 1 };
 
-/* Probability of every sum of a random half of `ranks` (each counts or does not): [sum of ranks + 1]; returns that sum. */
+/* Probability of every sum of ranks of which each counts or does not, 50:50: p [their sum + 1]; returns their sum. */
 static size_t subset_sums(const unsigned *ranks, size_t n, double *p)
 {
     size_t top = 0;
@@ -177,8 +179,8 @@ double an_signed_rank_p(double *d, size_t n)
 /* ---- rank sums */
 
 /*
- * Share of the ways to choose n_a of the n ranks that give each sum: *top + 1 values from an_malloc; NULL when out of memory.
- * ways[k][s] after rank i: choices of k among the first i with sum s.
+ * Share of the ways to choose n_a of the n ranks that give each sum: *top + 1 values from an_malloc; NULL when out of
+ * memory. ways[k][s] after rank i: choices of k among the first i with sum s.
  */
 static double *chosen_sums(const unsigned *ranks, size_t n, size_t n_a, size_t *top)
 {

@@ -27,8 +27,8 @@ static size_t count_averages(const double *r, size_t n, double twice)
 }
 
 /*
- * How many pairs are at most t. With weights a pair is at most t when (a_i - t v_i) + (a_j - t v_j) <= 0. The order of those terms
- * changes little from one t to the next, so insertion into the last order sorts them in about n steps.
+ * How many pairs are at most t. With weights a pair is at most t when (a_i - t v_i) + (a_j - t v_j) <= 0. The order of
+ * those terms changes little from one t to the next, so insertion into the last order sorts them in about n steps.
  */
 static size_t count_at_most(const an_pairs *s, double t)
 {
@@ -79,8 +79,10 @@ double an_pairs_kth(const an_pairs *s, size_t k, double eps)
     while (hi - lo > eps) {
         double mid = lo + 0.5 * (hi - lo);
         if (mid <= lo || mid >= hi) break;
-        if (count_at_most(s, mid) >= k) hi = mid;
-        else lo = mid;
+        if (count_at_most(s, mid) >= k)
+            hi = mid;
+        else
+            lo = mid;
     }
     return hi;
 }
@@ -144,8 +146,10 @@ void an_pairs_bootstrap(const an_pairs *s, int n_bootstrap, uint64_t seed, doubl
         if (s->b) resample(&rng, s->b, s->n_b, drawn, b);
         centres[i] = an_pairs_centre(&draw, eps);
         /* Resamples that give the estimate itself, to within what the selection leaves open, count half. */
-        if (fabs(centres[i] - centre) <= 4 * eps) below += 0.5;
-        else if (centres[i] < centre) below += 1;
+        if (fabs(centres[i] - centre) <= 4 * eps)
+            below += 0.5;
+        else if (centres[i] < centre)
+            below += 1;
     }
     double squares = 0, cubes = 0;
     jackknife(s, false, eps, a, &squares, &cubes);

@@ -23,10 +23,11 @@ int an_look_count(int n_block)
 }
 
 /*
- * How the error of 5 % is shared out. Six pairs can give 1/32 and no less (min..max), so the first look takes that; the others share
- * what is left. Intervals of one plan that miss hang together, so that any of them misses in 5 % (counted in tests/truth) though the
- * shares of five looks add up to 6.3 %, which is the worst that any drift and any reason to stop can make of it. They are
- * spelt so that the discrete distribution of signed ranks meets them: the second is 4/512, which nine pairs have.
+ * How the error of 5 % is shared out. Six pairs can give 1/32 and no less (min..max), so the first look takes that; the
+ * others share what is left. Intervals of one plan that miss hang together, so that any of them misses in 5 % (counted
+ * in tests/truth) though the shares of five looks add up to 6.3 %, which is the worst that any drift and any reason to
+ * stop can make of it. They are spelt so that the discrete distribution of signed ranks meets them: the second is
+ * 4/512, which nine pairs have.
  */
 double an_look_level(int n_look, double level)
 {

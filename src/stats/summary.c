@@ -25,10 +25,14 @@ double an_median_inplace(double *values, size_t n)
     return median_of_sorted(values, n);
 }
 
-void an_median_interval(const double *sorted, size_t n, double at_least, double *lo, double *hi, double *level)
+/*
+ * The narrowest symmetric pair of order statistics that holds the median with at least 95 % confidence; with fewer than six
+ * values there is none, and the extremes are what can be said.
+ */
+static void median_interval(const double *sorted, size_t n, double *lo, double *hi, double *level)
 {
     size_t k = 0;
-    while (2 * (k + 1) < n && 1 - 2 * an_binomial_cdf(n, k + 1, 0.5) >= at_least) k++;
+    while (2 * (k + 1) < n && 1 - 2 * an_binomial_cdf(n, k + 1, 0.5) >= 0.95) k++;
     *lo = sorted[k];
     *hi = sorted[n - 1 - k];
     *level = n == 1 ? 0 : 1 - 2 * an_binomial_cdf(n, k, 0.5);
@@ -46,7 +50,7 @@ an_summary an_summarize(const double *values, size_t n, double *work)
     s.median = an_median_inplace(v, s.n);
     s.min = v[0];
     s.max = v[s.n - 1];
-    an_median_interval(v, s.n, 0.95, &s.lo, &s.hi, &s.level);
+    median_interval(v, s.n, &s.lo, &s.hi, &s.level);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < s.n; i++) sum += v[i];
     s.mean = sum / (double)s.n;
@@ -62,7 +66,7 @@ an_quantile an_quantile_of(const double *sorted, size_t n, double q)
     an_quantile r = {NAN, NAN, NAN, NAN};
     /* The rounding of 1/(1 - 0.95) may not ask for a 21st value. */
     if (n == 0 || !((double)n * q >= 1 - 1e-9) || !((double)n * (1 - q) >= 1 - 1e-9)) return r;
-    /* The true quantile lies below sorted[l] when at most l values lie below it, and above sorted[u] when more than u do. */
+    /* The true quantile is below sorted[l] when at most l values lie below it, above sorted[u] when more than u do. */
     size_t l = 0, u = 0;
     while (l + 1 < n && an_binomial_cdf(n, l + 1, q) <= 0.025) l++;
     while (u + 1 < n && 1 - an_binomial_cdf(n, u, q) > 0.025) u++;
@@ -74,8 +78,8 @@ an_quantile an_quantile_of(const double *sorted, size_t n, double q)
 }
 
 /*
- * How much of a variance `square` of n values with that mean is not explained by values that each came from a machine at rest: c of
- * the n values are taken to be those that something disturbed (the model of the criterion library).
+ * How much of a variance `square` of n values with that mean is not explained by values that each came from a machine
+ * at rest: c of the n values are taken to be those that something disturbed (the model of the criterion library).
  */
 static double disturbed(double n, double c, double square, double rest)
 {
@@ -111,10 +115,14 @@ an_outliers an_find_outliers(const double *values, size_t n, double *work)
     an_median_inplace(v, kept);
     double q1 = an_interpolate(v, kept, 0.25), q3 = an_interpolate(v, kept, 0.75), range = q3 - q1;
     for (size_t i = 0; i < kept; i++) {
-        if (v[i] < q1 - 3 * range) r.low_severe++;
-        else if (v[i] < q1 - 1.5 * range) r.low_mild++;
-        else if (v[i] > q3 + 3 * range) r.high_severe++;
-        else if (v[i] > q3 + 1.5 * range) r.high_mild++;
+        if (v[i] < q1 - 3 * range)
+            r.low_severe++;
+        else if (v[i] < q1 - 1.5 * range)
+            r.low_mild++;
+        else if (v[i] > q3 + 3 * range)
+            r.high_severe++;
+        else if (v[i] > q3 + 1.5 * range)
+            r.high_mild++;
     }
     if (s.mad > 0) r.max_z = 0.6745 * fmax(s.max - s.median, s.median - s.min) / s.mad;
     r.share = outlier_share((double)s.n, s.mean, s.sd);
@@ -145,16 +153,4 @@ an_trend an_trend_of(const double *x, const double *values, size_t n)
     r.p = an_student_two_sided(correlation * sqrt((m - 2) / (1 - correlation * correlation)), m - 2);
     if (fabs(correlation) >= 1) r.p = 0;
     return r;
-}
-
-double an_effective_n(const double *values, size_t n)
-{
-    double mean = 0, squares = 0, products = 0, m = (double)n;
-    for (size_t i = 0; i < n; i++) mean += values[i] / m;
-    for (size_t i = 0; i < n; i++) {
-        squares += (values[i] - mean) * (values[i] - mean);
-        if (i > 0) products += (values[i] - mean) * (values[i - 1] - mean);
-    }
-    double rho = squares > 0 ? products / squares : 0;
-    return n == 0 ? 0 : fmax(1, fmin(m, m * (1 - rho) / (1 + rho)));
 }

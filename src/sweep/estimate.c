@@ -17,13 +17,25 @@ static const double START_S = 2;
 static const double SHARE_OF_PEAK = 0.5;
 enum { HISTORY_RUNS = 50 };
 
+/* Bytes of 32 values of the KV cache. */
+static uint64_t kv_block_bytes(const char *type)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } types[] = {{"f32", 128}, {"q8_0", 34}, {"q5_1", 24}, {"q5_0", 22}, {"q4_1", 20}, {"q4_0", 18}, {"iq4_nl", 18}};
+    for (size_t i = 0; i < AN_COUNT_OF(types); i++)
+        if (!strcmp(type, types[i].name)) return types[i].bytes;
+    return 64;
+}
+
 uint64_t an_sweep_cell_bytes(const an_sweep *s, size_t cell)
 {
     const an_cell *c = &s->run.cells[cell];
     if (c->model < 0) return 0;
     const an_run_model *m = &s->run.models[c->model];
     const an_settings *o = &s->settings[cell];
-    uint64_t kv = m->kv_values_per_pos * (uint64_t)o->n_ctx * (!strcmp(o->kv_type, "f32") ? 4 : 2);
+    uint64_t kv = m->kv_values_per_pos / 32 * (uint64_t)o->n_ctx * kv_block_bytes(o->kv_type);
     return m->bytes ? m->bytes + kv + ENGINE_BYTES : 0;
 }
 

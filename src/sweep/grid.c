@@ -280,8 +280,8 @@ static an_settings make_settings(const an_plan *plan, const an_grid_point *p, co
     s.device = an_axis_word(AN_AXIS_DEVICE, p->texts[AN_AXIS_DEVICE]);
     s.n_gpu_layers = (int)p->numbers[AN_AXIS_GPU_LAYERS];
     s.flash_attn = an_sweep_tristate(p->texts[AN_AXIS_FLASH_ATTN]);
-    /* llama.cpp rounds up to multiples of 256, so all get them. */
-    s.n_ctx = plan->n_ctx ? plan->n_ctx : (int)((need + 255) / 256 * 256);
+    /* As bench/cell_run.c does by itself: llama-bench's for steps; for generations a multiple of 256, because llama.cpp rounds up. */
+    s.n_ctx = plan->n_ctx ? plan->n_ctx : work->kind == AN_WORK_STEP ? (int)need : (int)((need + 256) / 256 * 256);
     return s;
 }
 
@@ -417,6 +417,7 @@ static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
     s->seed = plan->seed;
     s->memory_share = plan->memory_share;
     s->memory_bytes = plan->memory_bytes;
+    s->probes = plan->probes;
     s->disk_reserve_bytes = plan->disk_reserve_bytes;
     AN_TRY(an_sweep_describe(s, plan->note, plan->tags, err));
     AN_TRY(an_sweep_write_manifest(s, plan->has_seed, err));

@@ -43,12 +43,12 @@ static json_t *models_json(const an_run *run)
 
 static json_t *head_json(const an_sweep *s)
 {
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:O?, s:I, s:i, s:i, s:i, s:f, s:f, s:I, s:f, s:I, s:I, s:o}", "schema", SCHEMA,
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:O?, s:I, s:i, s:i, s:i, s:f, s:f, s:I, s:f, s:I, s:I, s:b, s:o}", "schema", SCHEMA,
                      "name", s->name, "note", s->run.note, "url", s->url, "tags", s->run.tags, "n_cell",
                      (json_int_t)s->run.n_cell, "n_block", s->n_block, "n_rep", s->n_rep, "n_warmup", s->n_warmup, "delay_s",
                      s->delay_s, "timeout_s", s->timeout_s, "seed", (json_int_t)s->seed, "memory_share", s->memory_share,
                      "memory_bytes", (json_int_t)s->memory_bytes, "disk_reserve_bytes", (json_int_t)s->disk_reserve_bytes,
-                     "models", models_json(&s->run));
+                     "probes", s->probes, "models", models_json(&s->run));
 }
 
 static json_t *cell_json(const an_sweep *s, size_t i)
@@ -217,6 +217,7 @@ static anemo_status read_head(an_sweep *s, const json_t *head, size_t *n_cell, c
     AN_TRY(an_json_get_str(head, "url", NULL, &url, place, err));
     AN_TRY(get_real(head, "delay_s", 0, 1e6, &s->delay_s, place, err));
     AN_TRY(get_real(head, "timeout_s", 1, 1e6, &s->timeout_s, place, err));
+    AN_TRY(an_json_get_bool(head, "probes", true, &s->probes, place, err));
     AN_TRY(get_real(head, "memory_share", 0, 1, &s->memory_share, place, err));
     const json_t *list = json_object_get(head, "tags"), *models = json_object_get(head, "models");
     for (size_t i = 0; i < json_array_size(list) && i + 1 < AN_COUNT_OF(tags); i++)

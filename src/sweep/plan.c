@@ -15,7 +15,8 @@
 
 static const char *const works[] = {"generate", "step", NULL};
 static const char *const tristates[] = {"auto", "on", "off", NULL};
-static const char *const kv_types[] = {"f16", "f32", NULL};
+static const char *const switches[] = {"on", "off", NULL};
+static const char *const kv_types[] = {"f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1", NULL};
 static const char *const computes[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
 static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
 
@@ -304,7 +305,11 @@ static anemo_status take_entry(an_plan *plan, const an_ini_entry *e, const char 
     if (!strcmp(e->section, "machine")) {
         if (!strcmp(e->key, "memory")) return take_amount(e, place, &plan->memory_share, &plan->memory_bytes, err);
         if (!strcmp(e->key, "disk_reserve")) return take_amount(e, place, NULL, &plan->disk_reserve_bytes, err);
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: there is no such key in [machine]; there are: memory, disk_reserve", place);
+        if (!strcmp(e->key, "probes")) {
+            plan->probes = !strcmp(e->value, "on");
+            return plan->probes || !strcmp(e->value, "off") ? ANEMO_OK : fail_words(place, e->value, switches, err);
+        }
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: there is no such key in [machine]; there are: memory, disk_reserve, probes", place);
     }
     anemo_status status = take_sweep_key(plan, e, place, &known, err);
     if (known || status != ANEMO_OK) return status;
@@ -341,7 +346,7 @@ anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char 
     static const char *const rule_sections[] = {"include", "exclude", NULL};
     static const char *const sections[] = {"sweep", "include", "exclude", "machine", NULL};
     anemo_status status = ANEMO_OK;
-    an_plan plan = {.n_rep = 5, .n_warmup = 1, .n_block = 1, .timeout_s = 600, .memory_share = 0.9, .disk_reserve_bytes = 256u << 20};
+    an_plan plan = {.n_rep = 5, .n_warmup = 1, .n_block = 1, .timeout_s = 600, .memory_share = 0.9, .probes = true, .disk_reserve_bytes = 256u << 20};
     an_ini ini = {0};
     an_str place = {0};
     AN_TRY(an_ini_parse(&ini, text, n, name, rule_sections, err));

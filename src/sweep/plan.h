@@ -73,6 +73,7 @@ typedef struct an_plan {
     uint64_t seed;
     double memory_share;         /* of the memory that is available: 0..1 */
     uint64_t memory_bytes;       /* or so many bytes; 0 = the share */
+    bool probes;                 /* bandwidth samples around repetitions, and the machine's peaks */
     uint64_t disk_reserve_bytes; /* left free on the file system of the results */
     an_rule *rules;
     size_t n_rule;

@@ -245,7 +245,7 @@ anemo_status an_sweep_open_meter(const an_sweep *s, const an_sweep_options *o, a
     int n_thread = 1;
     for (size_t i = 0; i < s->run.n_cell; i++)
         if (s->settings[i].threads > n_thread) n_thread = s->settings[i].threads;
-    an_meter_options options = {.n_thread = n_thread < an_cpu_usable() ? n_thread : an_cpu_usable(), .bandwidth = true,
+    an_meter_options options = {.n_thread = n_thread < an_cpu_usable() ? n_thread : an_cpu_usable(), .bandwidth = s->probes,
                                 .power_cmd = o->power_cmd, .n_cpu = an_cpu_online()};
     return an_meter_open(meter, &options, err);
 }
@@ -274,6 +274,7 @@ static anemo_status take_up(session *x, anemo_error *err)
     }
     snprintf(s->run.id, sizeof s->run.id, "%s", next);
     an_environment_read(&s->run.environment);
+    if (s->probes) an_meter_peaks(x->meter, &s->run.environment);
     an_free(s->run.command);
     s->run.command = an_strdup(x->o->command);
     if (x->o->command && !s->run.command) {
@@ -320,6 +321,30 @@ anemo_status an_sweep_check_disk(const an_sweep *s, const char *dir, anemo_error
                    (double)there / 1e6, (double)s->disk_reserve_bytes / 1e6);
 }
 
+/* Seconds of measuring until the newest record: what a sweep that is taken up again counts on from. */
+static double last_start(const an_run *run)
+{
+    double last = 0;
+    for (size_t i = 0; i < run->n_cell; i++)
+        for (size_t k = 0; k < run->cells[i].n_rep; k++)
+            if (run->cells[i].reps[k].start_s > last) last = run->cells[i].reps[k].start_s;
+    return last;
+}
+
+/* A stop that comes between repetitions, so that the one that runs is finished and kept. */
+typedef struct late_stop {
+    const volatile int *asked; /* may be NULL */
+    volatile int now;
+} late_stop;
+
+static anemo_status pass_stop(void *ctx, anemo_error *err)
+{
+    late_stop *stop = ctx;
+    (void)err;
+    if (stop->asked && *stop->asked) stop->now = 1;
+    return ANEMO_OK;
+}
+
 anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t cell, int block, an_meter *meter,
                               const an_sweep_options *o, int64_t *next_order, anemo_error *err)
 {
@@ -327,6 +352,7 @@ anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t 
     an_cell *c = &run->cells[at];
     int have = n_in_block(s, c, block);
     size_t before = c->n_rep;
+    late_stop stop = {.asked = o->stop};
     an_cell_job job = {
         .engine = an_engine_find(c->engine),
         .settings = s->settings[cell],
@@ -336,14 +362,17 @@ anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t 
         .url = s->url,
         .seed = s->seed,
         .timeout_ns = (uint64_t)(s->timeout_s * 1e9),
+        .begin_ns = an_clock_ns() - (uint64_t)(last_start(run) * 1e9),
         .meter = meter,
-        .stop = o->stop,
+        .stop = &stop.now,
+        .rep_done = pass_stop,
+        .rep_done_ctx = &stop,
     };
     if (!job.engine) return an_fail(err, ANEMO_ERR_UNSUPPORTED, "this anemo has no engine '%s'", c->engine);
     AN_TRY(check_memory(s, cell, c, err));
     if (c->status == AN_CELL_SKIPPED) goto cleanup;
     status = an_cell_run(&job, run, at, NULL, err);
-    if (status == ANEMO_ERR_INTERRUPTED) status = ANEMO_OK;
+    run->interrupted = false; /* of the whole sweep that is said at its end */
     if (status != ANEMO_OK) goto cleanup;
     for (size_t i = before; i < c->n_rep; i++) {
         c->reps[i].order = (*next_order)++;
@@ -388,7 +417,13 @@ static anemo_status run_unit(session *x, size_t unit, int block, size_t cell, an
     AN_TRY(an_sweep_check_disk(s, x->o->dir, err));
     AN_TRY(an_sweep_measure(s, &s->run, at, cell, block, x->meter, x->o, &x->next_order, err));
     log_stderr(x, c, cell);
-    AN_TRY(an_store_put_cell(x->store, &s->run, at, err));
+    status = an_store_put_cell(x->store, &s->run, at, err);
+    if (status != ANEMO_OK) {
+        /* What is not in the database is not done. */
+        while (c->n_rep > before) an_rep_free(&c->reps[--c->n_rep]);
+        c->status = AN_CELL_PENDING;
+        goto cleanup;
+    }
     speed_text(c, speed, sizeof speed);
     log_line(x, "unit %zu/%zu, cell %zu, block %d, %s %s: %s, %zu records%s, %.2f s%s%s", unit + 1, an_sweep_n_unit(s), cell, block + 1,
              c->label, work, c->status == AN_CELL_PENDING && unit_done(s, c, block) ? "ok" : an_cell_status_name(c->status),

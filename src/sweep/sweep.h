@@ -31,6 +31,7 @@ typedef struct an_sweep {
     uint64_t seed;         /* of the cells' order and of the random prompt ids */
     double memory_share;
     uint64_t memory_bytes, disk_reserve_bytes;
+    bool probes;
     size_t n_unread;       /* combinations left out because the engine does not read that kind of file */
     size_t n_ruled_out;    /* combinations that the rules leave out */
 } an_sweep;

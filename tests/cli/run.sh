@@ -115,11 +115,11 @@ expect 4 "cannot open" logits "$model" --ids "$work/absent.json" -o "$work/x.npy
 expect 6 "No space left" logits "$model" --ids 5 -o /dev/full
 [ ! -e "$work/x.npy" ] || fail "a failed logits left a file"
 
-expect 0 "level" doctor "$model"
+expect 0 "level" doctor "$model" --quick
 grep -qE "native +ok" "$work/out" || fail "doctor did not try the native engine"
-ANEMO_ENGINES=$work/none expect 0 "to get it: run ./quickstart" doctor
-ANEMO_DRIVER_LLAMA_CPP="bash -c exit" expect 1 "failed" doctor "$model"
-expect 0 '"schema": "anemo.doctor/1"' doctor "$model" --json
+ANEMO_ENGINES=$work/none expect 0 "to get it: run ./quickstart" doctor --quick
+ANEMO_DRIVER_LLAMA_CPP="bash -c exit" expect 1 "failed" doctor "$model" --quick
+expect 0 '"schema": "anemo.doctor/1"' doctor "$model" --quick --json
 python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$work/out" || fail "doctor --json is no JSON"
 expect 4 "no-such-model" doctor no-such-model
 

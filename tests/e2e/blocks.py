@@ -3,6 +3,7 @@ the ratio, does it stop when it should, does it keep quiet where there is nothin
 
     ANEMO_BUILD=build/dev python3 tests/e2e/blocks.py [CASE…]
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -188,6 +189,7 @@ def loads_say_what_they_found(place):
     model = place.folder / "model.gguf"
     model.write_bytes(MODEL.read_bytes())
     run = place.compare({"native": "--load 0.25"}, "--cold", "-r", "1", model=model)
+    assert run["models"][0]["sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()
     loads = reps(run["cells"][0], "load")
     assert len(loads) == 2 and all(rep["page_cache"] in ("cold", "warm", "mixed", "unknown") for rep in loads), loads
     for rep in loads:

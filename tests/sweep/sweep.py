@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -76,7 +77,7 @@ def interrupted(p):
 
 
 def too_large(p):
-    plan = p.plan(threads="1,2", after="[machine]\nmemory = 1MB\n")
+    plan = p.plan(threads="1,2", after="memory = 1MB\n")
     assert json.loads(p.run(plan, "--dry-run", "--json").stdout)["estimate"]["cells_too_large"] == 4
     out = p.run(plan, "-q").stdout
     assert "4 skipped" in out, out
@@ -102,6 +103,14 @@ def failing_cells(p):
     broken.unlink()
     assert "4 ok" in p.run(plan, "-q", "--retry-failed", env=env).stdout
     assert all(c == ("ok", 2, None) for c in cells(p.db).values()), cells(p.db)
+
+
+def probes(p):
+    """With the probes each repetition knows the bandwidth around it."""
+    p.run(p.plan(threads="1", n_prompt="4", probes="on"), "-q")
+    with sqlite3.connect(p.db) as c:
+        found = [r[0] for r in c.execute("SELECT bandwidth_bps FROM reps WHERE kind = 'timed'")]
+    assert len(found) == 2 and all(b and b > 1e8 for b in found), found
 
 
 def missing_engine(p):
@@ -149,7 +158,7 @@ def two_at_once(p):
 
 
 def disk_reserve(p):
-    plan = p.plan(threads="1", after="[machine]\ndisk_reserve = 900000 TB\n")
+    plan = p.plan(threads="1", after="disk_reserve = 900000 TB\n")
     err = p.run(plan, "-q", code=6).stderr
     assert "are free on this disk and the plan keeps" in err and "0 of 2 units done" in err, err
     assert check_database(p) == []
@@ -187,14 +196,30 @@ def result_files(p):
     assert len(list(out.glob("*.json"))) == 20 and not list(out.glob("*tmp*")), list(out.iterdir())
     status = p.status(plan, "--out", out)
     assert status["units_done"] == 20 and status["ok"] == 10, status
-    if subprocess.run([ANEMO, "results", "--help"], capture_output=True).returncode == 0:
-        for _ in range(2):
-            subprocess.run([ANEMO, "results", "merge", *map(str, sorted(out.glob("*.json")))], env=p.env, check=True, capture_output=True)
-            found = cells(p.db)
-            assert len(found) == 10 and all(c[:2] == ("ok", 4) for c in found.values()), found
-        assert p.status(plan)["units_done"] == 20, p.status(plan)
-        p.run(plan, "-q")
-        assert cells(p.db) == found and check_database(p) == []
+    files = sorted(map(str, out.glob("*.json")))
+    # A part first, which the database goes on from, then all of it, twice.
+    subprocess.run([ANEMO, "results", "merge", *files[:9]], env=p.env, check=True, capture_output=True)
+    assert p.status(plan)["units_done"] == 9, p.status(plan)
+    for _ in range(2):
+        subprocess.run([ANEMO, "results", "merge", *files], env=p.env, check=True, capture_output=True)
+        found = cells(p.db)
+        assert len(found) == 10 and all(c[:2] == ("ok", 4) for c in found.values()), found
+    assert p.status(plan)["units_done"] == 20, p.status(plan)
+    p.run(plan, "-q")
+    assert cells(p.db) == found and check_database(p) == []
+
+
+def goes_on_from_merged_files(p):
+    """What tasks of a cluster have measured is not measured again here."""
+    plan, out = p.plan(threads="1-3", more="blocks = 2"), p.folder / "out"
+    p.run(plan, "--slurm-dry-run", "--out", out)
+    for i in (0, 3, 7, 8):
+        p.run("--manifest", out / "manifest.jsonl", "--cell", str(i), "--out", out)
+    subprocess.run([ANEMO, "results", "merge", *map(str, sorted(out.glob("*.json")))], env=p.env, check=True, capture_output=True)
+    p.run(plan, "-q")
+    assert p.logs().count(" unit ") == 8, p.logs()
+    assert len(cells(p.db)) == 6 and all(c[:2] == ("ok", 4) for c in cells(p.db).values()), cells(p.db)
+    assert p.status(plan)["pending"] == 0 and check_database(p) == []
 
 
 def damaged_result_file(p):
@@ -245,5 +270,5 @@ def worker_stderr_is_kept(p):
 
 
 if __name__ == "__main__":
-    main([dry_run, complete_and_again, order_is_random_and_kept, interrupted, too_large, failing_cells, missing_engine, blocks, restart,
-          two_at_once, disk_reserve, bad_use, result_files, damaged_result_file, sbatch_is_asked, worker_stderr_is_kept])
+    main([dry_run, complete_and_again, order_is_random_and_kept, interrupted, too_large, failing_cells, probes, missing_engine, blocks, restart,
+          two_at_once, disk_reserve, bad_use, result_files, goes_on_from_merged_files, damaged_result_file, sbatch_is_asked, worker_stderr_is_kept])

@@ -1,8 +1,9 @@
 /*
  * Records how much memory bandwidth this machine gives over time, for the drift traces of the truth tests:
  *     record_trace SECONDS > traces/NAME.txt
- * Every half second all CPUs read their own part of a buffer far larger than the caches for 20 ms (4 % of the time). One line a sample:
- * GB/s by the clock, and GB/s by the CPU time that the threads got, which leaves out the time in which others had the CPU.
+ * Every half second all CPUs read their own part of a buffer far larger than the caches for 20 ms (4 % of the time).
+ * One line a sample: GB/s by the clock, and GB/s by the CPU time that the threads got, which leaves out the time in
+ * which others had the CPU.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -13,7 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PART = 128 << 20, CHUNK = 256 << 10, WINDOW_NS = 20 * 1000 * 1000, PERIOD_NS = 500 * 1000 * 1000, THREADS_MAX = 64 };
+enum {
+    PART = 128 << 20,
+    CHUNK = 256 << 10,
+    WINDOW_NS = 20 * 1000 * 1000,
+    PERIOD_NS = 500 * 1000 * 1000,
+    THREADS_MAX = 64
+};
 
 typedef struct reader {
     pthread_t thread;
@@ -67,7 +74,8 @@ static void print_head(int n_thread)
     uname(&u);
     time_t t = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime(&t));
-    printf("# memory read bandwidth, %d threads, 20 ms every 0.5 s; GB/s by the clock, GB/s by CPU time\n# %s, %s %s, from %s\n",
+    printf("# memory read bandwidth, %d threads, 20 ms every 0.5 s; GB/s by the clock, GB/s by CPU time\n# %s, %s %s, "
+           "from %s\n",
            n_thread, cpu, u.sysname, u.machine, date);
 }
 

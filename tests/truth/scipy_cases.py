@@ -3,8 +3,9 @@
 
     python3 tests/truth/scipy_cases.py > tests/truth/scipy_cases.txt        (SciPy 1.17.1; a minute)
 
-Every data set is one line: kind, counts, whole numbers (thousandths of a value), then the expected figures. What has no public
-function in SciPy is computed here in the plainest way: all pairs listed and sorted, distributions counted with whole numbers.
+Every data set is one line: kind, counts, whole numbers (thousandths of a value), then the expected figures. What has no
+public function in SciPy is computed here in the plainest way: all pairs listed and sorted, distributions counted with
+whole numbers.
 """
 import math
 import sys
@@ -165,7 +166,8 @@ def order_interval(x, q):
     n = len(x)
     low = max([i for i in range(1, n + 1) if stats.binom.cdf(i - 1, n, q) <= 0.025], default=1)
     high = min([i for i in range(1, n + 1) if stats.binom.sf(i - 1, n, q) <= 0.025], default=n)
-    return [np.quantile(x, q), x[low - 1], x[high - 1], stats.binom.cdf(high - 1, n, q) - stats.binom.cdf(low - 1, n, q)]
+    level = stats.binom.cdf(high - 1, n, q) - stats.binom.cdf(low - 1, n, q)
+    return [np.quantile(x, q), x[low - 1], x[high - 1], level]
 
 
 def outliers(x):
@@ -220,8 +222,8 @@ def bootstrap(counts):
     ends, pool = [[], []], []
     for seed in range(6):  # of whole numbers, so that equal medians are equal
         got = stats.bootstrap([1.0 * s for s in samples], centre_of_rows if len(counts) == 1 else shift_of_rows,
-                              n_resamples=RESAMPLES, confidence_level=0.95, method="BCa", rng=np.random.default_rng(seed),
-                              batch=500)
+                              n_resamples=RESAMPLES, confidence_level=0.95, method="BCa",
+                              rng=np.random.default_rng(seed), batch=500)
         pool.extend(got.bootstrap_distribution)
         ends[0].append(got.confidence_interval.low)
         ends[1].append(got.confidence_interval.high)
@@ -229,18 +231,20 @@ def bootstrap(counts):
     for end in ends:
         # Four standard errors of the share of resamples below the end, and of the bias that is estimated from them.
         at = np.mean(pool < np.mean(end))
-        error = 4 * math.hypot(math.sqrt(at * (1 - at)), 2 * stats.norm.pdf(stats.norm.ppf(at)) * 0.5 / stats.norm.pdf(0))
-        below, above = np.quantile(pool, np.clip([at - error / math.sqrt(RESAMPLES), at + error / math.sqrt(RESAMPLES)], 0, 1))
+        bias = stats.norm.pdf(stats.norm.ppf(at)) / stats.norm.pdf(0)
+        error = 4 * math.hypot(math.sqrt(at * (1 - at)), bias) / math.sqrt(RESAMPLES)
+        below, above = np.quantile(pool, np.clip([at - error, at + error], 0, 1))
         figures += [np.mean(end) / 1000, max(np.mean(end) - below, above - np.mean(end)) / 1000]
     line("bootstrap" if len(counts) == 1 else "bootstrap2", counts, np.concatenate(samples), figures)
 
 
 def main():
-    print("# Made by tests/truth/scipy_cases.py with SciPy %s, NumPy %s, seed %d" % (scipy.__version__, np.__version__, SEED))
+    print("# Made by tests/truth/scipy_cases.py with SciPy %s, NumPy %s, seed %d"
+          % (scipy.__version__, np.__version__, SEED))
     levels = [0.05, 0.03125, 0.01, 0.0078125, 0.1]
     for i in range(400):
-        n = int(rng.integers(51, 90)) if i % 20 == 0 else int(rng.integers(31, 51)) if i % 5 == 0 else int(rng.integers(2, 31))
-        paired(n, levels[i % 5])
+        low, high = (51, 90) if i % 20 == 0 else (31, 51) if i % 5 == 0 else (2, 31)
+        paired(int(rng.integers(low, high)), levels[i % 5])
     for i in range(250):
         top = 45 if i % 10 == 0 else 13
         unpaired(int(rng.integers(2, top)), int(rng.integers(2, top)), levels[i % 5])

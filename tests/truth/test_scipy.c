@@ -1,6 +1,6 @@
 /*
- * stats against SciPy: the 1,000 data sets of scipy_cases.txt, which scipy_cases.py writes. Numbers are compared to 1e-9 of their size,
- * bootstrap intervals to what chance may make of them.
+ * stats against SciPy: the 1,000 data sets of scipy_cases.txt, which scipy_cases.py writes. Numbers are compared to
+ * 1e-9 of their size, bootstrap intervals to what chance may make of them.
  */
 #include "support/test.h"
 
@@ -173,12 +173,18 @@ static void scipy_agrees(void **state)
         if (text[0] == '#') continue;
         assert_int_equal(sscanf(text, "%31s%n", kind, &skip), 1);
         d.at = text + skip;
-        if (strcmp(kind, "paired") == 0) paired(&d);
-        else if (strcmp(kind, "unpaired") == 0) unpaired(&d);
-        else if (strcmp(kind, "sample") == 0) sample(&d);
-        else if (strcmp(kind, "holm") == 0) holm(&d);
-        else if (strncmp(kind, "bootstrap", 9) == 0) bootstrap(&d, kind[9] == '2');
-        else fail_msg("line %d: '%s'", d.line, kind);
+        if (strcmp(kind, "paired") == 0)
+            paired(&d);
+        else if (strcmp(kind, "unpaired") == 0)
+            unpaired(&d);
+        else if (strcmp(kind, "sample") == 0)
+            sample(&d);
+        else if (strcmp(kind, "holm") == 0)
+            holm(&d);
+        else if (strncmp(kind, "bootstrap", 9) == 0)
+            bootstrap(&d, kind[9] == '2');
+        else
+            fail_msg("line %d: '%s'", d.line, kind);
         assert_int_equal(strspn(d.at, " \n"), strlen(d.at)); /* every figure was compared */
         n++;
     }

@@ -49,6 +49,8 @@ static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu,
     snprintf(out->quantization, sizeof out->quantization, "%s", info->quantization);
     out->n_vocab = info->n_vocab;
     out->n_ctx_train = info->n_ctx_train;
+    out->bytes = info->bytes;
+    out->n_param = info->n_param;
     out->effective = *s;
     out->effective.n_ubatch = s->n_batch; /* a pass is not cut further */
     out->effective.n_gpu_layers = gpu ? info->n_layer : 0;

@@ -426,6 +426,8 @@ anemo_status an_mlx_model_open(an_mlx_model **out, const char *path, const an_ml
     m->info.n_layer = m->hp.n_layer;
     m->info.n_vocab = m->hp.n_vocab;
     m->info.n_ctx_train = m->hp.n_ctx_train;
+    m->info.bytes = file->weight_bytes;
+    m->info.n_param = file->n_param;
     snprintf(m->info.quantization, sizeof m->info.quantization, "%s", file->quantization);
     m->attn_scale = (float)(m->hp.attn_scale * m->hp.rope_attn_factor * m->hp.rope_attn_factor);
     AN_TRY(choose_compute(o, an_mlx_own_dtype(file), &m->info.compute, err));

@@ -24,6 +24,7 @@ typedef struct an_mlx_options {
 
 typedef struct an_mlx_info {
     int n_layer, n_vocab, n_ctx_train;
+    uint64_t bytes, n_param; /* of all its weights */
     char quantization[48];
     an_mlx_dtype compute; /* of activations and of the KV cache */
 } an_mlx_info;

@@ -53,7 +53,8 @@ static void quantiles_need_enough_values(void **state)
     assert_true(isnan(an_quantile_of(v, 19, 0.95).value));
     an_quantile q = an_quantile_of(v, 20, 0.95);
     close_to(q.value, 19.05, 1e-12);
-    /* The largest of 20 lies above their 95th percentile with 1 - 0.95^20 only, so the interval says what it is worth. */
+    /* The largest of 20 lies above their 95th percentile with 1 - 0.95^20 only, so the interval says what it is worth.
+     */
     assert_true(q.hi == 20 && q.level < 0.95);
     assert_true(isnan(an_quantile_of(v, 99, 0.99).value));
     close_to(an_quantile_of(v, 100, 0.99).value, 99.01, 1e-12);
@@ -85,7 +86,8 @@ static void outliers_are_classed_and_kept(void **state)
 static void drift_has_a_slope(void **state)
 {
     (void)state;
-    double x[] = {0, 1, 2, 3, 4, 5, 6, 7}, up[] = {10, 12.1, 13.9, 16, 18, 20.2, 21.9, 24}, flat[] = {3, 3, 3, 3, 3, 3, 3, 3};
+    double x[] = {0, 1, 2, 3, 4, 5, 6, 7}, up[] = {10, 12.1, 13.9, 16, 18, 20.2, 21.9, 24},
+           flat[] = {3, 3, 3, 3, 3, 3, 3, 3};
     an_trend t = an_trend_of(x, up, 8);
     close_to(t.slope, 2, 0.01);
     assert_true(t.p < 1e-6);
@@ -96,19 +98,6 @@ static void drift_has_a_slope(void **state)
     assert_true(an_trend_of(x, line, 4).p == 0);
 }
 
-static void correlated_values_count_less(void **state)
-{
-    (void)state;
-    double alike[100], apart[100];
-    for (int i = 0; i < 100; i++) {
-        alike[i] = i < 50;
-        apart[i] = i % 2;
-    }
-    assert_true(an_effective_n(alike, 100) < 3);
-    close_to(an_effective_n(apart, 100), 100, 0);
-    assert_true(an_effective_n(alike, 0) == 0 && an_effective_n(alike, 1) == 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,7 +106,6 @@ int main(void)
         cmocka_unit_test(quantiles_need_enough_values),
         cmocka_unit_test(outliers_are_classed_and_kept),
         cmocka_unit_test(drift_has_a_slope),
-        cmocka_unit_test(correlated_values_count_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

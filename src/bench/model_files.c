@@ -1,7 +1,8 @@
-/* A model's pages in the page cache: their state, and dropping them before a cold load. */
+/* A model's weight files: their pages in the page cache, dropping them before a cold load, and who they are. */
 #include "bench/bench_internal.h"
 
 #include "base/alloc.h"
+#include "base/sha256.h"
 #include "os/file.h"
 
 #include <stdio.h>
@@ -81,4 +82,28 @@ static bool drop(void *ctx, const char *path)
 bool an_page_cache_drop(const char *path, an_container container)
 {
     return each_file(path, container, drop, NULL);
+}
+
+static bool digest(void *ctx, const char *path)
+{
+    an_str *list = ctx;
+    an_file_map map;
+    char hex[65];
+    if (an_file_map_open(&map, path, NULL) != ANEMO_OK) return false;
+    bool done = an_sha256_hex(map.data, (size_t)map.size, hex);
+    an_file_unmap(&map);
+    if (done) an_str_append(list, hex);
+    return done;
+}
+
+void an_model_digest(const char *path, an_container container, char out[65])
+{
+    an_str list = {0};
+    out[0] = '\0';
+    bool done = each_file(path, container, digest, &list) && list.len >= 64 && !list.failed;
+    if (done && list.len == 64)
+        memcpy(out, list.data, 65);
+    else if (done && !an_sha256_hex(list.data, list.len, out))
+        out[0] = '\0';
+    an_str_free(&list);
 }
