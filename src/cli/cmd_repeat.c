@@ -217,7 +217,7 @@ cleanup:
 anemo_status an_repeat_settings(const json_t *obj, an_settings *s, const char *name, anemo_error *err)
 {
     anemo_status status;
-    const char *flash;
+    const char *flash = "auto";
     *s = an_settings_default();
     AN_TRY(read_int(obj, "n_ctx", 0, 0, 10000000, &s->n_ctx, name, err));
     AN_TRY(read_int(obj, "n_batch", 512, 1, 65536, &s->n_batch, name, err));

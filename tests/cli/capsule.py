@@ -124,7 +124,7 @@ def test_bad(temp, capsule):
     refused("no ids", lambda d: d["run"]["workload"].pop("prompt_ids"), 3, "prompt_ids")
     refused("a bad id", lambda d: d["run"]["workload"].update(prompt_ids=[1, -5]), 3, "prompt_ids[1]")
     refused("a huge number", lambda d: d["run"]["workload"].update(n_predict=10**12), 3, "n_predict")
-    refused("a type of cache", lambda d: d["run"]["workload"]["settings"].update(kv_type="q2"), 3, "kv_type")
+    refused("a type of cache", lambda d: d["run"]["workload"]["settings"].update(kv_type="q2 f16"), 3, "kv_type")
     refused("a budget", lambda d: d["run"]["workload"].update(budget_s=1e300), 3, "budget_s")
     refused("an import", lambda d: d["run"].update(kind="import"), 3, "kind 'import'")
     (temp / "bad.json").write_text(capsule.read_text()[:-100])
