@@ -197,7 +197,7 @@ static void put_build(row *r, const an_run *run, const an_cell *cell)
     if (json_object_get(build, "commit"))
         put(r, K_BUILD_COMMIT, "%s", word(build, "commit", ""));
     else if (!strcmp(cell->engine, "native") && e->anemo_commit[0])
-        put(r, K_BUILD_COMMIT, "%.12s", e->anemo_commit);
+        put(r, K_BUILD_COMMIT, "%.7s", e->anemo_commit);
     else
         put(r, K_BUILD_COMMIT, "%s%s%.*s", cell->engine, cell->engine_version[0] ? "-" : "", 
             (int)strcspn(cell->engine_version, " "), cell->engine_version);
@@ -445,7 +445,7 @@ static void choose_columns(an_llama_bench *w, const an_run *run, const row *r)
         bool shown = true;
         switch (k) {
         case K_ENGINE: shown = varies(run, k, "llama.cpp"); break;
-        case K_N_GPU_LAYERS: shown = !cpu || varies(run, k, "-1"); break;
+        case K_N_GPU_LAYERS: shown = !cpu; break;
         case K_N_THREADS: shown = cpu || varies(run, k, NULL); break;
         case K_CPU_MASK: shown = varies(run, k, "0x0"); break;
         case K_N_BATCH: shown = varies(run, k, "2048"); break;
