@@ -134,6 +134,25 @@ def test_bad(temp, capsule):
     expect("nothing", anemo("repeat").returncode == 2)
 
 
+def test_cells(temp, model):
+    """Cells that were measured by themselves: anemo's own engine on the tiny model, too fast for a verdict."""
+    done = anemo("bench", "-m", model, "-e", "native", "-p", 4, "-n", "2,3", "-t", 1, "-r", 3, "-o", "none", "--tag", "cells")
+    expect("bench", done.returncode == 0, done.stderr)
+    capsule = temp / "cells.json"
+    expect("pack of a bench", anemo("results", "pack", "cells", "-q", "-o", capsule).returncode == 0)
+    done = anemo("repeat", capsule, "-q", "--json", "--margin", 100, "--tag", "cells-again")
+    expect("repeat of a bench", done.returncode == 0 and json.loads(done.stdout)["undecided"] > 0, done.stdout + done.stderr)
+    old, new = (json.loads(anemo("results", "export", tag).stdout) for tag in ("cells", "cells-again"))
+    expect("cells, keys, repetitions", [(c["key"], len(c["reps"])) for c in old["cells"]] == [(c["key"], len(c["reps"])) for c in new["cells"]],
+           str([(c["key"], len(c["reps"])) for c in new["cells"]]))
+    expect("kind and parent", new["kind"] == "bench" and new["extra"]["parent"] == old["id"])
+    doc = json.loads(capsule.read_text())
+    doc["run"]["cells"][0]["engine"] = "engine-of-tomorrow"
+    (temp / "bad.json").write_text(json.dumps(doc))
+    done = anemo("repeat", temp / "bad.json", "-n")
+    expect("an unknown engine", done.returncode == 3 and "engine-of-tomorrow" in done.stderr, done.stderr)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         temp = pathlib.Path(name)
@@ -144,6 +163,7 @@ def main():
         capsule = test_pack(temp, model)
         test_repeat(temp, capsule)
         test_bad(temp, capsule)
+        test_cells(temp, model)
         test_models(temp, capsule, model)
     sys.exit(failures > 0)
 
