@@ -176,8 +176,8 @@ anemo_status an_agreement_put(const an_store *s, const char *run, const an_agree
     anemo_status status = ANEMO_OK;
     an_query q = {0};
     AN_TRY(an_query_open(&q, s,
-                         "INSERT INTO agreements (run, a, b, n_same, n, identical, examined, near_tie, logit_gap, prob_margin, "
-                         "examined_by, text_same) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                         "INSERT OR REPLACE INTO agreements (run, a, b, n_same, n, identical, examined, near_tie, logit_gap, prob_margin, "
+                         "examined_by, text_same) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                          err));
     an_query_text(&q, run);
     an_query_i64(&q, a->a);
