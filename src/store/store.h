@@ -47,6 +47,8 @@ ANEMO_MUST_CHECK anemo_status an_store_finish(an_store *s, const an_run *run, an
  */
 ANEMO_MUST_CHECK anemo_status an_store_put_run(an_store *s, const an_run *run, bool *added, anemo_error *err);
 
+/* May this be a tag? ERR_INVAL says what is wrong with it: for an option, before anything is measured. */
+ANEMO_MUST_CHECK anemo_status an_store_check_tag(const char *tag, anemo_error *err);
 /* `tag` is added, or with `remove` taken away. A tag names one run: it moves from another run that has it. */
 ANEMO_MUST_CHECK anemo_status an_store_tag(an_store *s, const char *run, const char *tag, bool remove, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_store_note(an_store *s, const char *run, const char *note, anemo_error *err);
