@@ -344,6 +344,8 @@ static anemo_status begin_run(bench *b, int argc, char **argv, anemo_error *err)
     if (!b->run.command || (b->a->note && !(b->run.note = an_strdup(b->a->note))))
         return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < b->a->tags.n; i++) {
+        anemo_status status = an_store_check_tag(b->a->tags.items[i], err);
+        if (status != ANEMO_OK) return status;
         if (!b->run.tags) b->run.tags = json_array();
         if (json_array_append_new(b->run.tags, an_json_text(b->a->tags.items[i], strlen(b->a->tags.items[i]))) != 0)
             return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");

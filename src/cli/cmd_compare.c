@@ -233,6 +233,8 @@ static anemo_status describe_run(an_run *run, const compare_args *a, anemo_error
     if (a->command && !(run->command = an_strdup(a->command))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     if (a->note && !(run->note = an_strdup(a->note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < a->tags.n; i++) {
+        anemo_status status = an_store_check_tag(a->tags.items[i], err);
+        if (status != ANEMO_OK) return status;
         if (!run->tags) run->tags = json_array();
         if (json_array_append_new(run->tags, an_json_text(a->tags.items[i], strlen(a->tags.items[i]))) != 0)
             return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
