@@ -232,7 +232,8 @@ static anemo_status print_text(const an_str *text, FILE *to, anemo_error *err)
 static anemo_status open_for_reading(const char *db, an_store **store, anemo_error *err)
 {
     *store = NULL;
-    return an_path_probe(db) == AN_PATH_ABSENT ? ANEMO_OK : an_store_open(store, db, AN_STORE_READ, err);
+    anemo_status status = an_store_open(store, db, AN_STORE_READ, err);
+    return status == ANEMO_ERR_NOTFOUND ? ANEMO_OK : status;
 }
 
 /* What is done already; nothing when the sweep was never begun. *id is the run's, or the sweep's. */
@@ -307,6 +308,15 @@ static void show_progress(void *ctx, const char *what)
     an_progress_line(ctx, what);
 }
 
+/* A failed cell is no error of the sweep, but nobody should have to look for it. */
+static int exit_of(const an_sweep_tally *t)
+{
+    if (t->n_failed + t->n_missing == 0) return 0;
+    fprintf(stderr, "anemo sweep: %zu cells failed and %zu lack their engine; the results say why, --retry-failed tries them again\n",
+            t->n_failed, t->n_missing);
+    return 1;
+}
+
 static anemo_status run_here(an_sweep *s, const sweep_args *a, const char *db, an_sweep_options *o, int *exit_code, anemo_error *err)
 {
     anemo_status status;
@@ -323,7 +333,7 @@ static anemo_status run_here(an_sweep *s, const sweep_args *a, const char *db, a
     }
     AN_TRY(an_sweep_run(s, store, o, err));
     an_sweep_count(s, &s->run, &t);
-    *exit_code = t.n_failed || t.n_missing ? 1 : 0;
+    *exit_code = exit_of(&t);
     printf("%s: %zu cells: %zu ok, %zu failed, %zu missing, %zu skipped; 'anemo results show %s' lists them\n", s->run.id, t.n_cell,
            t.n_ok, t.n_failed, t.n_missing, t.n_skipped, s->run.id);
 cleanup:
@@ -346,7 +356,9 @@ static anemo_status run_task(an_sweep *s, const sweep_args *a, const char *dir, 
             printf("unit %zu of %s: %s%s\n", unit, s->id,
                    done && result == AN_CELL_PENDING ? "another process works on it" : an_cell_status_name(result),
                    done && result != AN_CELL_PENDING ? " already" : "");
-        if (result == AN_CELL_FAILED || result == AN_CELL_MISSING) *exit_code = 1;
+        if (result != AN_CELL_FAILED && result != AN_CELL_MISSING) continue;
+        fprintf(stderr, "anemo sweep: unit %zu is %s; its result says why\n", unit, an_cell_status_name(result));
+        *exit_code = 1;
     }
 cleanup:
     return status;
@@ -359,7 +371,7 @@ static anemo_status run_files(an_sweep *s, const sweep_args *a, const char *dir,
     if (a->cell >= 0) return run_task(s, a, dir, o, exit_code, err);
     AN_TRY(an_sweep_run_folder(s, dir, o, err));
     AN_TRY(an_sweep_count_folder(s, dir, &t, err));
-    *exit_code = t.n_failed || t.n_missing ? 1 : 0;
+    *exit_code = exit_of(&t);
     if (!a->quiet)
         printf("%s: %zu of %zu units are in %s; 'anemo results merge %s/*.json' joins them\n", s->id, t.n_unit_done, t.n_unit, dir, dir);
 cleanup:

@@ -37,6 +37,7 @@ void an_evidence_drift(const an_run *run, json_t *list)
             last = fmax(last, x[n++]);
         }
     }
+    if (!x || !y) an_say_text(list, &(an_str){.failed = true});
     an_trend t = n >= 8 ? an_trend_of(x, y, n) : (an_trend){NAN, NAN};
     double change = expm1(t.slope * (last - first));
     if (t.p < 0.01 && fabs(change) > 0.01)
@@ -123,7 +124,8 @@ void an_evidence_outliers(const an_run *run, json_t *list)
             an_str_appendf(&text, "Outlier: %s in block %d, %s %s, %.2f times its median", cell->label, rep->block + 1,
                            an_field_get(field)->title, value, v / median);
             append_causes(cell, rep, &text);
-            an_say(list, "%s. It stays in all figures.", an_str_text(&text));
+            an_str_append(&text, ". It stays in all figures.");
+            an_say_text(list, &text);
             an_str_free(&text);
         }
     }
@@ -154,8 +156,11 @@ void an_evidence_missing(const an_run *run, json_t *list)
     json_object_foreach(by_reason, why, names)
     {
         an_str text = {0};
-        json_object_foreach(names, name, unused) an_str_appendf(&text, "%s%s", text.len ? ", " : "", name);
-        an_say(list, "Not available here: %s (%s).", an_str_text(&text), why);
+        an_str_append(&text, "Not available here: ");
+        size_t n = 0;
+        json_object_foreach(names, name, unused) an_str_appendf(&text, "%s%s", n++ ? ", " : "", name);
+        an_str_appendf(&text, " (%s).", why);
+        an_say_text(list, &text);
         an_str_free(&text);
     }
     json_decref(by_reason);

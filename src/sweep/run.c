@@ -417,7 +417,13 @@ static anemo_status run_unit(session *x, size_t unit, int block, size_t cell, an
     AN_TRY(an_sweep_check_disk(s, x->o->dir, err));
     AN_TRY(an_sweep_measure(s, &s->run, at, cell, block, x->meter, x->o, &x->next_order, err));
     log_stderr(x, c, cell);
-    AN_TRY(an_store_put_cell(x->store, &s->run, at, err));
+    status = an_store_put_cell(x->store, &s->run, at, err);
+    if (status != ANEMO_OK) {
+        /* What is not in the database is not done. */
+        while (c->n_rep > before) an_rep_free(&c->reps[--c->n_rep]);
+        c->status = AN_CELL_PENDING;
+        goto cleanup;
+    }
     speed_text(c, speed, sizeof speed);
     log_line(x, "unit %zu/%zu, cell %zu, block %d, %s %s: %s, %zu records%s, %.2f s%s%s", unit + 1, an_sweep_n_unit(s), cell, block + 1,
              c->label, work, c->status == AN_CELL_PENDING && unit_done(s, c, block) ? "ok" : an_cell_status_name(c->status),

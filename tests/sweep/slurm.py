@@ -2,9 +2,10 @@
 """A sweep on a real Slurm: slurm.py N
 
 slurmctld and four virtual nodes run on this machine, in a temporary folder, with ports, a key and a socket of their own; nothing
-below /etc is read or changed. An array of N cells is submitted by 'anemo sweep --slurm'; when a fifth of the results is there one node's
-daemon is killed by SIGKILL, and at half the controller is stopped and started again. There must be N results, each whole and each once,
-and joining them twice gives each cell once. Skipped (77) without root or Debian's slurm-wlm and munge. Environment: ANEMO_BUILD.
+below /etc is read or changed. An array of N cells is submitted by 'anemo sweep --slurm'; when a fifth of the results is there
+one node is lost (its daemon and its task get SIGKILL), and at half the controller is stopped and started again. There must be N
+results, each whole and each once, and joining them twice gives each cell once. Skipped (77) without root or Debian's slurm-wlm and
+munge. Environment: ANEMO_BUILD.
 """
 import json
 import os
@@ -111,10 +112,40 @@ class Cluster:
     def up(self):
         return self.ask("scontrol", "show", "nodes").stdout.count("State=IDLE") == N_NODE
 
-    def kill(self, key, sig):
-        """This process alone: what it started lives on, as after a crash of the daemon."""
-        self.children[key].send_signal(sig)
-        self.children[key].wait(30)
+    def restart_controller(self):
+        self.children["slurmctld"].terminate()
+        self.children["slurmctld"].wait(30)
+        self.start_controller()
+
+    def tasks_of(self, node):
+        """(pid, parent) of the processes that a task of this cluster's node runs now."""
+        mine = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.env['SLURM_CONF']}".encode()}
+        found = []
+        for proc in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if mine <= set((proc / "environ").read_bytes().split(b"\0")):
+                    found.append((int(proc.name), int((proc / "stat").read_text().rpartition(")")[2].split()[1])))
+            except (OSError, IndexError):
+                pass
+        return found
+
+    def crash_node(self, i):
+        """What a loss of power does: daemon, step manager and task are gone in the middle of a cell, nobody tells the controller."""
+        wait_for(lambda: self.tasks_of(f"n{i}"), 30, f"a task on n{i}")
+        self.children[f"n{i}"].kill()
+        self.children[f"n{i}"].wait(30)
+        tasks = self.tasks_of(f"n{i}")
+        for pid, parent in tasks:
+            try:
+                if pathlib.Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd"):
+                    os.kill(parent, signal.SIGKILL)
+            except OSError:
+                pass
+        for pid, _ in tasks:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
 
     def stop(self):
         self.ask("scancel", "--user=root")
@@ -170,7 +201,7 @@ def run(folder, n):
     complaints = []
     cluster, place = Cluster(folder), Place(folder)
     out = place.folder / "shared dir"
-    # A task takes as long as a round of the scheduler, nearly: so the killed node has one under way, which lives on as an orphan.
+    # A task takes nearly as long as a round of the scheduler, so that the lost node has one under way.
     driver = place.folder / "echo-driver.sh"
     driver.write_text(driver.read_text().replace("loaded=1;", "loaded=1; sleep 0.3;"))
     plan = place.plan(threads="1-2", n_prompt=f"1-{n // 2}", n_gen="2", reps=1)
@@ -186,10 +217,9 @@ def run(folder, n):
         assert submitted[:3] == ["submitted", "as", "job"], submitted
         n_done = lambda: len(list(out.glob("*.json")))  # noqa: E731
         wait_for(lambda: n_done() >= n // 5, 60, "a fifth of the results")
-        cluster.kill("n2", signal.SIGKILL)
+        cluster.crash_node(2)
         wait_for(lambda: n_done() >= n // 2, 90, "half of the results")
-        cluster.kill("slurmctld", signal.SIGTERM)
-        cluster.start_controller()
+        cluster.restart_controller()
         wait_for(lambda: n_done() == n, 120, "all results")
         # Requeued twins may still be under way; they must not add anything.
         wait_for(lambda: not cluster.ask("squeue", "--noheader", "--states=all", "--format=%T").stdout.replace("COMPLETED", "").strip(), 60,

@@ -70,6 +70,22 @@ static void whole_plan(void **state)
     an_plan_free(&p);
 }
 
+/* The example is a plan. */
+static void example(void **state)
+{
+    (void)state;
+    anemo_error err;
+    char *text;
+    size_t n;
+    assert_ok(an_file_read(AN_TEST_DIR "/../examples/plan.ini", 1 << 20, &text, &n, &err), &err);
+    an_plan p = parse(text);
+    assert_int_equal(p.axes[AN_AXIS_QUANT].n, 4);
+    assert_int_equal(p.n_rule, 2);
+    assert_int_equal(p.n_block, 2);
+    an_plan_free(&p);
+    an_free(text);
+}
+
 /* Number of {engine} x {threads 1, 2, 4} x {model} x {depth 0, 4096} that the rules let in. */
 static int admitted(const char *rules)
 {
@@ -210,7 +226,7 @@ static void items(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_plan), cmocka_unit_test(rules), cmocka_unit_test(bad_plans),
+        cmocka_unit_test(whole_plan), cmocka_unit_test(example), cmocka_unit_test(rules), cmocka_unit_test(bad_plans),
         cmocka_unit_test(long_plans), cmocka_unit_test(items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
