@@ -384,6 +384,7 @@ static anemo_status bench_all(bench *b, int argc, char **argv, const char *const
     AN_TRY(choose_engines(b, &b->values.grid.engines, &b->values.grid.n_engine, err));
     b->values.grid.named = b->a->engines.n > 0;
     AN_TRY(an_bench_plan(&b->run, &b->values.grid, &b->points, err));
+    json_object_set_new(b->run.workload, "settings", an_settings_json(&b->points[0].settings));
     AN_TRY(open_meter(b, err));
     if (!b->a->no_store) an_keeper_open(&b->keeper, "bench", b->a->db);
     an_keeper_begin(&b->keeper, &b->run);
