@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COMBINATIONS_MAX 1e7
+
 /* A model of the grid beside its figures in the run. */
 typedef struct grid_model {
     an_container container;
@@ -172,10 +174,14 @@ cleanup:
 
 static anemo_status add_test(grid *g, an_work_kind kind, int64_t n_prompt, int64_t n_gen, anemo_error *err)
 {
-    grid_test *bigger = an_realloc(g->tests, (g->n_test + 1) * sizeof *bigger);
-    if (!bigger) return no_memory(err);
-    g->tests = bigger;
-    bigger[g->n_test++] = (grid_test){.kind = kind, .n_prompt = (int)n_prompt, .n_gen = (int)n_gen};
+    if (g->n_test == AN_PLAN_CELLS_MAX)
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: n_prompt and n_gen make more than %d pairs; shorten them", g->name, AN_PLAN_CELLS_MAX);
+    if ((g->n_test & (g->n_test - 1)) == 0) {
+        grid_test *bigger = an_realloc(g->tests, (g->n_test ? 2 * g->n_test : 1) * sizeof *bigger);
+        if (!bigger) return no_memory(err);
+        g->tests = bigger;
+    }
+    g->tests[g->n_test++] = (grid_test){.kind = kind, .n_prompt = (int)n_prompt, .n_gen = (int)n_gen};
     return ANEMO_OK;
 }
 
@@ -381,6 +387,18 @@ static anemo_status check_keys(const grid *g, anemo_error *err)
     return status;
 }
 
+/* Rules may leave out most of a grid, but somebody has to ask them about each combination. */
+static anemo_status check_size(const grid *g, anemo_error *err)
+{
+    const an_axis_values *axes = g->plan->axes;
+    size_t n_engine = axes[AN_AXIS_ENGINE].n ? axes[AN_AXIS_ENGINE].n : an_engine_n();
+    double n = (double)n_engine * (double)(g->s->run.n_model + 1) * (double)g->n_test;
+    for (size_t i = 0; i < N_INNER; i++) n *= axes[inner[i]].n ? (double)axes[inner[i]].n : 1;
+    if (n <= COMBINATIONS_MAX) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_INVAL, "%s: its lists make %.3g combinations, more than %.0e; shorten them or make several plans",
+                   g->name, n, COMBINATIONS_MAX);
+}
+
 static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
 {
     anemo_status status;
@@ -389,6 +407,7 @@ static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
     an_sweep *s = g->s;
     AN_TRY(add_models(g, find, err));
     AN_TRY(add_tests(g, err));
+    AN_TRY(check_size(g, err));
     for (size_t i = 0; i < engines->n; i++) AN_TRY(add_engine(g, an_engine_find(engines->texts[i]), true, err));
     for (size_t i = 0; engines->n == 0 && i < an_engine_n(); i++) AN_TRY(add_engine(g, an_engine_at(i), false, err));
     if (s->run.n_cell == 0) {
