@@ -33,7 +33,7 @@ typedef struct planner {
 } planner;
 
 /* Title of a cell: engine and test, and whatever else differs between cells. */
-static void label(const planner *p, const an_bench_point *point, an_cell *cell)
+static anemo_status label(const planner *p, const an_bench_point *point, an_cell *cell)
 {
     an_str text = {0};
     char work[64];
@@ -52,8 +52,10 @@ static void label(const planner *p, const an_bench_point *point, an_cell *cell)
     if (p->count[DIM_FLASH_ATTN] > 1) an_str_appendf(&text, " fa=%s", tristate[s->flash_attn]);
     if (p->count[DIM_THREADS] > 1) an_str_appendf(&text, " t=%d", s->threads);
     if (p->count[DIM_MASK] > 1) an_str_appendf(&text, " C=%.40s", point->mask);
+    anemo_status status = an_str_check(&text, p->err);
     snprintf(cell->label, sizeof cell->label, "%s", an_str_text(&text));
     an_str_free(&text);
+    return status;
 }
 
 static anemo_status add(planner *p, int n_prompt, int n_gen)
@@ -93,8 +95,8 @@ static anemo_status add(planner *p, int n_prompt, int n_gen)
     cell->work = (an_work){AN_WORK_STEP, n_prompt, n_gen, g->n_depth.v[at[DIM_DEPTH]]};
     cell->settings = an_settings_json(s);
     if (!cell->settings) return an_fail(p->err, ANEMO_ERR_NOMEM, "out of memory");
-    label(p, point, cell);
-    return an_cell_make_key(p->run, cell, p->err);
+    anemo_status status = label(p, point, cell);
+    return status == ANEMO_OK ? an_cell_make_key(p->run, cell, p->err) : status;
 }
 
 /* The tests of one combination. */
@@ -109,12 +111,9 @@ cleanup:
     return status;
 }
 
-/* Does the engine at this place read the model at this place? */
-static bool fits(const planner *p)
+static bool reads(const an_engine_info *e, const an_run_model *m)
 {
-    const an_engine_info *e = p->grid->engines[p->at[DIM_ENGINE]];
-    bool gguf = !strcmp(p->run->models[p->at[DIM_MODEL]].container, "gguf");
-    return gguf ? e->reads_gguf : e->reads_mlx;
+    return !strcmp(m->container, "gguf") ? e->reads_gguf : e->reads_mlx;
 }
 
 /* A named engine without a model would be left out without a word. */
@@ -123,13 +122,13 @@ static anemo_status check_named(const planner *p)
     const an_bench_grid *g = p->grid;
     for (size_t e = 0; g->named && e < g->n_engine; e++) {
         bool found = false;
-        for (size_t i = 0; i < p->run->n_cell && !found; i++) found = p->points[i].engine == g->engines[e];
+        for (size_t i = 0; i < p->run->n_model && !found; i++) found = reads(g->engines[e], &p->run->models[i]);
         if (found) continue;
-        const char *reads = g->engines[e]->reads_gguf  ? "reads GGUF files"
-                            : g->engines[e]->reads_mlx ? "reads MLX directories"
-                                                       : "holds its own model and has no step measurement";
+        const char *what = g->engines[e]->reads_gguf  ? "reads GGUF files"
+                           : g->engines[e]->reads_mlx ? "reads MLX directories"
+                                                      : "holds its own model and has no step measurement";
         return an_fail(p->err, ANEMO_ERR_INVAL, "the engine '%s' %s; none of the given models is for it",
-                       g->engines[e]->name, reads);
+                       g->engines[e]->name, what);
     }
     return ANEMO_OK;
 }
@@ -143,15 +142,15 @@ anemo_status an_bench_plan(an_run *run, const an_bench_grid *g, an_bench_point *
     memcpy(p.count, count, sizeof count);
     for (size_t d = 0; d < DIM_N; d++)
         if (count[d] == 0) return an_fail(err, ANEMO_ERR_INVAL, "nothing to measure: no model, or no engine that reads it");
+    AN_TRY(check_named(&p));
     for (bool more = true; more;) {
-        if (fits(&p)) AN_TRY(add_tests(&p));
+        if (reads(g->engines[p.at[DIM_ENGINE]], &run->models[p.at[DIM_MODEL]])) AN_TRY(add_tests(&p));
         more = false;
         for (size_t d = DIM_N; d-- > 0 && !more;) {
             more = ++p.at[d] < count[d];
             if (!more) p.at[d] = 0;
         }
     }
-    AN_TRY(check_named(&p));
     if (run->n_cell == 0) {
         status = an_fail(err, ANEMO_ERR_INVAL, "nothing to measure: every test has 0 tokens, or no engine reads the models");
         goto cleanup;

@@ -104,10 +104,10 @@ static bool take_line(an_power_poll *p)
 {
     bool counter, empty = true;
     double value;
-    for (size_t i = 0; i < p->n_line; i++) empty = empty && strchr(" \t\r", p->line[i]);
+    for (size_t i = 0; i < p->n_line; i++) empty = empty && (p->line[i] == ' ' || p->line[i] == '\t' || p->line[i] == '\r');
     bool good = !p->too_long && an_sys_power_line(p->line, p->n_line, &counter, &value);
     if (good) take_value(p, counter, value);
-    else if (!empty || p->too_long) {
+    else if (!empty) {
         char what[200];
         int n = p->n_line < 60 ? (int)p->n_line : 60;
         for (int i = 0; i < n; i++)
@@ -117,7 +117,7 @@ static bool take_line(an_power_poll *p)
     }
     p->n_line = 0;
     p->too_long = false;
-    return good || (empty && !p->too_long);
+    return good || empty;
 }
 
 static bool take_bytes(an_power_poll *p, const char *data, long n)

@@ -67,6 +67,10 @@ json_t *an_run_verdicts_json(const an_run *run)
         size_t n = an_run_verdicts(run, an_decisive_fields[f], list, AN_VERDICTS_MAX);
         for (size_t i = 0; i < n; i++) json_array_append_new(array, verdict_json(run, &list[i]));
     }
+    if (!list) {
+        json_decref(array);
+        array = NULL;
+    }
     an_free(list);
     return array;
 }

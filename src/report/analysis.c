@@ -19,6 +19,12 @@ typedef struct context {
     const an_groups *groups;
 } context;
 
+void an_say_text(json_t *list, const an_str *text)
+{
+    /* A null among the sentences tells an_report_analysis() that one of them is not whole. */
+    json_array_append_new(list, text->failed ? json_null() : an_json_text(an_str_text(text), text->len));
+}
+
 void an_say(json_t *list, const char *fmt, ...)
 {
     an_str text = {0};
@@ -26,7 +32,7 @@ void an_say(json_t *list, const char *fmt, ...)
     va_start(ap, fmt);
     an_str_vappendf(&text, fmt, ap);
     va_end(ap);
-    json_array_append_new(list, an_json_text(an_str_text(&text), text.len));
+    an_say_text(list, &text);
     an_str_free(&text);
 }
 
@@ -99,7 +105,8 @@ static anemo_status tell_best(const context *c, an_field_id field, const char *w
         an_str_appendf(&text, "%s: %s %s %s", what, c->run->cells[best].label,
                        c->groups->size[g] < 2 ? "has" : proven ? "is best with" : "has the best median,", value);
         for (size_t i = 0; i < pairs.n; i++) append_pair(c, &pairs.items[i], of_other, &text);
-        an_say(list, "%s.", an_str_text(&text));
+        an_str_append_char(&text, '.');
+        an_say_text(list, &text);
         an_str_free(&text);
         an_pairs_free(&pairs);
     }
@@ -214,15 +221,17 @@ static anemo_status portability(const context *x, json_t *list, anemo_error *err
     const an_run *c = x->run;
     for (size_t m = 0; m < c->n_model; m++) {
         const an_run_model *model = &c->models[m];
-        an_say(list, "%s is %s: read by %s.", model->name,
-            strcmp(model->container, "gguf") == 0 ? "a GGUF file" : "an MLX directory",
-            model->read_by ? model->read_by : "engines that this record does not name");
+        bool gguf = strcmp(model->container, "gguf") == 0;
+        if (!model->name || (!gguf && strcmp(model->container, "mlx") != 0)) continue;
+        an_say(list, "%s is %s: read by %s.", model->name, gguf ? "a GGUF file" : "an MLX directory",
+               model->read_by ? model->read_by : "engines that this record does not name");
     }
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
-        if (cell->status == AN_CELL_MISSING) an_say(list, "%s is missing: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
-        if (cell->status == AN_CELL_FAILED) an_say(list, "%s failed: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
-        if (cell->status == AN_CELL_SKIPPED) an_say(list, "%s was skipped: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
+        const char *reason = cell->reason ? cell->reason : "no reason was given";
+        if (cell->status == AN_CELL_MISSING) an_say(list, "%s is missing: %s", cell->label, reason);
+        if (cell->status == AN_CELL_FAILED) an_say(list, "%s failed: %s", cell->label, reason);
+        if (cell->status == AN_CELL_SKIPPED) an_say(list, "%s was skipped: %s", cell->label, reason);
     }
     return ANEMO_OK;
 }
@@ -261,14 +270,13 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
     const an_run *c = x->run;
     an_str text = {0};
     if (differing(c, get_device, &text))
-        an_say(list, "Devices are mixed (%s): their times say which device is faster, not which engine.",
-            an_str_text(&text));
+        an_say(list, "Devices are mixed (%s): their times say which device is faster, not which engine.", an_str_text(&text));
     an_str_clear(&text);
     if (differing(c, get_compute, &text))
         an_say(list,
-            "Compute types differ (%s): engines that quantize activations to 8 bits do less work and lose a little "
-            "precision.",
-            an_str_text(&text));
+               "Compute types differ (%s): engines that quantize activations to 8 bits do less work and lose a little precision.",
+               an_str_text(&text));
+    if (text.failed) an_say_text(list, &text);
     an_str_free(&text);
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
@@ -278,7 +286,7 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
         if (an_cell_measured(cell) && cell->stock)
             an_say(list, "%s ran with its package's own defaults.", cell->label);
     }
-    if (!c->kept_loaded && n_measured(c) > 1)
+    if (!c->kept_loaded && n_measured(c) > 1 && strcmp(c->kind, "compare") == 0)
         an_say(list, "The models did not fit in memory together, so each was loaded anew for every repetition.");
     json_t *warnings = an_environment_warnings(&c->environment, 0);
     size_t i;
@@ -328,16 +336,20 @@ static anemo_status tell_pairs(const context *c, an_field_id field, size_t at_mo
     anemo_status status;
     an_pairs pairs = {0};
     AN_TRY(an_pairs_make(&pairs, c->run, c->groups, field, err));
-    if (pairs.n > at_most)
+    size_t n_none = 0;
+    for (size_t i = 0; i < pairs.n; i++) n_none += pairs.items[i].call == AN_CALL_NONE;
+    if (pairs.n && n_none == pairs.n)
+        an_say(list, "%s: too few blocks for verdicts; the ratios are estimates.", an_field_get(field)->title);
+    else if (pairs.n > at_most)
         count_calls(&pairs, list);
     else
         for (size_t i = 0; i < pairs.n; i++) {
             an_str text = {0};
             an_pair_sentence(c->run, &pairs.items[i], &text);
-            an_say(list, "%s", an_str_text(&text));
+            an_say_text(list, &text);
             an_str_free(&text);
         }
-    if (pairs.n > *n_family) *n_family = pairs.n;
+    if (pairs.n > *n_family && n_none < pairs.n) *n_family = pairs.n;
 cleanup:
     an_pairs_free(&pairs);
     return status;
@@ -449,7 +461,8 @@ static anemo_status conclude_group(const context *c, int group, int *winner, jso
         an_str_append_char(&text, '.');
     }
     if (pairs.n && n_slower == pairs.n) *winner = best;
-    an_say(list, "%s", an_str_text(&text));
+    text.failed |= same.failed || open.failed || slower.failed || none.failed;
+    an_say_text(list, &text);
 cleanup:
     an_str_free(&text);
     an_str_free(&same);
@@ -486,7 +499,8 @@ static anemo_status conclude_groups(const context *c, json_t *list, anemo_error 
     json_object_foreach(wins, engine, n_win)
         an_str_appendf(&text, "; a cell of %s is the fastest in %d of them", engine, (int)json_integer_value(n_win));
     if (n_open) an_str_appendf(&text, "; in %zu no cell is shown to be the fastest", n_open);
-    an_say(list, "%s.", an_str_text(&text));
+    an_str_append_char(&text, '.');
+    an_say_text(list, &text);
     if (n_group <= GROUPS_TOLD)
         json_array_foreach(single, i, sentence) json_array_append(list, sentence);
 cleanup:
@@ -598,6 +612,9 @@ json_t *an_report_analysis(const an_run *run)
     for (size_t i = 0; i < AN_COUNT_OF(parts); i++) {
         json_t *list = json_array();
         anemo_status status = parts[i].write(&c, list, NULL);
+        size_t k;
+        json_t *sentence;
+        json_array_foreach(list, k, sentence) if (!json_is_string(sentence)) status = ANEMO_ERR_NOMEM;
         shorten(list);
         json_object_set_new(doc, parts[i].key, list);
         if (status == ANEMO_OK) continue;

@@ -54,7 +54,7 @@ void an_format_value(an_field_id field, double v, char *out, size_t cap)
     const an_field *f = an_field_get(field);
     const char *name;
     double shown = v * an_format_unit(field, v, &name);
-    if (f->kind == AN_FIELD_COUNT && strcmp(f->unit, "bytes") != 0)
+    if (f->kind == AN_FIELD_COUNT && (v == 0 || strcmp(f->unit, "bytes") != 0))
         snprintf(out, cap, "%.0f", v);
     else if (!strcmp(name, "s"))
         snprintf(out, cap, v < 10 ? "%.3f s" : "%.1f s", v);

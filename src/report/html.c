@@ -77,6 +77,10 @@ static void section_verdict(an_page *p, const json_t *analysis, const an_pairs *
         verdict_items(p, primary);
     for (size_t k = 0; k < n_other; k++) {
         if (others[k].n == 0) continue;
+        if (primary->n + others[k].n <= 4) {
+            verdict_items(p, &others[k]);
+            continue;
+        }
         an_str_append(p->out, "<details><summary>");
         an_html_text(p->out, an_field_get(others[k].items[0].field)->title);
         an_str_append(p->out, "</summary>\n");
@@ -97,8 +101,9 @@ static void section_failed(an_page *p)
         char work[64];
         if (cell->status == AN_CELL_OK) continue;
         if (!any) {
-            an_str_appendf(p->out, "<h3 id=\"r%zu-failed\">Cells without a result</h3>\n<div class=\"wide tall\" tabindex=\"0\" "
-                                   "role=\"region\" aria-label=\"Cells without a result\"><table class=\"reasons\"><thead><tr>", p->run_index);
+            an_str_appendf(p->out, "<h3 id=\"r%zu-failed\">Cells without a result</h3>\n", p->run_index);
+            an_html_region(p, "wide tall", "Cells without a result");
+            an_str_append(p->out, "<table class=\"reasons\"><thead><tr>");
             for (size_t k = 0; k < AN_COUNT_OF(heads); k++) an_str_appendf(p->out, "<th scope=\"col\">%s</th>", heads[k]);
             an_str_append(p->out, "</tr></thead><tbody>\n");
         }
@@ -214,7 +219,7 @@ static void run_title(an_page *p, bool single)
         an_html_text(p->out, run->note);
         an_str_append(p->out, "</p>\n");
     }
-    an_str_append(p->out, "<nav aria-label=\"Sections\"><ul>");
+    an_str_appendf(p->out, "<nav aria-label=\"Sections of run %zu\"><ul>", p->run_index + 1);
     static const char *const parts[][2] = {{"verdict", "Verdict"}, {"table", "Side by side"}, {"drawings", "Drawings"},
                                            {"analysis", "Analysis"}, {"method", "Method and machine"}};
     for (size_t i = 0; i < AN_COUNT_OF(parts); i++)
@@ -248,6 +253,7 @@ static anemo_status write_run(an_page *p, bool single, anemo_error *err)
     an_pairs primary = {0}, others[AN_COUNT_OF(other_fields)] = {{0}};
     json_t *analysis = an_report_analysis(p->run), *comparability;
     bool few = p->run->n_cell <= AN_HTML_COLUMNS_MAX;
+    if (!analysis) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     AN_TRY(an_groups_make(&groups, p->run, err));
     p->groups = &groups;
     AN_TRY(an_pairs_make(&primary, p->run, &groups, an_run_primary_field(p->run), err));

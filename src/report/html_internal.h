@@ -28,6 +28,8 @@ void an_fig_row(an_page *p, const char *label, const char *under, int series);
 void an_fig_row_end(an_page *p);
 /* The last row: numbers of the x axis and what they are. */
 void an_fig_axis(an_page *p, const an_scale *x, const char *name);
+/* <div> that scrolls sideways by itself and is named for a screen reader; `classes`: "wide", "wide tall". */
+void an_html_region(an_page *p, const char *classes, const char *name);
 /* "The same as a table", closed; then rows with an_tr. */
 void an_fig_table(an_page *p, const char *caption, const char *const *heads, size_t n_head);
 void an_fig_tr(an_page *p, const char *const *texts, size_t n); /* the first is the row's head */

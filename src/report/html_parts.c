@@ -200,8 +200,9 @@ static void cells_as_rows(an_page *p, const an_pairs *pairs)
 void an_html_table(an_page *p, const an_pairs *pairs)
 {
     an_str_append(p->out, "<p class=\"note\">Medians of the timed repetitions, under them the interval of the median. ↑ more is better, "
-                          "↓ less is better.</p>\n<div class=\"wide tall\" tabindex=\"0\" role=\"region\" aria-label=\"Side by side\">"
-                          "<table class=\"side\"><caption class=\"sr\">Side by side</caption>\n");
+                          "↓ less is better.</p>\n");
+    an_html_region(p, "wide tall", "Side by side");
+    an_str_append(p->out, "<table class=\"side\"><caption class=\"sr\">Side by side</caption>\n");
     if (p->run->n_cell <= AN_HTML_COLUMNS_MAX)
         cells_as_columns(p, pairs);
     else
@@ -340,7 +341,9 @@ void an_html_environment(an_page *p)
     an_str_append(p->out, "</dl>\n");
     if (p->run->n_model == 0) return;
     static const char *const heads[] = {"Model", "Container", "Size", "Parameters", "Bytes a decode step reads", "Read by", "SHA-256"};
-    an_str_append(p->out, "<h3>Models</h3>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Models\"><table><thead><tr>");
+    an_str_append(p->out, "<h3>Models</h3>\n");
+    an_html_region(p, "wide", "Models");
+    an_str_append(p->out, "<table><thead><tr>");
     for (size_t i = 0; i < AN_COUNT_OF(heads); i++) an_str_appendf(p->out, "<th scope=\"col\">%s</th>", heads[i]);
     an_str_append(p->out, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < p->run->n_model; i++) {

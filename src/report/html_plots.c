@@ -10,9 +10,9 @@
 
 void an_fig_open(an_page *p, const char *title, const char *how)
 {
-    an_str_append(p->out, "<figure class=\"fig\"><figcaption><h4>");
+    an_str_append(p->out, "<figure class=\"fig\"><figcaption><h3>");
     an_html_text(p->out, title);
-    an_str_append(p->out, "</h4><p>");
+    an_str_append(p->out, "</h3><p>");
     an_html_text(p->out, how);
     an_str_append(p->out, "</p></figcaption>\n");
 }
@@ -51,12 +51,20 @@ void an_fig_axis(an_page *p, const an_scale *x, const char *name)
     an_str_append(p->out, "</svg></div>\n");
 }
 
+void an_html_region(an_page *p, const char *classes, const char *name)
+{
+    an_str_appendf(p->out, "<div class=\"%s\" tabindex=\"0\" role=\"region\" aria-label=\"", classes);
+    an_html_text(p->out, name);
+    /* Regions have names of their own in the whole document. */
+    if (p->run_index) an_str_appendf(p->out, ", run %zu", p->run_index + 1);
+    an_str_append(p->out, "\">");
+}
+
 void an_fig_table(an_page *p, const char *caption, const char *const *heads, size_t n_head)
 {
-    an_str_append(p->out, "<details><summary>The same as a table</summary><div class=\"wide\" tabindex=\"0\" role=\"region\" "
-                          "aria-label=\"");
-    an_html_text(p->out, caption);
-    an_str_append(p->out, "\"><table><caption class=\"sr\">");
+    an_str_append(p->out, "<details><summary>The same as a table</summary>");
+    an_html_region(p, "wide", caption);
+    an_str_append(p->out, "<table><caption class=\"sr\">");
     an_html_text(p->out, caption);
     an_str_append(p->out, "</caption><thead><tr>");
     for (size_t i = 0; i < n_head; i++) {
@@ -108,10 +116,8 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     const char *color = classes[pair->call];
     double margin = an_run_margin(run), blocks[64];
     size_t n = with_blocks ? block_ratios(run, pair, blocks, 64) : 0;
-    char under[160], title[400], ratio[48];
-    an_format_ratio(pair->field, pair->p.ratio, ratio, sizeof ratio);
-    snprintf(under, sizeof under, "%s: %s (%.3f, %.3f to %.3f)", an_call_word(pair->field, pair->call), ratio, pair->p.ratio,
-             pair->p.lo, pair->p.hi);
+    char under[160], title[400];
+    an_pair_short(pair, under, sizeof under);
     snprintf(title, sizeof title, "%s against %s: %s", run->cells[pair->cell].label, run->cells[pair->reference].label, under);
     an_fig_row(p, run->cells[pair->cell].label, under, -1);
     an_svg_open(p->out, "strip", 34, ++*p->n_id, title, NULL);
@@ -124,7 +130,7 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
         double at = an_scale_at(x, blocks[i]);
         an_svg_dot(p->out, fmin(fmax(at, 0), 1), 26, 2.5, at < 0 || at > 1 ? "out" : "faint");
     }
-    if (isfinite(pair->p.lo) && isfinite(pair->p.hi)) {
+    if (pair->call != AN_CALL_NONE && isfinite(pair->p.lo) && isfinite(pair->p.hi)) {
         an_svg_line(p->out, an_scale_at(x, pair->p.lo), 12, an_scale_at(x, pair->p.hi), 12, "bar");
         an_svg_line(p->out, an_scale_at(x, pair->p.lo), 6, an_scale_at(x, pair->p.lo), 18, "cap");
         an_svg_line(p->out, an_scale_at(x, pair->p.hi), 6, an_scale_at(x, pair->p.hi), 18, "cap");
@@ -139,7 +145,9 @@ static void ratio_table(an_page *p, const an_pairs *pairs)
 {
     static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p", "p, Holm",
                                         "Smallest difference seen", "Blocks needed"};
-    an_fig_table(p, an_field_get(pairs->items[0].field)->title, heads, 12);
+    char caption[96];
+    snprintf(caption, sizeof caption, "%s, verdicts", an_field_get(pairs->items[0].field)->title);
+    an_fig_table(p, caption, heads, 12);
     for (size_t i = 0; i < pairs->n; i++) {
         const an_pair *q = &pairs->items[i];
         char t[9][32];
@@ -262,7 +270,9 @@ static void bandwidth_row(an_page *p, const an_scale *x)
 static void sample_table(an_page *p, an_field_id field, const size_t *cells, size_t n)
 {
     static const char *const heads[] = {"Cell", "Repetitions", "Median", "From", "To", "Level", "Smallest", "Largest", "MAD"};
-    an_fig_table(p, an_field_get(field)->title, heads, 9);
+    char caption[96];
+    snprintf(caption, sizeof caption, "%s, repetitions", an_field_get(field)->title);
+    an_fig_table(p, caption, heads, 9);
     for (size_t i = 0; i < n; i++) {
         const an_cell *c = &p->run->cells[cells[i]];
         an_summary s = an_cell_summary(c, field);
@@ -291,6 +301,7 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
 {
     size_t cells[AN_HTML_DRAWN_MAX], n = 0, n_all = 0;
     double widest = 1, usual = 0;
+    bool repeated = false;
     an_scale x = an_scale_new(false), y = an_scale_new(false);
     char title[96], how[320];
     for (size_t i = 0; i < p->run->n_cell; i++) {
@@ -301,12 +312,13 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
         if (n == AN_HTML_DRAWN_MAX) continue;
         cells[n++] = i;
         an_summary s = an_cell_summary(c, field);
+        repeated |= s.n > 1;
         widest = fmax(widest, 100 * fmax(s.max / s.median - 1, 1 - s.min / s.median));
         usual = fmax(usual, 100 * s.mad / s.median);
         for (size_t r = 0; r < c->n_rep; r++)
             if (c->reps[r].kind == AN_REP_TIMED) an_scale_add(&x, (double)c->reps[r].order);
     }
-    if (n == 0) return;
+    if (n == 0 || !(x.hi > x.lo) || !repeated) return;
     /* Ends at whole repetitions would cut the outer dots in two. */
     double room = fmax(0.02 * (x.hi - x.lo), 0.5);
     x.lo -= room;

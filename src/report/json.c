@@ -17,8 +17,9 @@ json_t *an_report_json(const an_run *run)
     }
     json_object_set_new(analysis, "reference", json_integer(an_report_reference(run)));
     json_object_set_new(doc, "analysis", analysis);
-    json_object_set_new(doc, "verdicts", an_run_verdicts_json(run));
-    return doc;
+    if (json_object_set_new(doc, "verdicts", an_run_verdicts_json(run)) == 0) return doc;
+    json_decref(doc);
+    return NULL;
 }
 
 static void csv_text(an_str *out, const char *text)

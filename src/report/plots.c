@@ -56,12 +56,12 @@ static canvas make_canvas(int width, double lo, double hi)
 
 static void ratio_line(const an_run *run, const an_pair *pair, canvas c, int label, an_report_style style, an_str *out)
 {
-    char value[48];
+    char value[160];
     const an_paired *p = &pair->p;
     double margin = an_run_margin(run);
     for (int i = column(&c, log(1 / (1 + margin))); i <= column(&c, log(1 + margin)); i++) c.at[i] = G_BAND;
     c.at[column(&c, 0)] = G_ONE;
-    if (isfinite(p->lo) && isfinite(p->hi)) {
+    if (pair->call != AN_CALL_NONE && isfinite(p->lo) && isfinite(p->hi)) {
         int from = column(&c, log(p->lo)), to = column(&c, log(p->hi));
         for (int i = from; i <= to; i++) c.at[i] = G_LINE;
         c.at[from] = G_LEFT;
@@ -71,15 +71,15 @@ static void ratio_line(const an_run *run, const an_pair *pair, canvas c, int lab
     an_text_pad(out, run->cells[pair->cell].label, label);
     an_str_append_char(out, ' ');
     append_canvas(&c, style.ascii, out);
-    an_format_ratio(pair->field, p->ratio, value, sizeof value);
+    an_pair_short(pair, value, sizeof value);
     an_str_append_char(out, '\n');
     an_str_append_repeat(out, ' ', (size_t)label + 1);
-    an_str_appendf(out, "%s: %s (%.3f, %.3f to %.3f)\n", an_call_word(pair->field, pair->call), value, p->ratio, p->lo, p->hi);
+    an_str_appendf(out, "%s\n", value);
 }
 
 static void ratios(const an_run *run, const an_pairs *pairs, an_report_style style, an_str *out)
 {
-    double margin = log1p(an_run_margin(run)), most = 2 * margin;
+    double least = -2 * log1p(an_run_margin(run)), most = -least;
     int label = label_width(run, style.width);
     char ends[2][24];
     size_t n = pairs->n < ROWS_TOLD ? pairs->n : ROWS_TOLD;
@@ -88,12 +88,15 @@ static void ratios(const an_run *run, const an_pairs *pairs, an_report_style sty
         const an_paired *p = &pairs->items[i].p;
         const double v[] = {log(p->ratio), log(p->lo), log(p->hi)};
         for (int k = 0; k < 3; k++)
-            if (isfinite(v[k]) && fabs(v[k]) > most) most = fabs(v[k]);
+            if (isfinite(v[k])) {
+                least = fmin(least, v[k]);
+                most = fmax(most, v[k]);
+            }
     }
-    canvas c = make_canvas(style.width - label - 1, -most, most);
+    canvas c = make_canvas(style.width - label - 1, least, most);
     an_str_appendf(out, "\n%s against the reference: ratio, right is better\n", an_field_get(pairs->items[0].field)->title);
     for (size_t i = 0; i < n; i++) ratio_line(run, &pairs->items[i], c, label, style, out);
-    snprintf(ends[0], sizeof ends[0], "%.3f", exp(-most));
+    snprintf(ends[0], sizeof ends[0], "%.3f", exp(least));
     snprintf(ends[1], sizeof ends[1], "%.3f", exp(most));
     an_str_append_repeat(out, ' ', (size_t)label + 1);
     an_text_pad(out, ends[0], c.width - an_text_width(ends[1]));
@@ -120,15 +123,17 @@ static void samples(const an_run *run, an_field_id field, an_report_style style,
     int label = label_width(run, style.width);
     double lo = INFINITY, hi = -INFINITY;
     size_t n = 0;
+    bool repeated = false;
     char ends[2][32];
     for (size_t i = 0; i < run->n_cell; i++) {
         an_summary s = an_cell_summary(&run->cells[i], field);
         if (!an_cell_measured(&run->cells[i]) || s.n == 0) continue;
         lo = fmin(lo, s.min);
         hi = fmax(hi, s.max);
+        repeated |= s.n > 1;
         n++;
     }
-    if (n == 0) return;
+    if (n == 0 || !repeated) return;
     canvas c = make_canvas(style.width - label - 1, lo, hi);
     an_str_appendf(out, "\n%s, every repetition\n", an_field_get(field)->title);
     size_t told = 0;

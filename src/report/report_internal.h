@@ -83,6 +83,8 @@ void an_pairs_free(an_pairs *p);
 
 /* "faster", "slower", "equivalent", "undecided", "no verdict"; for fields that are not speeds "less", "more". */
 const char *an_call_word(an_field_id field, an_call call);
+/* "slower: 9.6 % slower (0.904, 0.885 to 0.920)"; without an interval where there is none. */
+void an_pair_short(const an_pair *pair, char *out, size_t cap);
 /* One sentence for a pair. */
 void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out);
 /* The equivalence margin that the run's verdicts use. */
@@ -90,7 +92,8 @@ double an_run_margin(const an_run *run);
 
 /* ---- analysis.c */
 
-/* Append a sentence to a JSON list. */
+/* Append a sentence to a JSON list. One that had no memory makes an_report_analysis() fail. */
+void an_say_text(json_t *list, const an_str *text);
 void an_say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- evidence.c: what speaks against the figures */

@@ -1,4 +1,4 @@
-/* One pass over the text; whatever is hidden becomes one word, and what follows it is copied as it was. */
+/* Passes over the text; whatever is hidden becomes one word, and what follows it is copied as it was. */
 #include "report/scrub.h"
 
 #include <ctype.h>
@@ -86,7 +86,7 @@ static void append_base(const char *path, size_t n, an_str *out)
     an_str_append_bytes(out, path + from, n - from);
 }
 
-void an_scrub(const char *text, bool paths, an_str *out)
+static void scrub_once(const char *text, bool paths, an_str *out)
 {
     char before = '\0';
     for (const char *at = text; *at;) {
@@ -133,4 +133,25 @@ void an_scrub(const char *text, bool paths, an_str *out)
         before = *at;
         an_str_append_char(out, *at++);
     }
+}
+
+/* What one pass leaves may be a secret by now: the last part of a path, what stood behind another. So until nothing changes. */
+void an_scrub(const char *text, bool paths, an_str *out)
+{
+    enum { PASSES_MAX = 16 };
+    an_str now = {0}, next = {0};
+    an_str_append(&now, text);
+    for (int pass = 0; pass < PASSES_MAX && !now.failed; pass++) {
+        an_str_clear(&next);
+        scrub_once(an_str_text(&now), paths, &next);
+        bool same = next.failed || (now.len == next.len && !strcmp(an_str_text(&now), an_str_text(&next)));
+        an_str swap = now;
+        now = next;
+        next = swap;
+        if (same) break;
+    }
+    if (now.failed || next.failed) out->failed = true;
+    else an_str_append_bytes(out, an_str_text(&now), now.len);
+    an_str_free(&now);
+    an_str_free(&next);
 }

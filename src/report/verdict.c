@@ -245,6 +245,15 @@ void an_format_ratio(an_field_id field, double ratio, char *out, size_t cap)
                  speed ? (ratio < 1 ? "slower" : "faster") : (ratio < 1 ? "less" : "more"));
 }
 
+void an_pair_short(const an_pair *pair, char *out, size_t cap)
+{
+    char ratio[48];
+    an_format_ratio(pair->field, pair->p.ratio, ratio, sizeof ratio);
+    int n = snprintf(out, cap, "%s: %s", an_call_word(pair->field, pair->call), ratio);
+    if (pair->call != AN_CALL_NONE && isfinite(pair->p.lo) && n > 0 && (size_t)n < cap)
+        snprintf(out + n, cap - (size_t)n, " (%.3f, %.3f to %.3f)", pair->p.ratio, pair->p.lo, pair->p.hi);
+}
+
 /* The interval stands beside the estimate, always as ratios: they can be told from the per cents. */
 static void append_interval(const an_pair *pair, an_str *out)
 {

@@ -10,7 +10,7 @@
 
 an_compare_options an_compare_defaults(void)
 {
-    return (an_compare_options){.level = 0.95, .margin = 0.01, .seed = 1, .n_comparisons = 1};
+    return (an_compare_options){.level = 0.95, .margin = 0.01, .seed = 1};
 }
 
 const char *an_verdict_name(an_verdict v)
@@ -94,7 +94,6 @@ static void set_verdict(an_paired *p, const an_compare_options *o)
     if (p->lo > lower && p->hi < upper) p->verdict = AN_VERDICT_EQUIVALENT;
     if (p->hi < lower) p->verdict = AN_VERDICT_LOWER;
     if (p->lo > upper) p->verdict = AN_VERDICT_HIGHER;
-    if (p->p_adjusted > 1 - o->level + 1e-9 && p->verdict != AN_VERDICT_EQUIVALENT) p->verdict = AN_VERDICT_UNDECIDED;
 }
 
 /* What more pairs would tell: the half-width falls with the root of their number. */
@@ -127,7 +126,7 @@ static void finish(an_paired *p, const estimate *e, size_t least, const an_compa
     p->lo = exp(e->lo);
     p->hi = exp(e->hi);
     p->level = e->level;
-    p->p_adjusted = o->n_comparisons > 1 ? fmin(1, p->p * o->n_comparisons) : p->p;
+    p->p_adjusted = p->p;
     set_verdict(p, o);
     set_outlook(p, e, least, o);
 }
@@ -141,8 +140,9 @@ an_paired an_compare_paired(const double *a, const double *b, const double *cov_
     bool covariate = cov_a && cov_b;
     if (!o) o = &defaults;
     for (size_t i = 0; i < n && p.n < AN_PAIRS_MAX; i++) {
-        if (!positive(a[i]) || !positive(b[i])) continue;
-        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]))) covariate = false;
+        if (!positive(a[i]) || !positive(b[i]) || !positive(a[i] / b[i])) continue;
+        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]) || !positive(cov_a[i] / cov_b[i])))
+            covariate = false;
         if (covariate) c[p.n] = log(cov_a[i] / cov_b[i]);
         d[p.n++] = log(a[i] / b[i]);
     }

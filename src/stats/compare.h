@@ -24,9 +24,8 @@ typedef struct an_compare_options {
     double margin;     /* 0.01: equivalence margin and noise floor of the verdict */
     int n_bootstrap;   /* 0 = no bootstrap interval; 10000 is usual and takes about 20 ms for 30 pairs */
     uint64_t seed;     /* of the bootstrap */
-    int n_comparisons; /* p_adjusted is p times this, at most 1; an_compare_correct() on all pairs is sharper */
 } an_compare_options;
-an_compare_options an_compare_defaults(void); /* 0.95, 0.01, no bootstrap, seed 1, one comparison */
+an_compare_options an_compare_defaults(void); /* 0.95, 0.01, no bootstrap, seed 1 */
 
 typedef struct an_paired {
     size_t n;                /* pairs with two positive finite values; unpaired: the smaller sample */
@@ -35,7 +34,7 @@ typedef struct an_paired {
     double level;            /* the interval's own confidence: at least what was asked for, or all that n pairs give */
     double boot_lo, boot_hi; /* BCa bootstrap of the same estimate at the level asked for; NaN without */
     double p;                /* Wilcoxon signed-rank (unpaired: Mann-Whitney), two-sided, of ln(a/b) = 0 */
-    double p_adjusted;       /* for several comparisons; = p for one */
+    double p_adjusted;       /* = p until an_compare_correct() */
     double mde;              /* smallest true difference that n pairs of this spread call in 8 of 10 cases: 0.03 = 3 %;
                                 NaN for n < 6 */
     size_t n_needed;         /* pairs after which the interval would leave or enter the margin at this spread and ratio,

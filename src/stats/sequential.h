@@ -6,7 +6,7 @@
  * A runner does, for block 0, 1, …: an_block_order(), measure the cells in that order, an_sequential_look(n_block =
  * block + 1), until that says stop, or the time budget ends, or the user interrupts. It then keeps n_block and n_look =
  * an_look_count(n_block), from which every reader of the run gets the level of its intervals: an_look_level(n_look,
- * 0.95). Such an interval is printed as one of 95 % (or of its own `level` where that is lower: fewer than 6 pairs).
+ * 0.95).
  */
 #ifndef AN_STATS_SEQUENTIAL_H
 #define AN_STATS_SEQUENTIAL_H

@@ -25,10 +25,14 @@ double an_median_inplace(double *values, size_t n)
     return median_of_sorted(values, n);
 }
 
-void an_median_interval(const double *sorted, size_t n, double at_least, double *lo, double *hi, double *level)
+/*
+ * The narrowest symmetric pair of order statistics that holds the median with at least 95 % confidence; with fewer than
+ * six values there is none, and the extremes are what can be said.
+ */
+static void median_interval(const double *sorted, size_t n, double *lo, double *hi, double *level)
 {
     size_t k = 0;
-    while (2 * (k + 1) < n && 1 - 2 * an_binomial_cdf(n, k + 1, 0.5) >= at_least) k++;
+    while (2 * (k + 1) < n && 1 - 2 * an_binomial_cdf(n, k + 1, 0.5) >= 0.95) k++;
     *lo = sorted[k];
     *hi = sorted[n - 1 - k];
     *level = n == 1 ? 0 : 1 - 2 * an_binomial_cdf(n, k, 0.5);
@@ -46,7 +50,7 @@ an_summary an_summarize(const double *values, size_t n, double *work)
     s.median = an_median_inplace(v, s.n);
     s.min = v[0];
     s.max = v[s.n - 1];
-    an_median_interval(v, s.n, 0.95, &s.lo, &s.hi, &s.level);
+    median_interval(v, s.n, &s.lo, &s.hi, &s.level);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < s.n; i++) sum += v[i];
     s.mean = sum / (double)s.n;
@@ -149,16 +153,4 @@ an_trend an_trend_of(const double *x, const double *values, size_t n)
     r.p = an_student_two_sided(correlation * sqrt((m - 2) / (1 - correlation * correlation)), m - 2);
     if (fabs(correlation) >= 1) r.p = 0;
     return r;
-}
-
-double an_effective_n(const double *values, size_t n)
-{
-    double mean = 0, squares = 0, products = 0, m = (double)n;
-    for (size_t i = 0; i < n; i++) mean += values[i] / m;
-    for (size_t i = 0; i < n; i++) {
-        squares += (values[i] - mean) * (values[i] - mean);
-        if (i > 0) products += (values[i] - mean) * (values[i - 1] - mean);
-    }
-    double rho = squares > 0 ? products / squares : 0;
-    return n == 0 ? 0 : fmax(1, fmin(m, m * (1 - rho) / (1 + rho)));
 }

@@ -23,12 +23,6 @@ an_summary an_summarize(const double *values, size_t n, double *work);
 double an_median_inplace(double *values, size_t n);
 
 /*
- * The narrowest symmetric pair of order statistics of n sorted values that holds the median with at least the
- * confidence `at_least`; where there is none, the extremes. *level is the confidence of the pair. n > 0.
- */
-void an_median_interval(const double *sorted, size_t n, double at_least, double *lo, double *hi, double *level);
-
-/*
  * The quantile q of n sorted values by linear interpolation, and the pair of order statistics that holds the true one:
  * each side misses it with at most 2.5 %. Where the extremes are not far enough out they are given with the lower
  * `level` that they have. All NaN where n is too small to speak of it: below 1/(1 - q) or 1/q values (20 for p95, 100
@@ -56,11 +50,5 @@ typedef struct an_trend {
 } an_trend;
 /* Pairs in which one is not finite are left out. */
 an_trend an_trend_of(const double *x, const double *values, size_t n);
-
-/*
- * Independent values that n successive ones are worth when they follow a first-order autoregression: n (1 - rho) / (1 +
- * rho), between 1 and n. For quantiles of the tokens of one answer, whose gaps hang together.
- */
-double an_effective_n(const double *values, size_t n);
 
 #endif

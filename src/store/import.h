@@ -1,7 +1,7 @@
 /*
  * Files that hold results, ours and of other tools, as runs: anemo.run/1 (JSON, one or many, or a line each: store/run_file.h), a capsule,
  * llama-bench's JSON, JSONL, SQL and CSV, and what mlx_lm.benchmark prints. What a file is says its content, never its
- * name. SQL is read, never executed. Formats and what becomes of each value: docs/results.md.
+ * name. SQL is read, never executed. Formats and what becomes of each value: docs/import.md.
  */
 #ifndef AN_STORE_IMPORT_H
 #define AN_STORE_IMPORT_H

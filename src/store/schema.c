@@ -30,6 +30,7 @@ static const char step_1[] =
 #include "record/fields.def"
 #undef AN_FIELD
     "PRIMARY KEY (run, cell, ord), FOREIGN KEY (run, cell) REFERENCES cells (run, idx) ON DELETE CASCADE) STRICT;"
+    "CREATE INDEX reps_block ON reps (run, cell, block);"
 
     "CREATE TABLE agreements (run TEXT NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL, n_same INTEGER NOT NULL, "
     "n INTEGER NOT NULL, identical INTEGER NOT NULL, examined INTEGER NOT NULL, near_tie INTEGER NOT NULL, "

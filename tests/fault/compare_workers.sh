@@ -6,6 +6,7 @@ anemo=$ANEMO_BUILD/anemo
 model=tests/golden/tiny/files/chatml.gguf
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+export ANEMO_DB=$dir/results.db
 failed=0
 
 cat >"$dir/hello.sh" <<'HELLO'

@@ -40,6 +40,8 @@ CODES = {0, 1, 3, 4, 5, 6}
 # (words, final name or None, process that is disturbed). "{}" is the command's own folder. IO marks those that the system calls
 # fail for too: what writes, and one of each way of reading.
 IO = True
+# What a comparison does beyond its repetitions, left out where it would take a second.
+SHORT = ["--warmup", "1", "--no-bandwidth", "--no-observe"]
 COMMANDS = [
     (["--version"], None, "main"),
     (["--help"], None, "main"),
@@ -77,10 +79,20 @@ COMMANDS = [
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main", IO),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker", IO),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "json", "-o",
+      "{}/out.json"], "out.json", "main", IO),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "md", "-o",
+      "{}/out.md"], "out.md", "worker"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--aa", "--cold", "--db", "{}/r.db", "--tag",
+      "a", "--note", "b", "-q"], None, "main"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
      "out.json", "main", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
      "out.md", "worker"),
+    (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "2", "-r", "1", "-t", "1", "--no-probe", "--no-store", "-o",
+      "json", "-oe", "md"], None, "main"),
+    (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "0", "-r", "1", "-t", "1", "--no-probe", "--db", "{}/b.db",
+      "-o", "sql"], None, "worker"),
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
@@ -99,6 +111,18 @@ COMMANDS = [
     (["results", "rm", "last", "--yes", "--db", "{}/r.db"], None, "main"),
     (["results", "check", "--db", "{}/r.db"], None, "main", IO),
     (["results", "check", "--db", "{}/runs.jsonl"], None, "main"),
+    (["report", "{}/runs.jsonl", "-o", "{}/out.html"], "out.html", "main", IO),
+    (["report", "last", "--db", "{}/r.db"], None, "main", IO),
+    (["report", "{}/runs.jsonl", "--md", "--all"], None, "main"),
+    (["report", "last", "--db", "{}/r.db", "--json"], None, "main"),
+    (["results", "import", "{}/bench.sql", "{}/bench.csv", "--db", "{}/new.db"], None, "main", IO),
+    (["results", "import", "{}/bench.json", "{}/mlx.txt", "--db", "{}/r.db", "-q"], None, "main"),
+    (["results", "compare", "last", "last", "--db", "{}/r.db"], None, "main", IO),
+    (["results", "compare", "last", "last", "--metric", "all", "--db", "{}/r.db", "--json", "-o", "{}/out.json"], "out.json", "main"),
+    (["results", "gate", "last", "--baseline", "last", "--fail-on", "decode_tps:-3%", "--fail-on", "ttft_s:+5ms", "--db", "{}/r.db",
+      "--junit", "{}/out.xml"], "out.xml", "main", IO),
+    (["results", "pack", "last", "--db", "{}/r.db", "--no-paths", "-q", "-o", "{}/out.json"], "out.json", "main", IO),
+    (["repeat", "{}/capsule.json", "--dry-run"], None, "main", IO),
     (["ls"], None, "main"),
     (["ls", "--json"], None, "main", IO),
     (["pull", "org/some:Q4_1", "--json"], None, "main", IO),
@@ -116,6 +140,7 @@ COMMANDS = [
 ]
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "sweep", "worker")
+UNSTEADY = ("run", "compare", "bench", "worker")
 
 
 def make_cache(repo, gguf):
@@ -169,6 +194,21 @@ def make_databases(folder):
     for name in ("mbu", "ttft_s"):
         c.execute(f"ALTER TABLE reps DROP COLUMN {name}")
     c.close()
+
+
+def make_results(folder):
+    """Files of other tools, and a capsule."""
+    for name, source in (("bench.json", "llama-bench.json"), ("bench.sql", "llama-bench.sql"), ("bench.csv", "llama-bench.csv"),
+                         ("mlx.txt", "mlx_lm.benchmark.txt")):
+        shutil.copy(ROOT / "tests/golden/import" / source, folder / name)
+    model = folder / "tiny.gguf"
+    run = {"schema": "anemo.run/1", "id": "20260101-000000-0000", "kind": "compare", "environment": {},
+           "workload": {"prompt_ids": [1, 2, 3], "settings": {"threads": 1}},
+           "models": [{"name": model.name, "path": str(model), "container": "gguf", "bytes": model.stat().st_size}],
+           "cells": [{"engine": "native", "model_index": 0, "settings": {"threads": 1}, "status": "ok"}]}
+    (folder / "capsule.json").write_text(json.dumps({
+        "schema": "anemo.capsule/1", "run": run,
+        "models": [{"name": model.name, "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}]}))
 
 
 def content_of(folder):
@@ -238,12 +278,15 @@ class Command:
                            env=dict(os.environ, **hub_environment(self.folder)))
             self.kept = self.folder.with_suffix(".kept")
             shutil.copytree(self.folder, self.kept, symlinks=True)
-        self.database = words[0] == "results"
+        self.database = words[0] in ("results", "report")
         if self.database:
             make_databases(self.folder)
+            make_results(self.folder)
             self.kept = self.folder.with_suffix(".kept")
             shutil.copytree(self.folder, self.kept, symlinks=True)
             self.old_content = content_of(self.folder)
+        if words[0] == "repeat":
+            make_results(self.folder)
         self.words = [w.replace("{}", str(self.folder)) for w in words]
         self.steady = words[0] not in UNSTEADY
         self.before = set(os.listdir(self.folder))

@@ -197,6 +197,84 @@ static void test_failures_later(void **state)
         ANEMO_ERR_ENGINE, "stop_reason");
 }
 
+#define HELLO_STEP HELLO_WITH("monotonic", "\"capabilities\":{\"step\":true,\"cancel\":true}")
+#define STEPPED(fields) "read line; echo '{\"type\":\"stepped\",\"id\":2," fields "}'\n"
+
+static anemo_status step_fake(const char *script, an_step_result *r, anemo_error *err)
+{
+    an_client *c;
+    const an_step_request q = {.n_prompt = 4, .n_gen = 2};
+    assert_ok(open_fake(&c, script, 20 * SECOND, err), err);
+    assert_ok(load_fake(c, err), err);
+    anemo_status status = an_client_step(c, &q, r, err);
+    an_client_close(c);
+    return status;
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    anemo_error err = {0};
+    an_step_result r = {0};
+    assert_ok(step_fake(HELLO_STEP LOADED STEPPED("\"t_start_ns\":1000000000,\"t_prompt_ns\":1500000000,\"t_steps_ns\":"
+                                                  "[1750000000,2000000000],\"t_end_ns\":2000000000,\"stop_reason\":\"length\"") END,
+                        &r, &err),
+              &err);
+    assert_true(r.prompt_s == 0.5 && r.total_s == 1 && r.n == 2 && r.t_s[0] == 0.75 && r.t_s[1] == 1);
+    an_step_result_free(&r);
+    /* A driver need not tell its single steps. */
+    assert_ok(step_fake(HELLO_STEP LOADED STEPPED("\"t_start_ns\":1000000000,\"t_prompt_ns\":1500000000,\"t_end_ns\":2000000000,"
+                                                  "\"stop_reason\":\"length\"") END,
+                        &r, &err),
+              &err);
+    assert_true(r.total_s == 1 && r.n == 0);
+    an_step_result_free(&r);
+    assert_fails(step_fake(HELLO LOADED END, &r, &err), &err, ANEMO_ERR_UNSUPPORTED, "no step measurement");
+    /* A clock that the driver does not have cannot time its passes. */
+    assert_fails(step_fake(HELLO_WITH("parent", "\"capabilities\":{\"step\":true}") LOADED END, &r, &err), &err,
+                 ANEMO_ERR_UNSUPPORTED, "no step measurement");
+}
+
+static void test_steps_that_cannot_be(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script, *text;
+    } cases[] = {
+        {STEPPED("\"stop_reason\":\"length\""), "times of a step measurement"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_end_ns\":3000"), "that nobody cancelled"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_end_ns\":3000,\"stop_reason\":\"cancelled\""),
+         "that nobody cancelled"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":1000,\"t_end_ns\":1000,\"stop_reason\":\"length\""), "cannot be"},
+        {STEPPED("\"t_start_ns\":5000,\"t_prompt_ns\":4000,\"t_end_ns\":6000,\"stop_reason\":\"length\""), "cannot be"},
+        {STEPPED("\"t_start_ns\":5000,\"t_prompt_ns\":7000,\"t_end_ns\":6000,\"stop_reason\":\"length\""), "cannot be"},
+        {STEPPED("\"t_start_ns\":1.5,\"t_prompt_ns\":7000,\"t_end_ns\":8000,\"stop_reason\":\"length\""), "cannot be"},
+        {STEPPED("\"t_start_ns\":\"x\",\"t_prompt_ns\":[],\"t_end_ns\":{},\"stop_reason\":\"length\""), "cannot be"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_steps_ns\":[2500],\"t_end_ns\":3000,\"stop_reason\":\"length\""),
+         "another number of steps"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_steps_ns\":[2500,2400],\"t_end_ns\":3000,"
+                 "\"stop_reason\":\"length\""),
+         "run backwards"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_steps_ns\":[2500,3500],\"t_end_ns\":3000,"
+                 "\"stop_reason\":\"length\""),
+         "run backwards"},
+        {STEPPED("\"t_start_ns\":1000,\"t_prompt_ns\":2000,\"t_steps_ns\":[1500,\"x\"],\"t_end_ns\":3000,"
+                 "\"stop_reason\":\"length\""),
+         "run backwards"},
+        {"read line; echo '{\"type\":\"tokens\",\"id\":2}'\n", "answered request 2 with 'tokens'"},
+        {"read line; echo '{\"type\":\"stepped\",\"id\":9}'\n", "answered request 2 with 'stepped' of request 9"},
+        {"read line; kill -SEGV $$\n", "SIGSEGV"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        anemo_error err = {0};
+        an_step_result r = {0};
+        an_str script = {0};
+        an_str_appendf(&script, "%s%s%s", HELLO_STEP LOADED, cases[i].script, END);
+        assert_fails(step_fake(an_str_text(&script), &r, &err), &err, ANEMO_ERR_ENGINE, cases[i].text);
+        an_str_free(&script);
+    }
+}
+
 static void test_silence_is_a_hang(void **state)
 {
     (void)state;
@@ -431,6 +509,8 @@ int main(void)
         cmocka_unit_test(test_failures_at_hello),
         cmocka_unit_test(test_a_line_without_end),
         cmocka_unit_test(test_failures_later),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_steps_that_cannot_be),
         cmocka_unit_test(test_silence_is_a_hang),
         cmocka_unit_test(test_heartbeats_keep_it_alive),
         cmocka_unit_test(test_an_error_leaves_it_alive),

@@ -25,6 +25,11 @@ static anemo_status toy_load(void *ctx, const char *model, const an_worker_setti
     out->n_vocab = N_VOCAB;
     out->effective = *s;
     out->effective.n_ctx = 128;
+    out->effective.n_batch = 16;
+    out->bos_known = true;
+    out->bos = 7;
+    snprintf(out->description, sizeof out->description, "toy 1B");
+    out->n_param = 5;
     snprintf(out->format, sizeof out->format, "gguf");
     return ANEMO_OK;
 }
@@ -57,6 +62,31 @@ static anemo_status toy_logits(void *ctx, const int32_t *ids, size_t n, float *o
     return ANEMO_OK;
 }
 
+/* The toy's sequence has a length; passes note what they were given on stderr. */
+static int toy_past;
+
+static anemo_status toy_forward(void *ctx, const int32_t *ids, size_t n, bool more, anemo_error *err)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= N_VOCAB) return an_fail(err, ANEMO_ERR_INTERNAL, "id %d", (int)ids[i]);
+    if (toy_past == 100) return an_fail(err, ANEMO_ERR_ENGINE, "the toy broke at position 100");
+    if (n == 1 && toy_past >= 60 && toy_past < 90) usleep(50000);
+    fprintf(stderr, "pass %zu at %d%s%s\n", n, toy_past, more ? " more" : "", ids[0] == 7 && toy_past == 0 ? " bos" : "");
+    toy_past += (int)n;
+    return ANEMO_OK;
+}
+
+static anemo_status toy_rewind(void *ctx, int n, anemo_error *err)
+{
+    (void)ctx;
+    if (n == 33) return an_fail(err, ANEMO_ERR_UNSUPPORTED, "the toy does not stop at 33");
+    if (n > toy_past) return an_fail(err, ANEMO_ERR_INTERNAL, "rewind to %d of %d", n, toy_past);
+    fprintf(stderr, "rewind %d\n", n);
+    toy_past = n;
+    return ANEMO_OK;
+}
+
 static int serve(void)
 {
     static const char *const formats[] = {"gguf", NULL};
@@ -70,6 +100,8 @@ static int serve(void)
                                 .load = toy_load,
                                 .prefill = toy_prefill,
                                 .step = toy_step,
+                                .forward = toy_forward,
+                                .rewind = toy_rewind,
                                 .logits = toy_logits};
     return an_worker_main(&e);
 }
@@ -160,6 +192,76 @@ static void test_generate(void **state)
     an_client_close(c);
 }
 
+/* What a step measurement makes of the engine, pass by pass. */
+static void expect_passes(an_client *c, int n_prompt, int n_gen, int n_depth, const char *want)
+{
+    anemo_error err = {0};
+    an_step_result r = {0};
+    const an_step_request q = {.n_prompt = n_prompt, .n_gen = n_gen, .n_depth = n_depth, .seed = 3};
+    size_t before = strlen(an_client_stderr_tail(c));
+    assert_ok(an_client_step(c, &q, &r, &err), &err);
+    assert_int_equal(r.n, n_gen);
+    assert_true(r.total_s > 0 && (n_prompt ? r.prompt_s > 0 : r.prompt_s == 0) && r.prompt_s <= r.total_s);
+    if (n_gen > 0) assert_true(r.t_s[n_gen - 1] <= r.total_s && r.t_s[0] >= r.prompt_s);
+    an_step_result_free(&r);
+    an_str all = {0};
+    an_client_describe_failure(c, NULL, &all); /* reads what stderr has */
+    an_str_free(&all);
+    assert_string_equal(an_client_stderr_tail(c) + before, want);
+}
+
+static void test_step(void **state)
+{
+    (void)state;
+    an_client *c = open_toy();
+    anemo_error err = {0};
+    an_step_result r = {0};
+    an_step_request q = {.n_prompt = 4};
+    assert_true(an_client_hello(c)->step);
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_INVAL, "no model");
+    load_toy(c);
+    assert_string_equal(an_client_loaded(c)->description, "toy 1B");
+    assert_int_equal(an_client_loaded(c)->n_param, 5);
+    expect_passes(c, 20, 0, 0, "rewind 0\npass 16 at 0 more bos\npass 4 at 16\n");
+    expect_passes(c, 0, 2, 0, "rewind 0\npass 1 at 0 bos\npass 1 at 1\n");
+    expect_passes(c, 3, 1, 18, "rewind 0\npass 16 at 0 more bos\npass 2 at 16\npass 3 at 18\npass 1 at 21\n");
+    expect_passes(c, 0, 1, 18, "rewind 18\npass 1 at 18\n");
+    expect_passes(c, 1, 0, 9, "rewind 9\npass 1 at 9\n");
+    expect_passes(c, 1, 0, 18, "rewind 0\npass 16 at 0 more bos\npass 2 at 16\npass 1 at 18\n");
+    /* What cannot be cut to is filled anew. */
+    expect_passes(c, 1, 0, 33, "rewind 0\npass 16 at 0 more bos\npass 16 at 16 more\npass 1 at 32\npass 1 at 33\n");
+    expect_passes(c, 1, 0, 33, "rewind 0\npass 16 at 0 more bos\npass 16 at 16 more\npass 1 at 32\npass 1 at 33\n");
+    q = (an_step_request){.n_prompt = 100, .n_gen = 20, .n_depth = 9};
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_INVAL, "need 129 positions, the context has 128");
+    q = (an_step_request){.n_depth = 9};
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_INVAL, "nothing to time");
+    q = (an_step_request){.n_prompt = -1, .n_gen = 4};
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_INVAL, "n_prompt");
+    q = (an_step_request){.n_gen = 5, .n_depth = 99};
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_ENGINE, "broke at position 100");
+    /* After a failure, and after a generate, no depth is left to be kept. */
+    q = (an_step_request){.n_gen = 1, .n_depth = 2};
+    assert_ok(an_client_step(c, &q, &r, &err), &err);
+    an_step_result_free(&r);
+    an_client_close(c);
+}
+
+static void test_step_cancel(void **state)
+{
+    (void)state;
+    static const int now = 1;
+    an_client *c = open_toy();
+    anemo_error err = {0};
+    an_step_result r = {0};
+    an_step_request q = {.n_gen = 20, .n_depth = 60, .stop = &now};
+    load_toy(c);
+    assert_fails(an_client_step(c, &q, &r, &err), &err, ANEMO_ERR_INTERRUPTED, "interrupted");
+    q = (an_step_request){.n_gen = 2};
+    assert_ok(an_client_step(c, &q, &r, &err), &err);
+    an_step_result_free(&r);
+    an_client_close(c);
+}
+
 static int stop_third(void *ctx, int32_t id, const char *text)
 {
     (void)id;
@@ -243,6 +345,8 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "serve")) return serve();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),     cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_step),
+        cmocka_unit_test(test_step_cancel),
         cmocka_unit_test(test_cancel),   cmocka_unit_test(test_logits),
         cmocka_unit_test(test_conforms), cmocka_unit_test(test_check_can_fail),
     };

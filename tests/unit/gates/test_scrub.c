@@ -31,7 +31,7 @@ static void test_secrets(void **state)
     check("the bearer of news", false, "the bearer of news");
     check("hf_abcdefgh1 sk-proj-12345678 ghp_0123456789", false, "HIDDEN HIDDEN HIDDEN");
     check("hf_home task-force-of-many disk-12345678901", false, "hf_home task-force-of-many disk-12345678901");
-    check("/home/me/x ~/y", false, "/home/me/x ~/y");
+    check("/srv/me/x ~/y", false, "/srv/me/x ~/y");
 }
 
 static void test_paths(void **state)

@@ -98,19 +98,6 @@ static void drift_has_a_slope(void **state)
     assert_true(an_trend_of(x, line, 4).p == 0);
 }
 
-static void correlated_values_count_less(void **state)
-{
-    (void)state;
-    double alike[100], apart[100];
-    for (int i = 0; i < 100; i++) {
-        alike[i] = i < 50;
-        apart[i] = i % 2;
-    }
-    assert_true(an_effective_n(alike, 100) < 3);
-    close_to(an_effective_n(apart, 100), 100, 0);
-    assert_true(an_effective_n(alike, 0) == 0 && an_effective_n(alike, 1) == 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,7 +106,6 @@ int main(void)
         cmocka_unit_test(quantiles_need_enough_values),
         cmocka_unit_test(outliers_are_classed_and_kept),
         cmocka_unit_test(drift_has_a_slope),
-        cmocka_unit_test(correlated_values_count_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
