@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/utf8.h"
 #include "bench/figures.h"
+#include "bench/model_digest.h"
 #include "os/file.h"
 #include "stats/sequential.h"
 
@@ -80,6 +81,7 @@ static anemo_status measure_model(an_run_model *m, grid_model *g, const char *qu
     if (!m->read_by) return no_memory(err);
     m->bytes = g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
     an_run_model_figures(m);
+    an_model_digest(m->path, g->container, m->sha256);
     snprintf(g->quant, sizeof g->quant, "%s", quant);
     if (an_model_file_open(&file, m->path, NULL) != ANEMO_OK) return ANEMO_OK;
     m->n_ctx_train = file->hp.n_ctx_train;
@@ -380,7 +382,7 @@ static anemo_status check_keys(const grid *g, anemo_error *err)
         size_t at = 0;
         while (strcmp(run->cells[at].key, keys[i]) != 0) at++;
         status = an_fail(err, ANEMO_ERR_INVAL,
-                         "%s: two models are called '%.200s' and have the same size, so their results could not be told apart; rename one",
+                         "%s: two models have the content of '%.200s', so their results could not be told apart; leave one out",
                          g->name, run->cells[at].model < 0 ? "" : run->models[run->cells[at].model].name);
     }
     an_free(keys);

@@ -172,7 +172,7 @@ def bad_use(p):
                                  ((plan, "--cell", "0"), 2, "--cell needs --manifest"), ((p.folder / "absent.ini",), 4, "absent.ini"),
                                  ((plan, "--slurm", "--local"), 2, "goes with neither"), ((plan, "--restart", "--resume"), 2, "exclude"),
                                  (("--manifest", plan, "--cell", "0"), 3, "plan.ini:1"), (("--manifest", plan, "--blocks", "2"), 2, "--blocks"),
-                                 ((p.folder,), 2, "directory"), ((p.plan("bad.ini", threads="0"),), 3, "bad.ini:5: threads: '0'"),
+                                 ((p.folder,), 2, "directory"), ((p.plan("bad.ini", threads="0"),), 3, "bad.ini:5: threads: '0' goes beyond"),
                                  ((p.plan("no.ini", models="nowhere.gguf"),), 4, "nowhere.gguf")]:
         err = p.run(*words, code=code).stderr
         assert message in err, (words, err)
