@@ -28,7 +28,7 @@ PARSERS = [
     "src/os/sysfile.c",
     "src/record/rep.c", "src/record/run_json.c", "src/store/run_file.c",
     "src/store/import.c", "src/store/import_mlx.c", "src/store/import_row.c", "src/store/import_table.c",
-    "src/sweep/ini.c", "src/sweep/manifest.c", "src/sweep/plan.c", "src/sweep/range.c", "src/sweep/rules.c",
+    "src/sweep/ini.c", "src/sweep/manifest.c", "src/sweep/plan.c", "src/sweep/rules.c",
     "src/token/load_gguf.c", "src/token/load_hf.c", "src/token/load_spm.c", "src/token/load_tekken.c", "src/token/open.c",
     "src/token/vocab.c",
 ]

@@ -1,6 +1,7 @@
 /* anemo sweep: a grid of cells, unattended, on this machine or as tasks of a cluster. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/quote.h"
 
 #include "base/alloc.h"
 #include "base/str.h"
@@ -490,21 +491,6 @@ static anemo_status open_sweep(an_sweep *s, const sweep_args *a, const an_positi
     return an_sweep_open_plan(s, pos->items[0], (int)a->n_block, an_cli_model_path, err);
 }
 
-/* The command as it would have to be typed. */
-static char *quote_command(int argc, char **argv)
-{
-    an_str out = {0};
-    an_str_append(&out, "anemo");
-    for (int i = 0; i < argc; i++) {
-        an_str_append_char(&out, ' ');
-        if (argv[i][0] && argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=,:+@")] == '\0')
-            an_str_append(&out, argv[i]);
-        else
-            an_shell_quote(&out, argv[i]);
-    }
-    return an_str_take(&out);
-}
-
 static anemo_status sweep(const sweep_args *a, const an_positional *pos, const char *command, int *exit_code, anemo_error *err)
 {
     anemo_status status;
@@ -550,7 +536,7 @@ static int run(int argc, char **argv)
     int exit_code = 0;
     sweep_args a = {.cell = -1, .per_task = 1};
     if (an_options_parse(&an_cmd_sweep, argc, argv, &a, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("sweep", &err);
-    char *command = quote_command(argc, argv);
+    char *command = an_cli_quote_command(argc, argv);
     if (!help && sweep(&a, &pos, command, &exit_code, &err) != ANEMO_OK) exit_code = an_cli_fail("sweep", &err);
     an_free(command);
     an_options_free(&an_cmd_sweep, &a, &pos);

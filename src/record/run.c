@@ -82,10 +82,13 @@ void an_run_new_id(uint64_t realtime_ns, uint64_t random, char out[32])
 
 an_cell *an_run_add_cell(an_run *run)
 {
-    an_cell *cells = an_realloc(run->cells, (run->n_cell + 1) * sizeof *cells);
-    if (!cells) return NULL;
-    run->cells = cells;
-    an_cell *cell = &cells[run->n_cell++];
+    /* Room grows at powers of two: a sweep has thousands of cells. */
+    if ((run->n_cell & (run->n_cell - 1)) == 0) {
+        an_cell *cells = an_realloc(run->cells, (run->n_cell ? 2 * run->n_cell : 1) * sizeof *cells);
+        if (!cells) return NULL;
+        run->cells = cells;
+    }
+    an_cell *cell = &run->cells[run->n_cell++];
     *cell = (an_cell){.model = -1, .copy_of = -1, .check = {.repeated_4grams = NAN, .same_every_rep = true}};
     return cell;
 }

@@ -68,10 +68,12 @@ static double median(const an_cell *c, an_field_id field)
 static anemo_status add_past(history *h, const an_run *run, const an_cell *c, anemo_error *err)
 {
     if (an_cell_n_timed(c) == 0 || c->model < 0) return ANEMO_OK;
-    past *bigger = an_realloc(h->items, (h->n + 1) * sizeof *bigger);
-    if (!bigger) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    h->items = bigger;
-    past *p = &bigger[h->n];
+    if ((h->n & (h->n - 1)) == 0) {
+        past *bigger = an_realloc(h->items, (h->n ? 2 * h->n : 1) * sizeof *bigger);
+        if (!bigger) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        h->items = bigger;
+    }
+    past *p = &h->items[h->n];
     *p = (past){.model = an_strdup(run->models[c->model].name), .kind = c->work.kind};
     if (run->models[c->model].name && !p->model) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     h->n++;

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/utf8.h"
 #include "bench/figures.h"
+#include "bench/model_digest.h"
 #include "os/file.h"
 #include "stats/sequential.h"
 
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COMBINATIONS_MAX 1e7
 
 /* A model of the grid beside its figures in the run. */
 typedef struct grid_model {
@@ -78,6 +81,7 @@ static anemo_status measure_model(an_run_model *m, grid_model *g, const char *qu
     if (!m->read_by) return no_memory(err);
     m->bytes = g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
     an_run_model_figures(m);
+    an_model_digest(m->path, g->container, m->sha256);
     snprintf(g->quant, sizeof g->quant, "%s", quant);
     if (an_model_file_open(&file, m->path, NULL) != ANEMO_OK) return ANEMO_OK;
     m->n_ctx_train = file->hp.n_ctx_train;
@@ -172,10 +176,14 @@ cleanup:
 
 static anemo_status add_test(grid *g, an_work_kind kind, int64_t n_prompt, int64_t n_gen, anemo_error *err)
 {
-    grid_test *bigger = an_realloc(g->tests, (g->n_test + 1) * sizeof *bigger);
-    if (!bigger) return no_memory(err);
-    g->tests = bigger;
-    bigger[g->n_test++] = (grid_test){.kind = kind, .n_prompt = (int)n_prompt, .n_gen = (int)n_gen};
+    if (g->n_test == AN_PLAN_CELLS_MAX)
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: n_prompt and n_gen make more than %d pairs; shorten them", g->name, AN_PLAN_CELLS_MAX);
+    if ((g->n_test & (g->n_test - 1)) == 0) {
+        grid_test *bigger = an_realloc(g->tests, (g->n_test ? 2 * g->n_test : 1) * sizeof *bigger);
+        if (!bigger) return no_memory(err);
+        g->tests = bigger;
+    }
+    g->tests[g->n_test++] = (grid_test){.kind = kind, .n_prompt = (int)n_prompt, .n_gen = (int)n_gen};
     return ANEMO_OK;
 }
 
@@ -374,11 +382,23 @@ static anemo_status check_keys(const grid *g, anemo_error *err)
         size_t at = 0;
         while (strcmp(run->cells[at].key, keys[i]) != 0) at++;
         status = an_fail(err, ANEMO_ERR_INVAL,
-                         "%s: two models are called '%.200s' and have the same size, so their results could not be told apart; rename one",
+                         "%s: two models have the content of '%.200s', so their results could not be told apart; leave one out",
                          g->name, run->cells[at].model < 0 ? "" : run->models[run->cells[at].model].name);
     }
     an_free(keys);
     return status;
+}
+
+/* Rules may leave out most of a grid, but somebody has to ask them about each combination. */
+static anemo_status check_size(const grid *g, anemo_error *err)
+{
+    const an_axis_values *axes = g->plan->axes;
+    size_t n_engine = axes[AN_AXIS_ENGINE].n ? axes[AN_AXIS_ENGINE].n : an_engine_n();
+    double n = (double)n_engine * (double)(g->s->run.n_model + 1) * (double)g->n_test;
+    for (size_t i = 0; i < N_INNER; i++) n *= axes[inner[i]].n ? (double)axes[inner[i]].n : 1;
+    if (n <= COMBINATIONS_MAX) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_INVAL, "%s: its lists make %.3g combinations, more than %.0e; shorten them or make several plans",
+                   g->name, n, COMBINATIONS_MAX);
 }
 
 static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
@@ -389,6 +409,7 @@ static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
     an_sweep *s = g->s;
     AN_TRY(add_models(g, find, err));
     AN_TRY(add_tests(g, err));
+    AN_TRY(check_size(g, err));
     for (size_t i = 0; i < engines->n; i++) AN_TRY(add_engine(g, an_engine_find(engines->texts[i]), true, err));
     for (size_t i = 0; engines->n == 0 && i < an_engine_n(); i++) AN_TRY(add_engine(g, an_engine_at(i), false, err));
     if (s->run.n_cell == 0) {

@@ -178,15 +178,17 @@ void an_ini_free(an_ini *ini)
 
 static anemo_status add_item(char ***items, size_t *n, an_str *item, anemo_error *err)
 {
-    char **bigger = an_realloc(*items, (*n + 2) * sizeof *bigger);
-    char *text = an_str_take(item);
-    if (bigger) *items = bigger;
-    if (!bigger || !text) {
-        an_free(text);
-        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    /* Room for a power of two, which holds the items and the NULL at their end. */
+    if (*n == 0 || ((*n + 1) & *n) == 0) {
+        char **bigger = an_realloc(*items, 2 * (*n + 1) * sizeof *bigger);
+        if (!bigger) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        *items = bigger;
+        bigger[*n] = NULL;
     }
-    bigger[(*n)++] = text;
-    bigger[*n] = NULL;
+    char *text = an_str_take(item);
+    if (!text) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    (*items)[(*n)++] = text;
+    (*items)[*n] = NULL;
     return ANEMO_OK;
 }
 

@@ -5,8 +5,8 @@
 #include "sweep/sweep_internal.h"
 
 #include "base/alloc.h"
-#include "base/num.h"
 #include "base/str.h"
+#include "bench/grammar.h"
 #include "drivers/driver.h"
 #include "os/file.h"
 #include "store/store.h"
@@ -130,6 +130,33 @@ static void remove_doubles(an_axis_values *v)
     v->n = kept;
 }
 
+/* llama-bench's lists, with blanks around the commas as everywhere in a plan. */
+static anemo_status read_numbers(const axis_def *def, const char *value, const char *place, an_axis_values *out, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    char **items = NULL;
+    size_t n = 0;
+    an_ints list = {0};
+    AN_TRY(an_ini_split(value, ',', place, &items, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        status = an_grammar_ints(place, items[i], (int)def->min, (int)def->max, &list, err);
+        if (status == ANEMO_ERR_INVAL && err) err->status = ANEMO_ERR_FORMAT;
+        if (status == ANEMO_ERR_INVAL) status = ANEMO_ERR_FORMAT;
+        if (status != ANEMO_OK) goto cleanup;
+    }
+    out->numbers = an_calloc(list.n, sizeof *out->numbers);
+    if (!out->numbers) {
+        status = no_memory(err);
+        goto cleanup;
+    }
+    for (size_t i = 0; i < list.n; i++) out->numbers[i] = list.v[i];
+    out->n = list.n;
+cleanup:
+    an_ints_free(&list);
+    an_names_free(items);
+    return status;
+}
+
 anemo_status an_axis_read(an_axis axis, const char *value, const char *place, bool pattern, an_axis_values *out,
                           anemo_error *err)
 {
@@ -137,20 +164,19 @@ anemo_status an_axis_read(an_axis axis, const char *value, const char *place, bo
     const axis_def *def = &axes[axis];
     an_axis_values v = {0};
     if (def->number) {
-        AN_TRY(an_range_expand(value, place, def->min, def->max, &v.numbers, &v.n, err));
-    } else {
+        AN_TRY(read_numbers(def, value, place, &v, err));
+    } else
         AN_TRY(an_ini_split(value, ',', place, &v.texts, &v.n, err));
-        if (v.n > AN_PLAN_LIST_MAX) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: %zu values; at most %d make a list", place, v.n, AN_PLAN_LIST_MAX);
+    if (v.n > AN_PLAN_LIST_MAX) {
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: %zu values; at most %d make a list", place, v.n, AN_PLAN_LIST_MAX);
+        goto cleanup;
+    }
+    for (size_t i = 0; v.texts && i < v.n; i++) {
+        if (pattern && strpbrk(v.texts[i], "*?")) continue;
+        if (axis == AN_AXIS_ENGINE) AN_TRY(check_engine(place, v.texts[i], err));
+        if (def->words && !is_word(v.texts[i], def->words)) {
+            status = fail_words(place, v.texts[i], def->words, err);
             goto cleanup;
-        }
-        for (size_t i = 0; i < v.n; i++) {
-            if (pattern && strpbrk(v.texts[i], "*?")) continue;
-            if (axis == AN_AXIS_ENGINE) AN_TRY(check_engine(place, v.texts[i], err));
-            if (def->words && !is_word(v.texts[i], def->words)) {
-                status = fail_words(place, v.texts[i], def->words, err);
-                goto cleanup;
-            }
         }
     }
     remove_doubles(&v);
@@ -293,7 +319,7 @@ static anemo_status take_sweep_key(an_plan *plan, const an_ini_entry *e, const c
     return ANEMO_OK;
 }
 
-static anemo_status fail_key(const an_ini_entry *e, const char *place, anemo_error *err)
+static anemo_status fail_key(const char *place, anemo_error *err)
 {
     an_str list = {0};
     for (an_axis a = 0; a < AN_AXIS_N; a++) an_str_appendf(&list, "%s, ", axes[a].plan);
@@ -302,7 +328,6 @@ static anemo_status fail_key(const an_ini_entry *e, const char *place, anemo_err
                                   "warmup, blocks, delay, timeout, seed",
                                   place, an_str_text(&list));
     an_str_free(&list);
-    (void)e;
     return status;
 }
 
@@ -322,7 +347,7 @@ static anemo_status take_entry(an_plan *plan, const an_ini_entry *e, const char 
     }
     anemo_status status = take_sweep_key(plan, e, place, &known, err);
     if (known || status != ANEMO_OK) return status;
-    if (!an_axis_find(e->key, strlen(e->key), &axis) || strcmp(axes[axis].plan, e->key) != 0) return fail_key(e, place, err);
+    if (!an_axis_find(e->key, strlen(e->key), &axis) || strcmp(axes[axis].plan, e->key) != 0) return fail_key(place, err);
     return an_axis_read(axis, e->value, place, false, &plan->axes[axis], err);
 }
 

@@ -5,12 +5,6 @@
 #include "bench/meter.h"
 #include "sweep/sweep.h"
 
-/*
- * Numbers of a list with ranges ("1,4-16*2") within [min, max]; `place` begins messages. Gives *numbers [*n]: an_free.
- */
-ANEMO_MUST_CHECK anemo_status an_range_expand(const char *text, const char *place, int64_t min, int64_t max,
-                                              int64_t **numbers, size_t *n, anemo_error *err);
-
 /* The values of an axis; `pattern` lets words hold * and ?. Gives *out. */
 ANEMO_MUST_CHECK anemo_status an_axis_read(an_axis axis, const char *value, const char *place, bool pattern,
                                            an_axis_values *out, anemo_error *err);
