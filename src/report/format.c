@@ -61,7 +61,7 @@ void an_format_value(an_field_id field, double v, char *out, size_t cap)
     else if (!strcmp(name, "ms"))
         snprintf(out, cap, v < 0.001 ? "%.3f ms" : v < 0.01 ? "%.2f ms" : "%.1f ms", shown);
     else if (!strcmp(name, "t/s") || !strcmp(name, "GB/s"))
-        snprintf(out, cap, shown < 10 ? "%.2f %s" : "%.1f %s", shown, name);
+        snprintf(out, cap, shown < 10 ? "%.2f %s" : shown < 1000 ? "%.1f %s" : "%.0f %s", shown, name);
     else if (!strcmp(name, "GB") || !strcmp(name, "GHz"))
         snprintf(out, cap, "%.2f %s", shown, name);
     else if (!strcmp(name, "MB") || !strcmp(name, "kB"))

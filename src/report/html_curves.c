@@ -123,13 +123,14 @@ typedef struct point {
     size_t cell;
     double x, y; /* 0..1 */
     double dx, dy; /* of its number from the dot, in pixels */
+    bool crowded;  /* there is no room for the number */
 } point;
 
 enum { TRADE_HEIGHT = 260, TRADE_NARROW = 290, TRADE_LABELLED = 24 };
 
 /*
  * Put each point's number where it hits no other number and no dot on the narrowest page; on wider ones what stood apart only
- * gets further apart.
+ * gets further apart. Where there is no such place it is left out: the table has it.
  */
 static void place_numbers(point *points, size_t n)
 {
@@ -142,13 +143,14 @@ static void place_numbers(point *points, size_t n)
             for (size_t k = 0; k < n && !hit; k++) {
                 double kx = points[k].x * TRADE_NARROW, ky = TRADE_HEIGHT * (1 - points[k].y);
                 hit = ax < kx + 5 && ax + 16 > kx - 5 && ay - 11 < ky + 5 && ay > ky - 5;
-                if (k < i && !hit) {
+                if (k < i && !hit && !points[k].crowded) {
                     double lx = kx + points[k].dx, ly = ky + points[k].dy;
                     hit = ax < lx + 16 && ax + 16 > lx && ay - 11 < ly && ay > ly - 11;
                 }
             }
             points[i].dx = tries[t][0];
             points[i].dy = tries[t][1];
+            points[i].crowded = hit;
             if (!hit) break;
         }
     }
@@ -188,7 +190,7 @@ static void trade_drawing(an_page *p, point *points, size_t n, an_field_id speed
         snprintf(classes, sizeof classes, "s%zu", points[i].cell % AN_SERIES_N);
         an_svg_dot(p->out, points[i].x, py, n <= TRADE_LABELLED ? 5 : 3, n <= TRADE_LABELLED ? classes : "s0");
         snprintf(number, sizeof number, "%zu", i + 1);
-        if (n <= TRADE_LABELLED) an_svg_text(p->out, points[i].x, points[i].dx, py + points[i].dy, "start", "n", number);
+        if (n <= TRADE_LABELLED && !points[i].crowded) an_svg_text(p->out, points[i].x, points[i].dx, py + points[i].dy, "start", "n", number);
     }
     an_svg_close(p->out);
     snprintf(name, sizeof name, "peak memory in MB (vertical: %s in %s)", an_field_get(speed)->title, unit_y);
@@ -205,8 +207,34 @@ static void trade_drawing(an_page *p, point *points, size_t n, an_field_id speed
     an_str_append(p->out, "</ol>\n");
 }
 
+/* The kind of work with the most measured cells, one that generates before one that does not: others are not comparable with it. */
+static int largest_group(const an_page *p)
+{
+    int best = -1;
+    bool generates = false;
+    for (size_t i = 0; i < p->run->n_cell; i++) {
+        int g = p->groups->of[i];
+        bool now = p->run->cells[i].work.n_gen > 0;
+        int more = best < 0 ? 1 : p->groups->size[g] - p->groups->size[best];
+        if (more < 0 || (more == 0 && (generates || !now))) continue;
+        best = g;
+        generates = now;
+    }
+    return best;
+}
+
 void an_fig_tradeoff(an_page *p)
 {
+    int group = largest_group(p);
+    char how[200] = "Further up is faster, further left needs less memory.";
+    if (p->groups->n > 1)
+        for (size_t i = 0; i < p->run->n_cell; i++) {
+            char work[64];
+            if (p->groups->of[i] != group) continue;
+            an_work_label(&p->run->cells[i].work, work, sizeof work);
+            snprintf(how, sizeof how, "Cells that did %s. Further up is faster, further left needs less memory.", work);
+            break;
+        }
     static const an_field_id speeds[] = {AN_FIELD_ID_decode_tps, AN_FIELD_ID_step_tps};
     for (size_t k = 0; k < AN_COUNT_OF(speeds); k++) {
         an_scale x = an_scale_new(false), y = an_scale_new(false);
@@ -218,6 +246,7 @@ void an_fig_tradeoff(an_page *p)
         }
         for (size_t i = 0; i < p->run->n_cell; i++) {
             const an_cell *cell = &p->run->cells[i];
+            if (p->groups->of[i] != group) continue;
             double memory = an_cell_measured(cell) ? 1e-6 * an_cell_summary(cell, AN_FIELD_ID_rss_peak_bytes).median : NAN;
             double speed = an_cell_measured(cell) ? an_cell_summary(cell, speeds[k]).median : NAN;
             if (!isfinite(memory) || !isfinite(speed)) continue;
@@ -234,7 +263,7 @@ void an_fig_tradeoff(an_page *p)
                 points[i].x = an_scale_at(&x, points[i].x);
                 points[i].y = an_scale_at(&y, points[i].y);
             }
-            an_fig_open(p, "Speed against memory", "Further up is faster, further left needs less memory.");
+            an_fig_open(p, "Speed against memory", how);
             trade_drawing(p, points, n, speeds[k], &x, &y);
             trade_table(p, points, n, speeds[k]);
             an_fig_close(p);

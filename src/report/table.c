@@ -333,7 +333,7 @@ static void print_list(const sheet *t, bool markdown, an_str *out)
             continue;
         }
         const char *texts[] = {cell->label, work, value, under, verdict};
-        const int widths[] = {width, 18, 12, 20, 11};
+        const int widths[] = {width, 18, 12, 24, 11};
         for (int k = 0; k < 5; k++) {
             an_text_pad(out, texts[k], widths[k]);
             an_str_append_repeat(out, ' ', COLUMN_GAP);

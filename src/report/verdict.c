@@ -107,7 +107,7 @@ static an_call call_of(const an_run *run, const an_pair *pair)
     case AN_VERDICT_UNDECIDED: return pair->blocked ? AN_CALL_UNDECIDED : AN_CALL_REFUSED;
     case AN_VERDICT_UNKNOWN: break;
     }
-    return AN_CALL_NONE;
+    return pair->blocked ? AN_CALL_NONE : AN_CALL_REFUSED;
 }
 
 /*
@@ -139,6 +139,9 @@ static void compare_group(an_pairs *out, an_paired *all, const an_run *run, cons
             an_cell_values(&run->cells[i], field, &v, 1) == 0)
             continue;
         an_paired p = an_cell_paired(run, (int)i, ref, field, true);
+        /* Without common blocks the medians' ratio is all that can be told. */
+        if (p.n == 0)
+            p.ratio = an_cell_summary(&run->cells[i], field).median / an_cell_summary(&run->cells[ref], field).median;
         all[out->n] = lower ? inverse(p) : p;
         out->items[out->n++] = (an_pair){.cell = (int)i, .reference = ref, .field = field,
                                          .blocked = alternate(&run->cells[i], &run->cells[ref])};
