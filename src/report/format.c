@@ -11,7 +11,7 @@
 /* A unit as fields.def has it, and the one that a value of some size is shown in. */
 typedef struct unit {
     const char *of;
-    double from;   /* smallest value that is shown so */
+    double from; /* smallest value that is shown so */
     double factor;
     const char *name;
 } unit;
@@ -132,7 +132,10 @@ void an_report_agreement_text(const an_run *run, int cell, char *out, size_t cap
         snprintf(out, cap, "identical");
     else if (g)
         snprintf(out, cap, "%zu of %zu same%s", g->n_same, g->n,
-                 g->n_same == g->n ? "" : g->examined && g->near_tie ? ", near-tie" : g->examined ? ", differs" : "");
+                 g->n_same == g->n            ? ""
+                 : g->examined && g->near_tie ? ", near-tie"
+                 : g->examined                ? ", differs"
+                                              : "");
     else
         snprintf(out, cap, "ids not known");
 }

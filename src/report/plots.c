@@ -94,7 +94,8 @@ static void ratios(const an_run *run, const an_pairs *pairs, an_report_style sty
             }
     }
     canvas c = make_canvas(style.width - label - 1, least, most);
-    an_str_appendf(out, "\n%s against the reference: ratio, right is better\n", an_field_get(pairs->items[0].field)->title);
+    an_str_appendf(out, "\n%s against the reference: ratio, right is better\n",
+                   an_field_get(pairs->items[0].field)->title);
     for (size_t i = 0; i < n; i++) ratio_line(run, &pairs->items[i], c, label, style, out);
     snprintf(ends[0], sizeof ends[0], "%.3f", exp(least));
     snprintf(ends[1], sizeof ends[1], "%.3f", exp(most));
@@ -105,7 +106,8 @@ static void ratios(const an_run *run, const an_pairs *pairs, an_report_style sty
 }
 
 /* unit: what a repetition is measured in, the cell's median or 1. */
-static void sample_line(const an_cell *cell, an_field_id field, double unit, canvas c, int label, an_report_style style, an_str *out)
+static void sample_line(const an_cell *cell, an_field_id field, double unit, canvas c, int label, an_report_style style,
+                        an_str *out)
 {
     for (size_t i = 0; i < cell->n_rep; i++) {
         double v = cell->reps[i].values[field] / unit;
@@ -137,7 +139,8 @@ static void samples(const an_run *run, an_field_id field, bool relative, an_repo
     }
     if (n == 0 || !repeated) return;
     canvas c = make_canvas(style.width - label - 1, lo, hi);
-    an_str_appendf(out, "\n%s, every repetition%s\n", an_field_get(field)->title, relative ? ", in parts of its cell's median" : "");
+    an_str_appendf(out, "\n%s, every repetition%s\n", an_field_get(field)->title,
+                   relative ? ", in parts of its cell's median" : "");
     for (size_t i = 0; i < run->n_cell && told < ROWS_TOLD; i++) {
         an_summary s = an_cell_summary(&run->cells[i], field);
         if (!an_cell_measured(&run->cells[i]) || s.n == 0) continue;
@@ -155,8 +158,8 @@ static void samples(const an_run *run, an_field_id field, bool relative, an_repo
     if (told < n) an_str_appendf(out, "%zu more cells are not drawn.\n", n - told);
 }
 
-anemo_status an_report_plots(const an_run *run, const an_groups *groups, const an_pairs *pairs, an_report_style style, an_str *out,
-                             anemo_error *err)
+anemo_status an_report_plots(const an_run *run, const an_groups *groups, const an_pairs *pairs, an_report_style style,
+                             an_str *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_pairs decode = {0};
