@@ -16,7 +16,7 @@ static void check_run(const an_run *run, bool ours)
         const an_cell *cell = &run->cells[i];
         if (cell->model >= (int)run->n_model) abort();
         if (ours) continue;
-        if (strlen(cell->key) != 64 || cell->n_rep == 0) abort();
+        if (strlen(cell->key) != 64 || (cell->status == AN_CELL_OK) != (cell->n_rep > 0)) abort();
         for (size_t r = 0; r < cell->n_rep; r++) {
             const double *v = cell->reps[r].values;
             if (v[AN_FIELD_ID_step_tps] <= 0 || v[AN_FIELD_ID_prefill_tps] <= 0 || v[AN_FIELD_ID_total_s] <= 0) abort();

@@ -2,6 +2,8 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/keeper.h"
+#include "cli/quote.h"
+#include "cli/repeat.h"
 #include "cli/results.h"
 #include "cli/results_compare.h"
 
@@ -22,7 +24,7 @@ enum { CAPSULE_BYTES_MAX = 512 << 20 };
 
 typedef struct repeat_args {
     an_opt_list models, tags;
-    const char *db, *url, *out;
+    const char *db, *url, *out, *command;
     double margin, noise;
     int64_t n_rep, timeout_s;
     bool different, json, dry_run, no_store, quiet;
@@ -199,10 +201,23 @@ cleanup:
     return status;
 }
 
-static anemo_status read_settings(const json_t *obj, an_settings *s, const char *name, anemo_error *err)
+/* A type of the KV cache: which there are knows the engine. */
+static anemo_status read_type(const json_t *obj, const char *key, const char **out, const char *name, anemo_error *err)
 {
     anemo_status status;
-    const char *flash;
+    const char *text;
+    AN_TRY(an_json_get_str(obj, key, *out, &text, name, err));
+    if (text && (!text[0] || strlen(text) > 15 || text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_")]))
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: \"%s\" is '%.20s', which is no type", name, key, text);
+    *out = text;
+cleanup:
+    return status;
+}
+
+anemo_status an_repeat_settings(const json_t *obj, an_settings *s, const char *name, anemo_error *err)
+{
+    anemo_status status;
+    const char *flash = "auto";
     *s = an_settings_default();
     AN_TRY(read_int(obj, "n_ctx", 0, 0, 10000000, &s->n_ctx, name, err));
     AN_TRY(read_int(obj, "n_batch", 512, 1, 65536, &s->n_batch, name, err));
@@ -210,7 +225,8 @@ static anemo_status read_settings(const json_t *obj, an_settings *s, const char 
     AN_TRY(read_int(obj, "threads", s->threads, 1, 1024, &s->threads, name, err));
     AN_TRY(read_int(obj, "threads_batch", s->threads, 1, 1024, &s->threads_batch, name, err));
     AN_TRY(read_int(obj, "n_gpu_layers", -1, -1, 100000, &s->n_gpu_layers, name, err));
-    AN_TRY(read_word(obj, "kv_type", an_cli_kv_types, &s->kv_type, name, err));
+    AN_TRY(read_type(obj, "kv_type", &s->kv_type, name, err));
+    AN_TRY(read_type(obj, "kv_type_v", &s->kv_type_v, name, err));
     AN_TRY(read_word(obj, "device", an_cli_devices, &s->device, name, err));
     AN_TRY(read_word(obj, "compute_dtype", an_cli_compute_types, &s->compute_dtype, name, err));
     AN_TRY(read_word(obj, "flash_attn", an_cli_tristates, &flash, name, err));
@@ -254,11 +270,8 @@ static anemo_status read_plan(const repeat_args *a, const an_run *run, plan *p, 
     int64_t seed;
     double budget;
     an_comparison_options *o = &p->o;
-    if (strcmp(run->kind, "compare") != 0)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s holds a run of kind '%s'; only runs of 'anemo compare' can be repeated%s", name, run->kind,
-                       run->command ? ": its own command line is in it" : "");
     AN_TRY(read_ids(json_object_get(w, "prompt_ids"), p, name, err));
-    AN_TRY(read_settings(json_object_get(w, "settings"), &o->settings, name, err));
+    AN_TRY(an_repeat_settings(json_object_get(w, "settings"), &o->settings, name, err));
     AN_TRY(read_cells(run, p, name, err));
     AN_TRY(read_int(w, "n_predict", 50, 1, 1000000, &o->n_predict, name, err));
     AN_TRY(read_int(w, "n_rep", 0, 0, 1000, &o->n_rep, name, err));
@@ -318,11 +331,10 @@ static void show_progress(void *ctx, const char *what)
 }
 
 /* The new run says where it comes from. */
-static anemo_status describe(an_run *now, const an_run *before, const repeat_args *a, const char *path, anemo_error *err)
+static anemo_status describe(an_run *now, const an_run *before, const repeat_args *a, anemo_error *err)
 {
     an_str text = {0};
-    an_str_appendf(&text, "anemo repeat %s", path);
-    now->command = an_str_take(&text);
+    now->command = an_strdup(a->command);
     an_str_appendf(&text, "repeats %s", before->id);
     now->note = an_str_take(&text);
     now->extra = json_pack("{s:s}", "parent", before->id);
@@ -350,36 +362,94 @@ cleanup:
     return status;
 }
 
-static anemo_status measure(const repeat_args *a, const an_capsule *capsule, const char *path, plan *p, int *exit_code,
-                            anemo_error *err)
+/* How the capsule's run is measured again. */
+typedef enum way { WAY_COMPARE, WAY_CELLS } way;
+
+static anemo_status find_way(const an_run *run, way *out, const char *name, anemo_error *err)
+{
+    bool cells = !strcmp(run->kind, "bench") || !strcmp(run->kind, "sweep");
+    if (!cells && strcmp(run->kind, "compare") != 0)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED,
+                       "%s holds a run of kind '%s', which anemo did not measure; runs of compare, bench and sweep can be repeated", name,
+                       run->kind);
+    *out = cells ? WAY_CELLS : WAY_COMPARE;
+    return ANEMO_OK;
+}
+
+/* The findings, and what they mean for the exit status. */
+static anemo_status judge(const repeat_args *a, const an_run *before, const an_run *now, int *exit_code, anemo_error *err)
+{
+    anemo_status status;
+    an_reproduced r = {0};
+    double noise = a->noise < 0 ? an_runs_noise(before, now) : log1p(a->noise / 100);
+    AN_TRY(an_reproduced_make(&r, before, now, a->margin / 100, noise, err));
+    AN_TRY(write_findings(a, &r, err));
+    *exit_code = an_run_exit_code(now);
+    if (*exit_code == 0 && !an_reproduced_holds(&r)) *exit_code = AN_EXIT_GATE;
+    if (*exit_code == 0 && r.n_missing) *exit_code = 1;
+cleanup:
+    an_reproduced_free(&r);
+    return status;
+}
+
+static anemo_status finish(const repeat_args *a, const an_run *before, const an_run *now, watcher *w, int *exit_code, anemo_error *err)
+{
+    an_progress_end(w->progress);
+    w->progress = NULL;
+    bool kept = an_keeper_finish(&w->keeper, now);
+    if (kept && !a->quiet) fprintf(stderr, "anemo repeat: kept as run %s\n", now->id);
+    return judge(a, before, now, exit_code, err);
+}
+
+static anemo_status measure_comparison(const repeat_args *a, const an_run *before, plan *p, int *exit_code, anemo_error *err)
 {
     anemo_status status;
     an_comparison c = {0};
-    an_reproduced r = {0};
     watcher w = {.progress = an_progress_begin(2, a->quiet)};
     p->o.progress = show_progress;
     p->o.begun = begun;
     p->o.changed = changed;
     p->o.progress_ctx = p->o.changed_ctx = &w;
     AN_TRY(an_comparison_plan(&c, &p->o, err));
-    AN_TRY(describe(&c.run, &capsule->run, a, path, err));
+    AN_TRY(describe(&c.run, before, a, err));
     if (!a->no_store) an_keeper_open(&w.keeper, "repeat", a->db);
     AN_TRY(an_comparison_run(&c, err));
-    an_progress_end(w.progress);
-    w.progress = NULL;
-    bool kept = an_keeper_finish(&w.keeper, &c.run);
-    if (kept && !a->quiet) fprintf(stderr, "anemo repeat: kept as run %s\n", c.run.id);
-    double noise = a->noise < 0 ? an_runs_noise(&capsule->run, &c.run) : log1p(a->noise / 100);
-    AN_TRY(an_reproduced_make(&r, &capsule->run, &c.run, a->margin / 100, noise, err));
-    AN_TRY(write_findings(a, &r, err));
-    *exit_code = an_run_exit_code(&c.run);
-    if (*exit_code == 0 && !an_reproduced_holds(&r)) *exit_code = AN_EXIT_GATE;
-    if (*exit_code == 0 && r.n_missing) *exit_code = 1;
+    AN_TRY(finish(a, before, &c.run, &w, exit_code, err));
 cleanup:
     an_progress_end(w.progress);
     an_keeper_close(&w.keeper);
-    an_reproduced_free(&r);
     an_comparison_free(&c);
+    return status;
+}
+
+static an_repeat_job job_of(const repeat_args *a, const an_run *before, const char *path, char *const *paths)
+{
+    return (an_repeat_job){.before = before,
+                           .paths = paths,
+                           .name = path,
+                           .url = a->url,
+                           .n_rep = (int)a->n_rep,
+                           .timeout_ns = (uint64_t)a->timeout_s * 1000000000u};
+}
+
+static anemo_status measure_cells(const repeat_args *a, const an_run *before, const char *path, char *const *paths, int *exit_code,
+                                  anemo_error *err)
+{
+    anemo_status status;
+    an_repeat_job j = job_of(a, before, path, paths);
+    watcher w = {.progress = an_progress_begin(2, a->quiet)};
+    an_run now;
+    an_run_init(&now);
+    AN_TRY(describe(&now, before, a, err));
+    if (!a->no_store) an_keeper_open(&w.keeper, "repeat", a->db);
+    j.progress = w.progress;
+    j.keeper = &w.keeper;
+    AN_TRY(an_repeat_cells(&j, &now, err));
+    AN_TRY(finish(a, before, &now, &w, exit_code, err));
+cleanup:
+    an_progress_end(w.progress);
+    an_keeper_close(&w.keeper);
+    an_run_free(&now);
     return status;
 }
 
@@ -390,6 +460,7 @@ static anemo_status repeat(const repeat_args *a, const an_positional *pos, int *
     size_t n;
     an_capsule capsule = {0};
     plan p = {0};
+    way how = WAY_COMPARE;
     an_run_init(&capsule.run);
     if (pos->n != 1) {
         status = an_fail(err, ANEMO_ERR_INVAL, "needs one capsule: anemo repeat FILE; 'anemo results pack RUN' makes one");
@@ -404,10 +475,18 @@ static anemo_status repeat(const repeat_args *a, const an_positional *pos, int *
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
-    AN_TRY(read_plan(a, &capsule.run, &p, path, err));
+    AN_TRY(find_way(&capsule.run, &how, path, err));
+    if (how == WAY_COMPARE) {
+        AN_TRY(read_plan(a, &capsule.run, &p, path, err));
+    } else {
+        an_repeat_job j = job_of(a, &capsule.run, path, p.paths);
+        AN_TRY(an_repeat_cells_check(&j, err));
+    }
     for (size_t i = 0; i < capsule.run.n_model; i++) AN_TRY(find_model(a, &capsule, i, &p.paths[i], err));
     for (size_t i = 0; a->dry_run && i < capsule.run.n_model; i++) printf("%s: %s\n", capsule.run.models[i].name, p.paths[i]);
-    if (!a->dry_run) AN_TRY(measure(a, &capsule, path, &p, exit_code, err));
+    if (a->dry_run) goto cleanup;
+    if (how == WAY_COMPARE) AN_TRY(measure_comparison(a, &capsule.run, &p, exit_code, err));
+    else AN_TRY(measure_cells(a, &capsule.run, path, p.paths, exit_code, err));
 cleanup:
     plan_free(&p);
     an_capsule_free(&capsule);
@@ -423,7 +502,10 @@ static int run(int argc, char **argv)
     int exit_code = 0;
     repeat_args a = {.margin = 5, .noise = -1, .timeout_s = 600};
     if (an_options_parse(&an_cmd_repeat, argc, argv, &a, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("repeat", &err);
+    char *command = an_cli_quote_command(argc, argv);
+    a.command = command;
     if (!help && repeat(&a, &pos, &exit_code, &err) != ANEMO_OK) exit_code = an_cli_fail("repeat", &err);
+    an_free(command);
     an_options_free(&an_cmd_repeat, &a, &pos);
     return exit_code;
 }

@@ -41,6 +41,7 @@ void an_cell_title(const an_run *run, int cell, char *out, size_t cap)
     char work[64], value[40];
     json_t *v;
     an_work_label(&c->work, work, sizeof work);
+    if (strstr(label, work)) work[0] = '\0'; /* the label says it already */
     int n = snprintf(out, cap, "%s%s%s%s%s", label, model[0] ? " · " : "", model, work[0] ? " · " : "", work);
     json_object_foreach(c->settings, key, v)
     {

@@ -23,13 +23,14 @@ static anemo_status add_rows(an_side_by_side *s, size_t match, const an_compare_
     const an_cell_match *m = &s->matches[match];
     const an_side_options *opt = &s->options;
     const an_cell *x = &s->a->cells[m->a], *y = &s->b->cells[m->b];
+    bool has_step = false;
+    for (size_t i = 0; i < opt->n_field; i++) has_step = has_step || opt->fields[i] == AN_FIELD_ID_step_tps;
     for (size_t i = 0; i < opt->n_field; i++) {
         an_side_row *row = &s->rows[s->n_row];
         row->match = match;
         AN_TRY(an_cells_contrast(x, y, opt->fields[i], o, opt->noise, &row->c, err));
-        /* In step work both are the same quotient. */
-        bool twice = opt->fields == usual && opt->fields[i] == AN_FIELD_ID_prefill_tps && x->work.kind == AN_WORK_STEP &&
-                     x->work.n_gen == 0;
+        /* In step work on a prompt alone both are the same quotient. */
+        bool twice = opt->fields[i] == AN_FIELD_ID_prefill_tps && has_step && x->work.kind == AN_WORK_STEP && x->work.n_gen == 0;
         if ((row->c.n_a || row->c.n_b) && !twice) s->n_row++;
     }
 cleanup:

@@ -71,6 +71,15 @@ static const column columns[] = {
     {"stddev_ts", REAL, BESIDE},
     {"samples_ns", LIST, FIGURE},
     {"samples_ts", LIST, FIGURE},
+    /* What `anemo bench` adds to each of llama-bench's forms (report/llama_bench.h). */
+    {"engine", TEXT, FIGURE},
+    {"engine_version", TEXT, FIGURE},
+    {"status", TEXT, FIGURE},
+    {"reason", TEXT, FIGURE},
+    {"compute_dtype", TEXT, FIGURE},
+    {"device_used", TEXT, FIGURE},
+    {"container", TEXT, FIGURE},
+    {"cell_key", TEXT, FIGURE},
 };
 
 bool an_import_is_row(const json_t *obj)
@@ -191,7 +200,8 @@ static const char *quantization_of(const char *model_type)
     return third ? third + 1 : "";
 }
 
-static anemo_status find_model(an_run *run, const char *path, int64_t n_param, int *index, const char *where, anemo_error *err)
+static anemo_status find_model(an_run *run, const char *path, int64_t n_param, const char *container, int *index,
+                               const char *where, anemo_error *err)
 {
     for (size_t i = 0; i < run->n_model; i++)
         if (!strcmp(run->models[i].path, path)) {
@@ -204,7 +214,7 @@ static anemo_status find_model(an_run *run, const char *path, int64_t n_param, i
         m->name = an_strdup(slash && slash[1] ? slash + 1 : path);
         m->path = an_strdup(path);
         m->n_param = (uint64_t)n_param;
-        if (an_str_ends_with(path, ".gguf")) memcpy(m->container, "gguf", sizeof "gguf");
+        snprintf(m->container, sizeof m->container, "%s", container[0] ? container : an_str_ends_with(path, ".gguf") ? "gguf" : "");
     }
     if (!m || !m->name || !m->path) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
     *index = (int)run->n_model - 1;
@@ -333,6 +343,32 @@ cleanup:
     return status;
 }
 
+/* What only `anemo bench` tells of a cell; llama-bench is its own engine. */
+static anemo_status fill_ours(an_cell *cell, const json_t *figures, const char *where, anemo_error *err)
+{
+    anemo_status status;
+    const char *engine, *version, *state, *compute, *device, *key;
+    AN_TRY(an_json_get_str(figures, "engine", "llama.cpp", &engine, where, err));
+    AN_TRY(an_json_get_str(figures, "engine_version", "", &version, where, err));
+    AN_TRY(an_json_get_str(figures, "status", "ok", &state, where, err));
+    AN_TRY(an_json_get_str(figures, "compute_dtype", "", &compute, where, err));
+    AN_TRY(an_json_get_str(figures, "device_used", "", &device, where, err));
+    AN_TRY(an_json_get_str(figures, "cell_key", "", &key, where, err));
+    snprintf(cell->engine, sizeof cell->engine, "%s", engine);
+    snprintf(cell->label, sizeof cell->label, "%s", cell->engine);
+    if (version[0]) snprintf(cell->engine_version, sizeof cell->engine_version, "%s", version);
+    if (device[0]) snprintf(cell->device, sizeof cell->device, "%s", device);
+    snprintf(cell->compute_dtype, sizeof cell->compute_dtype, "%s", compute);
+    if (strlen(key) == sizeof cell->key - 1 && !key[strspn(key, "0123456789abcdef")]) memcpy(cell->key, key, sizeof cell->key);
+    cell->status = AN_CELL_STATUS_N;
+    for (int i = 0; i < AN_CELL_STATUS_N; i++)
+        if (!strcmp(state, an_cell_status_name((an_cell_status)i))) cell->status = (an_cell_status)i;
+    if (cell->status == AN_CELL_STATUS_N || cell->status == AN_CELL_PENDING)
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.20s' is no status of a finished measurement", where, state);
+cleanup:
+    return status;
+}
+
 /* All that a cell is, but not yet its repetitions; belongs to no run. */
 static anemo_status fill_cell(an_cell *cell, parts *p, const char *where, anemo_error *err)
 {
@@ -345,13 +381,11 @@ static anemo_status fill_cell(an_cell *cell, parts *p, const char *where, anemo_
     AN_TRY(an_json_get_i64(p->figures, "build_number", 0, 0, INT32_MAX, &number, where, err));
     AN_TRY(read_work(p->figures, &cell->work, where, err));
     AN_TRY(add_common_settings(p, where, err));
-    snprintf(cell->engine, sizeof cell->engine, "llama.cpp");
-    snprintf(cell->label, sizeof cell->label, "llama.cpp");
     snprintf(cell->engine_version, sizeof cell->engine_version, "b%" PRId64 " %.40s", number, commit);
     snprintf(cell->device, sizeof cell->device, "%s", backends);
     snprintf(cell->quantization, sizeof cell->quantization, "%s", quantization_of(type));
+    AN_TRY(fill_ours(cell, p->figures, where, err));
     cell->settings = json_incref(p->settings);
-    cell->status = AN_CELL_OK;
 cleanup:
     return status;
 }
@@ -371,12 +405,15 @@ static anemo_status add_to_run(an_importing *to, an_run *run, parts *p, const ch
 {
     anemo_status status;
     int64_t n_param;
-    bool only_mean;
+    const char *container, *reason;
+    bool only_mean = false;
     an_cell made = {0};
     AN_TRY(an_json_get_i64(p->figures, "model_n_params", 0, 0, INT64_MAX, &n_param, where, err));
+    AN_TRY(an_json_get_str(p->figures, "container", "", &container, where, err));
+    AN_TRY(an_json_get_str(p->figures, "reason", "", &reason, where, err));
     AN_TRY(fill_cell(&made, p, where, err));
-    AN_TRY(find_model(run, path, n_param, &made.model, where, err));
-    AN_TRY(an_cell_make_key(run, &made, err));
+    AN_TRY(find_model(run, path, n_param, container, &made.model, where, err));
+    if (!made.key[0]) AN_TRY(an_cell_make_key(run, &made, err));
     *again = has_key(run, made.key);
     if (*again) goto cleanup;
     an_cell *cell = an_run_add_cell(run);
@@ -385,7 +422,8 @@ static anemo_status add_to_run(an_importing *to, an_run *run, parts *p, const ch
     made.copy_of = cell->copy_of;
     *cell = made;
     made.settings = NULL;
-    AN_TRY(add_samples(to, run, cell, p, &only_mean, where, err));
+    if (reason[0] && !(cell->reason = an_strdup(reason))) goto no_memory;
+    if (cell->status == AN_CELL_OK) AN_TRY(add_samples(to, run, cell, p, &only_mean, where, err));
     if (only_mean) {
         if (json_object_set_new(p->beside, "only_mean", json_true()) != 0) goto no_memory;
         if (!run->note) run->note = an_strdup("means only: the file holds no single repetitions, so no interval can be told");
@@ -404,13 +442,14 @@ anemo_status an_import_row(an_importing *to, const json_t *row, const char *wher
 {
     anemo_status status;
     parts p = {0};
-    const char *path, *cpu, *gpu;
+    const char *path, *cpu, *gpu, *state;
     bool again = true;
     AN_TRY(split_row(row, &p, where, err));
     AN_TRY(an_json_get_str(p.figures, "model_filename", "", &path, where, err));
     AN_TRY(an_json_get_str(p.figures, "cpu_info", "", &cpu, where, err));
     AN_TRY(an_json_get_str(p.figures, "gpu_info", "", &gpu, where, err));
-    if (!path[0] || !json_object_get(p.beside, "avg_ts")) {
+    AN_TRY(an_json_get_str(p.figures, "status", "ok", &state, where, err));
+    if (!path[0] || (!json_object_get(p.beside, "avg_ts") && !strcmp(state, "ok"))) {
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: %s is missing: this is no row of llama-bench", where,
                          path[0] ? "avg_ts" : "model_filename");
         goto cleanup;

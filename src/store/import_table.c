@@ -53,12 +53,10 @@ static anemo_status set_value(json_t *row, const names *columns, size_t i, const
     return ANEMO_OK;
 }
 
-static anemo_status finish_row(an_importing *to, const json_t *row, const names *columns, size_t n_value, const char *where,
-                               anemo_error *err)
+static anemo_status check_width(const names *columns, size_t n_value, const char *where, anemo_error *err)
 {
-    if (n_value != columns->n)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: %zu values for %zu columns; is the file cut off?", where, n_value, columns->n);
-    return an_import_row(to, row, where, err);
+    if (n_value == columns->n) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_FORMAT, "%s: %zu values for %zu columns; is the file cut off?", where, n_value, columns->n);
 }
 
 /* ---------------------------------------------------------------------------------------------------- SQL */
@@ -74,6 +72,9 @@ typedef struct sql {
     char where[PLACE_MAX]; /* "FILE: line N" of the token */
     an_importing *to;
     names created, columns; /* of the last CREATE TABLE; of this INSERT */
+    bool ours;              /* this INSERT is into anemo_bench: more on the row before it */
+    json_t *row;            /* the last row, complete when another follows; NULL */
+    char row_where[PLACE_MAX];
 } sql;
 
 static anemo_status bad_sql(const sql *s, anemo_error *err, const char *what)
@@ -263,6 +264,34 @@ cleanup:
     return status;
 }
 
+/* The row that waited is complete. */
+static anemo_status flush_row(sql *s, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    if (s->row) status = an_import_row(s->to, s->row, s->row_where, err);
+    json_decref(s->row);
+    s->row = NULL;
+    return status;
+}
+
+/*
+ * A row was read. `anemo bench` writes two for each measurement: llama-bench's, and what it has beyond that into a table of its own; where
+ * the first is missing nothing was measured.
+ */
+static anemo_status take_row(sql *s, json_t *row, const char *where, anemo_error *err)
+{
+    anemo_status status;
+    if (s->ours) {
+        if (s->row && json_object_update(s->row, row) != 0) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
+        return flush_row(s, err);
+    }
+    AN_TRY(flush_row(s, err));
+    s->row = json_incref(row);
+    memcpy(s->row_where, where, sizeof s->row_where);
+cleanup:
+    return status;
+}
+
 static anemo_status read_values(sql *s, const names *columns, anemo_error *err)
 {
     anemo_status status;
@@ -287,7 +316,8 @@ static anemo_status read_values(sql *s, const names *columns, anemo_error *err)
         }
         AN_TRY(next(s, err));
     }
-    AN_TRY(finish_row(s->to, row, columns, n, where, err));
+    AN_TRY(check_width(columns, n, where, err));
+    AN_TRY(take_row(s, row, where, err));
     AN_TRY(next(s, err));
 cleanup:
     json_decref(row);
@@ -301,6 +331,7 @@ static anemo_status read_insert(sql *s, anemo_error *err)
     AN_TRY(next(s, err));
     AN_TRY(need_word(s, "INTO", err));
     if (s->kind != T_WORD) return bad_sql(s, err, "the name of the table is missing");
+    s->ours = is_word(s, "anemo_bench");
     AN_TRY(next(s, err));
     if (is_sign(s, '(')) {
         AN_TRY(read_names(s, &s->columns, true, err));
@@ -341,7 +372,9 @@ anemo_status an_import_sql(an_importing *to, const char *text, size_t n, anemo_e
         }
         AN_TRY(need_sign(s, ';', err));
     }
+    AN_TRY(flush_row(s, err));
 cleanup:
+    json_decref(s->row);
     names_clear(&s->created);
     names_clear(&s->columns);
     an_str_free(&s->text);
@@ -418,7 +451,10 @@ static anemo_status read_record(csv *s, an_importing *to, const names *columns, 
         AN_TRY(next_field(s, err));
         AN_TRY(set_value(row, columns, n++, an_str_text(&s->field), s->field.len, s->where, err));
     } while (!s->last);
-    if (n > 1 || s->field.len) AN_TRY(finish_row(to, row, columns, n, s->where, err)); /* not an empty line */
+    if (n > 1 || s->field.len) { /* not an empty line */
+        AN_TRY(check_width(columns, n, s->where, err));
+        AN_TRY(an_import_row(to, row, s->where, err));
+    }
 cleanup:
     json_decref(row);
     return status;

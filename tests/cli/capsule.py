@@ -124,7 +124,7 @@ def test_bad(temp, capsule):
     refused("no ids", lambda d: d["run"]["workload"].pop("prompt_ids"), 3, "prompt_ids")
     refused("a bad id", lambda d: d["run"]["workload"].update(prompt_ids=[1, -5]), 3, "prompt_ids[1]")
     refused("a huge number", lambda d: d["run"]["workload"].update(n_predict=10**12), 3, "n_predict")
-    refused("a type of cache", lambda d: d["run"]["workload"]["settings"].update(kv_type="q2"), 3, "kv_type")
+    refused("a type of cache", lambda d: d["run"]["workload"]["settings"].update(kv_type="q2 f16"), 3, "kv_type")
     refused("a budget", lambda d: d["run"]["workload"].update(budget_s=1e300), 3, "budget_s")
     refused("an import", lambda d: d["run"].update(kind="import"), 3, "kind 'import'")
     (temp / "bad.json").write_text(capsule.read_text()[:-100])
@@ -132,6 +132,25 @@ def test_bad(temp, capsule):
     expect("a cut capsule", done.returncode == 3, done.stderr)
     expect("no file", anemo("repeat", temp / "none.json").returncode == 4)
     expect("nothing", anemo("repeat").returncode == 2)
+
+
+def test_cells(temp, model):
+    """Cells that were measured by themselves: anemo's own engine on the tiny model, too fast for a verdict."""
+    done = anemo("bench", "-m", model, "-e", "native", "-p", 4, "-n", "2,3", "-t", 1, "-r", 3, "-o", "none", "--tag", "cells")
+    expect("bench", done.returncode == 0, done.stderr)
+    capsule = temp / "cells.json"
+    expect("pack of a bench", anemo("results", "pack", "cells", "-q", "-o", capsule).returncode == 0)
+    done = anemo("repeat", capsule, "-q", "--json", "--margin", 100, "--tag", "cells-again")
+    expect("repeat of a bench", done.returncode == 0 and json.loads(done.stdout)["undecided"] > 0, done.stdout + done.stderr)
+    old, new = (json.loads(anemo("results", "export", tag).stdout) for tag in ("cells", "cells-again"))
+    expect("cells, keys, repetitions", [(c["key"], len(c["reps"])) for c in old["cells"]] == [(c["key"], len(c["reps"])) for c in new["cells"]],
+           str([(c["key"], len(c["reps"])) for c in new["cells"]]))
+    expect("kind and parent", new["kind"] == "bench" and new["extra"]["parent"] == old["id"])
+    doc = json.loads(capsule.read_text())
+    doc["run"]["cells"][0]["engine"] = "engine-of-tomorrow"
+    (temp / "bad.json").write_text(json.dumps(doc))
+    done = anemo("repeat", temp / "bad.json", "-n")
+    expect("an unknown engine", done.returncode == 3 and "engine-of-tomorrow" in done.stderr, done.stderr)
 
 
 def main():
@@ -144,6 +163,7 @@ def main():
         capsule = test_pack(temp, model)
         test_repeat(temp, capsule)
         test_bad(temp, capsule)
+        test_cells(temp, model)
         test_models(temp, capsule, model)
     sys.exit(failures > 0)
 

@@ -4,6 +4,8 @@ Environment: ANEMO_BUILD."""
 import json
 import os
 import pathlib
+import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -82,6 +84,17 @@ def test_import(temp):
     doc = json.loads(done.stdout)
     expect("cells of two forms match", len(doc["cells"]) == 4 and all(c["same"] for c in doc["cells"]), done.stdout)
     expect("a mean has no interval", all(m["verdict"] == "unknown" for c in doc["cells"] for m in c["metrics"]), done.stdout)
+
+
+def test_columns(temp):
+    """The names of docs/metrics.md are the columns of the database and of the exported CSV."""
+    names = re.findall(r"^\| [^|]+ \| `(\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    db = sqlite3.connect(temp / "results.db")
+    columns = {row[1] for row in db.execute("PRAGMA table_info(reps)")}
+    db.close()
+    expect("metrics are columns", len(names) > 30 and not set(names) - columns, str(set(names) - columns))
+    head = anemo("results", "export", "base", "--csv").stdout.splitlines()[0].split(",")
+    expect("metrics are in the CSV", not set(names) - set(head), str(set(names) - set(head)))
 
 
 def test_compare():
@@ -197,6 +210,7 @@ def main():
             expect(f"run {tag}", done.returncode == 0, done.stderr)
         done = measure(temp, "broken", *one, fake="--crash 2")
         expect("a failed run", done.returncode == 1, done.stderr)
+        test_columns(temp)
         test_compare()
         test_gate(temp)
         test_compare_gate(temp)

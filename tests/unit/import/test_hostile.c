@@ -79,6 +79,9 @@ static const bad list[] = {
     {"{\"model_filename\": \"m\", \"avg_ts\": 5, \"n_gen\": 1}", "test_time must be a time", F},
     {"{\"model_filename\": \"m\", \"avg_ts\": 5, \"n_gen\": 1, \"test_time\": \"yesterday\"}", "it is 'yesterday'", F},
     {"{\"model_filename\": \"m\", \"avg_ts\": 5, \"n_gen\": 1, \"test_time\": \"2026-01-01T00:00:00Z+\"}", "test_time must be", F},
+    {HEAD ", \"status\": \"pending\"}", "'pending' is no status", F},
+    {HEAD ", \"status\": \"great\"}", "'great' is no status", F},
+    {HEAD ", \"engine\": 5}", "engine must be a text", F},
     /* SQL */
     {"CREATE TABLE", "name of the table is missing", F},
     {"CREATE TABLE t", "'(' is missing", F},
@@ -149,7 +152,7 @@ static void test_truncated(void **state)
 {
     (void)state;
     static const char *const files[] = {"llama-bench.json", "llama-bench.jsonl", "llama-bench.sql", "llama-bench.csv",
-                                        "sqlite-dump.sql",  "mlx_lm.benchmark.txt"};
+                                        "sqlite-dump.sql",  "mlx_lm.benchmark.txt", "anemo-bench.sql"};
     for (size_t f = 0; f < AN_COUNT_OF(files); f++) {
         char path[512], *data;
         size_t n, taken = 0;

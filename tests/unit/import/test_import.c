@@ -271,6 +271,38 @@ static void test_csv_forms(void **state)
     assert_true(fabs(value(&runs[0], 1, 0, AN_FIELD_ID_step_tps) - 10.5) < 1e-12);
 }
 
+/* Our own benchmark in llama-bench's forms: its engine, its key, and what failed. */
+static void test_anemo_bench(void **state)
+{
+    (void)state;
+    static const char *const files[] = {GOLDEN "anemo-bench.json", GOLDEN "anemo-bench.csv", GOLDEN "anemo-bench.sql"};
+    for (size_t i = 0; i < AN_COUNT_OF(files); i++) {
+        load(files[i]);
+        assert_int_equal(n_run, 1);
+        assert_int_equal(runs[0].n_cell, 2);
+        for (size_t k = 0; k < 2; k++) {
+            const an_cell *cell = &runs[0].cells[k];
+            assert_string_equal(cell->engine, "native");
+            assert_string_equal(cell->engine_version, "0.1.0");
+            assert_string_equal(cell->compute_dtype, "q8");
+            assert_string_equal(cell->device, "cpu");
+            assert_int_equal(cell->status, AN_CELL_OK);
+            assert_int_equal(cell->n_rep, i == 0 ? 2 : 1);
+        }
+        assert_string_equal(runs[0].cells[0].key, "dc34e1e0737e9f33c8916ec1886fc784b5451706cb936ce0a8cf85db199f110a");
+        assert_string_equal(runs[0].models[0].container, "gguf");
+        drop(NULL);
+    }
+    load_text(ROW("2026-01-01T00:00:00Z", "A", ", \"engine\": \"mlx\", \"status\": \"ok\"")
+              "{\"model_filename\": \"m\", \"n_gen\": 3, \"avg_ts\": null, \"test_time\": \"2026-01-01T00:00:00Z\", \"cpu_info\": \"A\", "
+              "\"status\": \"failed\", \"reason\": \"it died\", \"samples_ns\": []}\n");
+    assert_int_equal(runs[0].n_cell, 2);
+    assert_string_equal(runs[0].cells[0].engine, "mlx");
+    assert_int_equal(runs[0].cells[1].status, AN_CELL_FAILED);
+    assert_string_equal(runs[0].cells[1].reason, "it died");
+    assert_int_equal(runs[0].cells[1].n_rep, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,7 +310,7 @@ int main(void)
         cmocka_unit_test_teardown(test_mlx, drop),          cmocka_unit_test_teardown(test_mlx_session, drop),
         cmocka_unit_test_teardown(test_appended, drop),     cmocka_unit_test_teardown(test_ids_are_stable, drop),
         cmocka_unit_test_teardown(test_own_runs, drop),     cmocka_unit_test_teardown(test_sql_forms, drop),
-        cmocka_unit_test_teardown(test_csv_forms, drop),
+        cmocka_unit_test_teardown(test_csv_forms, drop),    cmocka_unit_test_teardown(test_anemo_bench, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
