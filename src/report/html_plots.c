@@ -118,11 +118,12 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     size_t n = with_blocks ? block_ratios(run, pair, blocks, 64) : 0;
     char under[160], title[400];
     an_pair_short(pair, under, sizeof under);
-    snprintf(title, sizeof title, "%s against %s: %s", run->cells[pair->cell].label, run->cells[pair->reference].label, under);
+    snprintf(title, sizeof title, "%s against %s: %s", run->cells[pair->cell].label, run->cells[pair->reference].label,
+             under);
     an_fig_row(p, run->cells[pair->cell].label, under, -1);
     an_svg_open(p->out, "strip", 34, ++*p->n_id, title, NULL);
-    an_svg_rect(p->out, an_scale_at(x, 1 / (1 + margin)),
-                0, an_scale_at(x, 1 + margin) - an_scale_at(x, 1 / (1 + margin)), 34, "band");
+    an_svg_rect(p->out, an_scale_at(x, 1 / (1 + margin)), 0,
+                an_scale_at(x, 1 + margin) - an_scale_at(x, 1 / (1 + margin)), 34, "band");
     an_svg_axis_x(p->out, x, 0, 34, false);
     an_svg_line(p->out, an_scale_at(x, 1), 0, an_scale_at(x, 1), 34, "one");
     an_str_appendf(p->out, "<g class=\"%s\">", color);
@@ -205,10 +206,13 @@ void an_fig_ratios(an_page *p, const an_pairs *pairs)
     }
     an_scale_finish(&x);
     snprintf(title, sizeof title, "%s against the reference", an_field_get(pairs->items[0].field)->title);
-    snprintf(how, sizeof how, "Right of the line at 1 is better than %s. The bar is the interval of the ratio, the large dot its "
-             "estimate, the small dots are the blocks (hollow: beyond the drawing). A verdict needs the whole bar outside the band of ±%.3g %%; a bar "
+    snprintf(how, sizeof how,
+             "Right of the line at 1 is better than %s. The bar is the interval of the ratio, the large dot its "
+             "estimate, the small dots are the blocks (hollow: beyond the drawing). A verdict needs the whole bar "
+             "outside the band of ±%.3g %%; a bar "
              "inside it is equivalent.",
-             p->groups->n == 1 ? p->run->cells[pairs->items[0].reference].label : "the reference of the same work", 100 * margin);
+             p->groups->n == 1 ? p->run->cells[pairs->items[0].reference].label : "the reference of the same work",
+             100 * margin);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < drawn; i++) {
         if (i == AN_HTML_OPEN_MAX && drawn > AN_HTML_OPEN_MAX + 2) {
@@ -234,7 +238,8 @@ static void sample_row(an_page *p, size_t cell, an_field_id field, const an_scal
     char value[32], under[96], title[256];
     an_format_value(field, s.median, value, sizeof value);
     snprintf(under, sizeof under, "median %s", value);
-    snprintf(title, sizeof title, "%s of %s, %zu repetitions in their order, %s", an_field_get(field)->title, c->label, s.n, under);
+    snprintf(title, sizeof title, "%s of %s, %zu repetitions in their order, %s", an_field_get(field)->title, c->label,
+             s.n, under);
     an_fig_row(p, c->label, under, (int)cell);
     an_svg_open(p->out, "strip", SAMPLE_HEIGHT, ++*p->n_id, title, NULL);
     an_svg_line(p->out, 0, SAMPLE_HEIGHT * (1 - an_scale_at(y, 0)), 1, SAMPLE_HEIGHT * (1 - an_scale_at(y, 0)), "g");
@@ -266,8 +271,8 @@ static void bandwidth_row(an_page *p, const an_scale *x)
                     an_scale_add(&y, v);
                     n++;
                 } else
-                    an_svg_dot(p->out, an_scale_at(x, (double)rep->order), 4 + (SAMPLE_HEIGHT - 8) * (1 - an_scale_at(&y, v)), 2.5,
-                               NULL);
+                    an_svg_dot(p->out, an_scale_at(x, (double)rep->order),
+                               4 + (SAMPLE_HEIGHT - 8) * (1 - an_scale_at(&y, v)), 2.5, NULL);
             }
         if (n == 0) return;
         if (draw) break;
@@ -284,7 +289,8 @@ static void bandwidth_row(an_page *p, const an_scale *x)
 
 static void sample_table(an_page *p, an_field_id field, const size_t *cells, size_t n)
 {
-    static const char *const heads[] = {"Cell", "Repetitions", "Median", "From", "To", "Level", "Smallest", "Largest", "MAD"};
+    static const char *const heads[] = {"Cell",  "Repetitions", "Median",  "From", "To",
+                                        "Level", "Smallest",    "Largest", "MAD"};
     char caption[96];
     snprintf(caption, sizeof caption, "%s, repetitions", an_field_get(field)->title);
     an_fig_table(p, caption, heads, 9);
@@ -308,8 +314,10 @@ static void sample_table(an_page *p, an_field_id field, const size_t *cells, siz
 
 static void sample_axis(an_page *p)
 {
-    an_str_append(p->out, "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
-                          "<span>order of the run</span><span>last</span></div></div>\n");
+    an_str_append(
+        p->out,
+        "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
+        "<span>order of the run</span><span>last</span></div></div>\n");
 }
 
 static void samples_of(an_page *p, an_field_id field, bool bandwidth)
@@ -342,8 +350,11 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
     y.hi = ceil(fmin(widest, fmax(6 * usual, 2)));
     y.lo = -y.hi;
     snprintf(title, sizeof title, "%s, every repetition", an_field_get(field)->title);
-    snprintf(how, sizeof how, "Each dot is one timed repetition, from left to right in the order in which all cells were measured; the "
-             "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it (hollow: beyond that).", y.hi, y.hi);
+    snprintf(
+        how, sizeof how,
+        "Each dot is one timed repetition, from left to right in the order in which all cells were measured; the "
+        "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it (hollow: beyond that).",
+        y.hi, y.hi);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < n; i++) {
         if (i == AN_HTML_OPEN_MAX && n > AN_HTML_OPEN_MAX + 2) {
@@ -356,7 +367,9 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
     if (bandwidth && n <= AN_HTML_OPEN_MAX + 2) bandwidth_row(p, &x);
     sample_axis(p);
     if (n > AN_HTML_OPEN_MAX + 2) an_str_append(p->out, "</details>\n");
-    if (n_all > n) an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu cells are drawn; the raw data have all.</p>\n", n, n_all);
+    if (n_all > n)
+        an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu cells are drawn; the raw data have all.</p>\n",
+                       n, n_all);
     sample_table(p, field, cells, n);
     an_fig_close(p);
 }
@@ -444,18 +457,23 @@ void an_fig_latency(an_page *p)
     }
     if (n == 0) goto cleanup;
     an_scale_finish(&x);
-    an_fig_open(p, "Gaps between tokens", "Share of the gaps that are at most so long, over all timed repetitions; the dots are p50, "
-                                          "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
+    an_fig_open(p, "Gaps between tokens",
+                "Share of the gaps that are at most so long, over all timed repetitions; the dots are p50, "
+                "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
-        an_str_appendf(p->out, "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-                               "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>", cells[i] % AN_SERIES_N);
+        an_str_appendf(
+            p->out,
+            "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
+            "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
+            cells[i] % AN_SERIES_N);
         an_html_text(p->out, p->run->cells[cells[i]].label);
         an_str_append(p->out, "</li>");
     }
     an_str_append(p->out, "</ul>");
     an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, "Distribution of the gaps between tokens",
-                "Cumulative share of gaps over their length in milliseconds, one line for each cell; the figures are in the table.");
+                "Cumulative share of gaps over their length in milliseconds, one line for each cell; the figures are "
+                "in the table.");
     an_svg_axis_y(p->out, &y, 8, HEIGHT + 8);
     an_svg_axis_x(p->out, &x, 8, HEIGHT + 8, true);
     for (size_t i = 0; i < n; i++) {
