@@ -105,28 +105,39 @@ static json_t *text_to_number(const column *c, const char *text)
     return NULL;
 }
 
+static bool is_of_kind(const json_t *value, column_kind kind)
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING: return kind == TEXT;
+    case JSON_ARRAY: return kind == LIST;
+    case JSON_TRUE:
+    case JSON_FALSE: return kind == YES_NO;
+    case JSON_INTEGER: return kind == WHOLE || kind == REAL;
+    case JSON_REAL: return kind == REAL;
+    default: return false;
+    }
+}
+
 /* The value in the column's kind. Gives *out; NULL for a value that is not there. */
 static anemo_status bring_to_kind(const column *c, json_t *value, json_t **out, const char *where, anemo_error *err)
 {
     static const char *const kind[] = {"a text", "a whole number", "a finite number", "true or false", "a list"};
+    json_type type = json_typeof(value);
     *out = NULL;
-    if (json_is_null(value)) return ANEMO_OK;
-    if (c->kind == TEXT ? json_is_string(value) : c->kind == LIST ? json_is_array(value)
-                                              : c->kind == YES_NO ? json_is_boolean(value)
-                                              : c->kind == WHOLE  ? json_is_integer(value)
-                                                                  : json_is_number(value)) {
+    if (type == JSON_NULL) return ANEMO_OK;
+    if (is_of_kind(value, c->kind)) {
         *out = json_incref(value);
         return ANEMO_OK;
     }
-    if (json_is_string(value)) {
+    if (type == JSON_STRING) {
         *out = text_to_number(c, json_string_value(value));
         if (*out) return ANEMO_OK;
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s must be %s, it is '%.40s'", where, c->name, kind[c->kind],
                        json_string_value(value));
     }
-    /* llama-bench wrote flash_attn as true or false once. */
-    if (c->kind == WHOLE && json_is_boolean(value)) *out = json_integer(json_is_true(value));
-    if (c->kind == YES_NO && json_is_integer(value)) *out = json_boolean(json_integer_value(value) != 0);
+    /* llama-bench wrote flash_attn as true or false once, and yes-or-no columns are 0 or 1 in sqlite3's dump. */
+    if (c->kind == WHOLE && (type == JSON_TRUE || type == JSON_FALSE)) *out = json_integer(type == JSON_TRUE);
+    if (c->kind == YES_NO && type == JSON_INTEGER) *out = json_boolean(json_integer_value(value) != 0);
     if (*out) return ANEMO_OK;
     return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s must be %s", where, c->name, kind[c->kind]);
 }
@@ -300,7 +311,7 @@ static anemo_status add_sample(an_importing *to, an_run *run, an_cell *cell, dou
 static anemo_status positive(const json_t *v, const char *what, size_t i, double *out, const char *where, anemo_error *err)
 {
     *out = json_number_value(v);
-    if (json_is_number(v) && isfinite(*out) && *out > 0) return ANEMO_OK;
+    if (*out > 0) return ANEMO_OK; /* it is 0 for what is no number */
     return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s[%zu] must be a number above 0", where, what, i);
 }
 
@@ -317,7 +328,7 @@ static anemo_status add_samples(an_importing *to, an_run *run, an_cell *cell, co
     if (*only_mean) {
         double tps = 0, mean_ns = NAN;
         AN_TRY(positive(avg, "avg_ts", 0, &tps, where, err));
-        if (json_is_number(avg_ns) && json_number_value(avg_ns) > 0) mean_ns = json_number_value(avg_ns);
+        if (json_number_value(avg_ns) > 0) mean_ns = json_number_value(avg_ns);
         return add_sample(to, run, cell, mean_ns, tps, where, err);
     }
     if (ns && ts && json_array_size(ts) != n) {
