@@ -33,7 +33,7 @@ typedef struct planner {
 } planner;
 
 /* Title of a cell: engine and test, and whatever else differs between cells. */
-static void label(const planner *p, const an_bench_point *point, an_cell *cell)
+static anemo_status label(const planner *p, const an_bench_point *point, an_cell *cell)
 {
     an_str text = {0};
     char work[64];
@@ -52,8 +52,10 @@ static void label(const planner *p, const an_bench_point *point, an_cell *cell)
     if (p->count[DIM_FLASH_ATTN] > 1) an_str_appendf(&text, " fa=%s", tristate[s->flash_attn]);
     if (p->count[DIM_THREADS] > 1) an_str_appendf(&text, " t=%d", s->threads);
     if (p->count[DIM_MASK] > 1) an_str_appendf(&text, " C=%.40s", point->mask);
+    anemo_status status = an_str_check(&text, p->err);
     snprintf(cell->label, sizeof cell->label, "%s", an_str_text(&text));
     an_str_free(&text);
+    return status;
 }
 
 static anemo_status add(planner *p, int n_prompt, int n_gen)
@@ -93,8 +95,8 @@ static anemo_status add(planner *p, int n_prompt, int n_gen)
     cell->work = (an_work){AN_WORK_STEP, n_prompt, n_gen, g->n_depth.v[at[DIM_DEPTH]]};
     cell->settings = an_settings_json(s);
     if (!cell->settings) return an_fail(p->err, ANEMO_ERR_NOMEM, "out of memory");
-    label(p, point, cell);
-    return an_cell_make_key(p->run, cell, p->err);
+    anemo_status status = label(p, point, cell);
+    return status == ANEMO_OK ? an_cell_make_key(p->run, cell, p->err) : status;
 }
 
 /* The tests of one combination. */

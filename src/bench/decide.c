@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIRST_LOOK = 6 };
-
 /* Value of a field in each block, NaN where there is none. */
 static void by_block(const an_cell *cell, an_field_id field, double *out, int n_block)
 {
@@ -84,13 +82,9 @@ bool an_bench_enough(an_comparison *c)
 
 void an_bench_count_looks(an_comparison *c)
 {
-    an_run *run = &c->run;
-    /* Whoever fixes the number of blocks beforehand looks once and needs no wider level. */
-    run->n_look = 0;
-    if (c->options->n_rep || run->n_block == 0) return;
-    run->n_look = an_look_count(run->n_block);
-    /* An end between two looks, by the budget or the user, is a look of its own: it takes the next one's level. */
-    if (run->n_block > FIRST_LOOK && !an_look_due(run->n_block, 0)) run->n_look++;
+    /* Whoever fixes the number of blocks beforehand looks once, at the plain level. */
+    bool looked = !c->options->n_rep && c->run.n_block > 0;
+    c->run.n_look = looked ? an_look_count(c->run.n_block) : 0;
 }
 
 /* The largest |ln ratio| that the interval of two equal cells still allows. */

@@ -14,6 +14,7 @@ void an_run_model_figures(an_run_model *m)
     an_model_file *f;
     if (an_model_file_open(&f, m->path, NULL) != ANEMO_OK) return;
     m->n_param = f->n_param;
+    m->n_ctx_train = f->hp.n_ctx_train;
     m->kv_values_per_pos = 2 * (uint64_t)f->hp.n_layer * (uint64_t)f->hp.n_head_kv * (uint64_t)f->hp.head_dim;
     m->weight_bytes = 0;
     m->flop_per_token = 0;

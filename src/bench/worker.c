@@ -48,9 +48,12 @@ static double since_begin(const an_comparison *c)
 static void fail_cell(an_cell *cell, an_client *client, const anemo_error *err)
 {
     an_str reason = {0};
-    if (client)
+    if (client) {
         an_client_describe_failure(client, err, &reason);
-    else
+        const char *tail = an_client_stderr_tail(client);
+        an_free(cell->stderr_tail);
+        cell->stderr_tail = tail[0] ? an_strdup(tail) : NULL;
+    } else
         an_str_append(&reason, err->message);
     an_free(cell->reason);
     cell->reason = an_str_take(&reason);

@@ -130,6 +130,7 @@ static anemo_status add_model(bench *b, const char *name, anemo_error *err)
     for (size_t e = 0; e < an_engine_n(); e++)
         if (an_engine_reads(an_engine_at(e), container))
             an_str_appendf(&readers, "%s%s", readers.len ? ", " : "", an_engine_at(e)->name);
+    status = an_str_check(&readers, err);
     m->read_by = an_str_take(&readers);
 cleanup:
     return status;
@@ -178,7 +179,11 @@ static anemo_status choose_engines(const bench *b, const an_engine_info ***out, 
     for (size_t i = 0; named->n == 0 && i < an_engine_n(); i++) {
         const an_engine_info *e = an_engine_at(i);
         char **argv = NULL;
-        if ((!e->reads_gguf && !e->reads_mlx) || an_engine_command(e, NULL, &argv, NULL) != ANEMO_OK) continue;
+        if (!e->reads_gguf && !e->reads_mlx) continue;
+        anemo_status found = an_engine_command(e, NULL, &argv, err);
+        if (found == ANEMO_ERR_NOMEM) status = found;
+        if (status != ANEMO_OK) goto cleanup;
+        if (found != ANEMO_OK) continue;
         an_argv_free(argv);
         list[(*n)++] = e;
     }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "os/file.h"
 #include "os/terminal.h"
+#include "report/capsule.h"
 #include "report/report.h"
 #include "store/run_file.h"
 #include "store/store.h"
@@ -53,6 +54,28 @@ static anemo_status grow(run_list *list, size_t n, anemo_error *err)
     return ANEMO_OK;
 }
 
+/* A capsule says so at its beginning; what only looks like one is told by its reader. */
+static bool is_capsule(const char *data, size_t n)
+{
+    static const char mark[] = "\"anemo.capsule/";
+    for (size_t i = 0; i + sizeof mark - 1 <= n && i < 200; i++)
+        if (memcmp(data + i, mark, sizeof mark - 1) == 0) return true;
+    return false;
+}
+
+static anemo_status add_capsule(run_list *list, const char *data, size_t n, const char *path, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_capsule capsule = {0};
+    AN_TRY(an_capsule_read(&capsule, data, n, path, err));
+    AN_TRY(grow(list, 1, err));
+    list->runs[list->n++] = capsule.run;
+    an_run_init(&capsule.run);
+cleanup:
+    an_capsule_free(&capsule);
+    return status;
+}
+
 static anemo_status add_file(run_list *list, const char *path, anemo_error *err)
 {
     char *data = NULL;
@@ -60,6 +83,10 @@ static anemo_status add_file(run_list *list, const char *path, anemo_error *err)
     an_run *runs = NULL;
     anemo_status status;
     AN_TRY(an_file_read(path, AN_RUN_FILE_BYTES_MAX, &data, &n, err));
+    if (is_capsule(data, n)) {
+        AN_TRY(add_capsule(list, data, n, path, err));
+        goto cleanup;
+    }
     AN_TRY(an_run_file_parse(data, n, path, &runs, &n_run, err));
     AN_TRY(grow(list, n_run, err));
     memcpy(list->runs + list->n, runs, n_run * sizeof *runs);
@@ -170,7 +197,8 @@ const an_command an_cmd_report = {
     .name = "report",
     .args = "[RUN…]",
     .summary = "Draw stored runs: a page with its verdict, table and drawings, or Markdown, CSV, JSON",
-    .details = "RUN is a run's id, the beginning of one, a tag, 'last' (default), 'last~1', or a file of runs (anemo.run/1).\n"
+    .details = "RUN is a run's id, the beginning of one, a tag, 'last' (default), 'last~1', or a file: of runs\n"
+               "(anemo.run/1) or a capsule.\n"
                "Without a format the end of FILE's name decides: .html, .md, .csv, .json; otherwise text for a terminal.",
     .options = options,
     .args_bytes = sizeof(report_args),

@@ -65,12 +65,13 @@ static anemo_status export(const void *args, const an_positional *pos, anemo_err
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         goto cleanup;
     }
-    for (; n_read < n; n_read++) {
-        AN_TRY(an_store_get(s, a->all ? rows[n_read].id : pos->items[n_read], &runs[n_read], err));
-        borrowed[n_read] = &runs[n_read];
+    while (n_read < n) {
+        an_run *run = &runs[n_read];
+        AN_TRY(an_store_get(s, a->all ? rows[n_read].id : pos->items[n_read], run, err));
+        borrowed[n_read++] = run;
         if (a->csv) continue;
-        AN_TRY(append_json(a, &runs[n_read], n_read, n, &text, err));
-        an_run_free(&runs[n_read]);
+        AN_TRY(append_json(a, run, n_read - 1, n, &text, err));
+        an_run_free(run);
     }
     if (a->csv) AN_TRY(an_report_write_all(borrowed, n, AN_REPORT_CSV, (an_report_style){0}, &text, err));
     if (n == 0 && !a->jsonl && !a->csv) an_str_append(&text, "[]\n");

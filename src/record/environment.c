@@ -85,6 +85,29 @@ static void warn(json_t *list, const char *text)
     json_array_append_new(list, json_string(text));
 }
 
+/* What `more` tells against measuring; results of older versions and other programs lack these keys. */
+static void warn_of_more(json_t *list, const an_environment *e)
+{
+    char text[256];
+    const json_t *cpus = json_object_get(e->more, "cgroup_cpus");
+    const char *profile = json_string_value(json_object_get(e->more, "platform_profile"));
+    double swapped = json_number_value(json_object_get(e->more, "swap_total_bytes")) -
+                     json_number_value(json_object_get(e->more, "swap_free_bytes"));
+    if (json_is_true(json_object_get(e->more, "on_battery"))) warn(list, "The machine ran on battery");
+    if (profile && (strstr(profile, "low-power") || strstr(profile, "quiet") || strstr(profile, "cool"))) {
+        snprintf(text, sizeof text, "The platform profile is '%.60s': it holds the machine back", profile);
+        warn(list, text);
+    }
+    if (json_is_number(cpus) && json_number_value(cpus) < e->cpus_usable) {
+        snprintf(text, sizeof text, "A control group allows %.2f CPUs' time of %d CPUs", json_number_value(cpus), e->cpus_usable);
+        warn(list, text);
+    }
+    if (swapped > 0.02 * (double)e->mem_total_bytes) {
+        snprintf(text, sizeof text, "%.1f GB of memory lay in swap", swapped * 1e-9);
+        warn(list, text);
+    }
+}
+
 json_t *an_environment_warnings(const an_environment *e, uint64_t need_bytes)
 {
     json_t *list = json_array();
@@ -102,6 +125,7 @@ json_t *an_environment_warnings(const an_environment *e, uint64_t need_bytes)
         snprintf(text, sizeof text, "The CPU frequency governor is '%s', not 'performance'", e->governor);
         warn(list, text);
     }
+    warn_of_more(list, e);
     if (e->mem_available_bytes && need_bytes > e->mem_available_bytes) {
         snprintf(text, sizeof text, "The models need about %" PRIu64 " MiB, %" PRIu64 " MiB are available",
                  need_bytes >> 20, e->mem_available_bytes >> 20);

@@ -27,7 +27,7 @@ void an_environment_free(an_environment *e);
 
 /*
  * What makes this machine unfit to measure, as sentences (load above a tenth of the CPUs, governor not performance,
- * sanitizer or debug build, less memory than `need_bytes`). New array, perhaps empty.
+ * sanitizer or debug build, battery, low-power profile, a control group's limit, memory in swap, less memory than `need_bytes`). New array, perhaps empty.
  */
 json_t *an_environment_warnings(const an_environment *e, uint64_t need_bytes);
 

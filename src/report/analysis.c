@@ -221,15 +221,17 @@ static anemo_status portability(const context *x, json_t *list, anemo_error *err
     const an_run *c = x->run;
     for (size_t m = 0; m < c->n_model; m++) {
         const an_run_model *model = &c->models[m];
-        an_say(list, "%s is %s: read by %s.", model->name,
-            strcmp(model->container, "gguf") == 0 ? "a GGUF file" : "an MLX directory",
-            model->read_by ? model->read_by : "engines that this record does not name");
+        bool gguf = strcmp(model->container, "gguf") == 0;
+        if (!model->name || (!gguf && strcmp(model->container, "mlx") != 0)) continue;
+        an_say(list, "%s is %s: read by %s.", model->name, gguf ? "a GGUF file" : "an MLX directory",
+               model->read_by ? model->read_by : "engines that this record does not name");
     }
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
-        if (cell->status == AN_CELL_MISSING) an_say(list, "%s is missing: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
-        if (cell->status == AN_CELL_FAILED) an_say(list, "%s failed: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
-        if (cell->status == AN_CELL_SKIPPED) an_say(list, "%s was skipped: %s", cell->label, cell->reason ? cell->reason : "no reason was given");
+        const char *reason = cell->reason ? cell->reason : "no reason was given";
+        if (cell->status == AN_CELL_MISSING) an_say(list, "%s is missing: %s", cell->label, reason);
+        if (cell->status == AN_CELL_FAILED) an_say(list, "%s failed: %s", cell->label, reason);
+        if (cell->status == AN_CELL_SKIPPED) an_say(list, "%s was skipped: %s", cell->label, reason);
     }
     return ANEMO_OK;
 }
@@ -284,7 +286,7 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
         if (an_cell_measured(cell) && cell->stock)
             an_say(list, "%s ran with its package's own defaults.", cell->label);
     }
-    if (!c->kept_loaded && n_measured(c) > 1)
+    if (!c->kept_loaded && n_measured(c) > 1 && strcmp(c->kind, "compare") == 0)
         an_say(list, "The models did not fit in memory together, so each was loaded anew for every repetition.");
     json_t *warnings = an_environment_warnings(&c->environment, 0);
     size_t i;

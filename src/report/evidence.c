@@ -105,6 +105,19 @@ static bool fences(const an_cell *cell, an_field_id field, double *lo, double *h
     return true;
 }
 
+/* What the outliers of a cell do to its spread, where that is more than a little. */
+static void tell_share(const an_cell *cell, an_field_id field, json_t *list)
+{
+    double values[AN_PAIRS_MAX], work[AN_PAIRS_MAX];
+    an_outliers o = an_find_outliers(values, an_cell_values(cell, field, values, AN_PAIRS_MAX), work);
+    size_t severe = o.low_severe + o.high_severe, mild = o.low_mild + o.high_mild;
+    if (severe + mild == 0 || o.share < 0.1) return;
+    an_say(list,
+           "%s: %zu of %zu repetitions are severe outliers and %zu mild ones (Tukey; largest modified z %.1f), "
+           "which make up about %.0f %% of the variance of its %s.",
+           cell->label, severe, o.n, mild, o.max_z, 100 * o.share, an_field_get(field)->title);
+}
+
 void an_evidence_outliers(const an_run *run, json_t *list)
 {
     size_t n_outlier = 0;
@@ -113,6 +126,7 @@ void an_evidence_outliers(const an_run *run, json_t *list)
         an_field_id field = an_primary_field(cell);
         double lo, hi, median = an_cell_summary(cell, field).median;
         if (!an_cell_measured(cell) || !fences(cell, field, &lo, &hi)) continue;
+        tell_share(cell, field, list);
         for (size_t r = 0; r < cell->n_rep; r++) {
             const an_rep *rep = &cell->reps[r];
             double v = rep->values[field];

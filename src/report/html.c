@@ -77,6 +77,10 @@ static void section_verdict(an_page *p, const json_t *analysis, const an_pairs *
         verdict_items(p, primary);
     for (size_t k = 0; k < n_other; k++) {
         if (others[k].n == 0) continue;
+        if (primary->n + others[k].n <= 4) {
+            verdict_items(p, &others[k]);
+            continue;
+        }
         an_str_append(p->out, "<details><summary>");
         an_html_text(p->out, an_field_get(others[k].items[0].field)->title);
         an_str_append(p->out, "</summary>\n");

@@ -114,6 +114,7 @@ typedef struct row {
     double *ts;
     size_t n;
     double n_token;
+    bool failed; /* memory ran out on the way */
 } row;
 
 static void free_row(row *r)
@@ -143,7 +144,9 @@ static void put(row *r, key k, const char *fmt, ...)
     an_str_vappendf(&s, fmt, ap);
     va_end(ap);
     an_free(r->text[k]);
+    r->failed |= an_str_check(&s, NULL) != ANEMO_OK;
     r->text[k] = an_str_take(&s);
+    if (!r->text[k] && !r->failed) r->failed = !(r->text[k] = an_strdup(""));
 }
 
 static void put_real(row *r, key k, double v)
@@ -312,6 +315,7 @@ static anemo_status make_row(row *r, const an_run *run, const an_cell *cell, ane
     put(r, K_DEVICE_USED, "%s", cell->device);
     put(r, K_RUN_ID, "%s", run->id);
     put(r, K_CELL_KEY, "%s", cell->key);
+    if (r->failed) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a row of the result");
 cleanup:
     return status;
 }
@@ -416,8 +420,8 @@ static bool same_text(const char *a, const char *b)
     return !strcmp(a ? a : "", b ? b : "");
 }
 
-/* Do the cells differ in this setting, or has one another value than llama-bench's default? */
-static bool varies(const an_run *run, key k, const char *usual)
+/* Do the cells differ in this setting, or has one another value than llama-bench's default? Sets *failed without memory. */
+static bool varies(const an_run *run, key k, const char *usual, bool *failed)
 {
     bool shown = false;
     char *first = NULL;
@@ -426,6 +430,7 @@ static bool varies(const an_run *run, key k, const char *usual)
         put(&r, K_ENGINE, "%s", run->cells[i].engine);
         put_settings(&r, &run->cells[i]);
         shown = (usual && !same_text(r.text[k], usual)) || (first && !same_text(r.text[k], first));
+        *failed |= r.failed;
         if (!first) {
             first = r.text[k];
             r.text[k] = NULL;
@@ -436,28 +441,30 @@ static bool varies(const an_run *run, key k, const char *usual)
     return shown;
 }
 
-static void choose_columns(an_llama_bench *w, const an_run *run, const row *r)
+static anemo_status choose_columns(an_llama_bench *w, const an_run *run, const row *r, anemo_error *err)
 {
+    bool failed = false;
     const char *backends = r->text[K_BACKENDS] ? r->text[K_BACKENDS] : "";
     bool cpu = strstr(backends, "CPU") || strstr(backends, "BLAS") || strstr(backends, "ZenDNN");
     for (size_t i = 0; i < AN_COUNT_OF(table_order); i++) {
         key k = table_order[i];
         bool shown = true;
         switch (k) {
-        case K_ENGINE: shown = varies(run, k, "llama.cpp"); break;
+        case K_ENGINE: shown = varies(run, k, "llama.cpp", &failed); break;
         case K_N_GPU_LAYERS: shown = !cpu; break;
-        case K_N_THREADS: shown = cpu || varies(run, k, NULL); break;
-        case K_CPU_MASK: shown = varies(run, k, "0x0"); break;
-        case K_N_BATCH: shown = varies(run, k, "2048"); break;
-        case K_N_UBATCH: shown = varies(run, k, "512"); break;
+        case K_N_THREADS: shown = cpu || varies(run, k, NULL, &failed); break;
+        case K_CPU_MASK: shown = varies(run, k, "0x0", &failed); break;
+        case K_N_BATCH: shown = varies(run, k, "2048", &failed); break;
+        case K_N_UBATCH: shown = varies(run, k, "512", &failed); break;
         case K_TYPE_K:
-        case K_TYPE_V: shown = varies(run, k, "f16"); break;
-        case K_FLASH_ATTN: shown = varies(run, k, "-1"); break;
-        case K_DEVICES: shown = varies(run, k, "auto"); break;
+        case K_TYPE_V: shown = varies(run, k, "f16", &failed); break;
+        case K_FLASH_ATTN: shown = varies(run, k, "-1", &failed); break;
+        case K_DEVICES: shown = varies(run, k, "auto", &failed); break;
         default: break;
         }
         if (shown) w->columns[w->n_column++] = (int)k;
     }
+    return failed ? an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the table") : ANEMO_OK;
 }
 
 static void md_header(const an_llama_bench *w, an_str *out)
@@ -520,7 +527,8 @@ static anemo_status md_footer(const an_run *run, an_str *out, anemo_error *err)
     }
     an_str_append(out, "\nbuild: ");
     first = true;
-    bool alone = !varies(run, K_ENGINE, "llama.cpp");
+    bool failed = false, alone = !varies(run, K_ENGINE, "llama.cpp", &failed);
+    if (failed) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the table's end");
     for (size_t i = 0; i < run->n_cell; i++) {
         const an_cell *c = &run->cells[i];
         bool seen = c->status != AN_CELL_OK;
@@ -542,13 +550,14 @@ cleanup:
 
 /* ---- documents */
 
-static void begin(an_llama_bench *w, const an_run *run, const row *r, an_str *out)
+static anemo_status begin(an_llama_bench *w, const an_run *run, const row *r, an_str *out, anemo_error *err)
 {
+    anemo_status status = ANEMO_OK;
     switch (w->format) {
     case AN_LLAMA_BENCH_CSV: csv_header(out); break;
     case AN_LLAMA_BENCH_JSON: an_str_append(out, "[\n"); break;
     case AN_LLAMA_BENCH_MD:
-        choose_columns(w, run, r);
+        AN_TRY(choose_columns(w, run, r, err));
         md_header(w, out);
         break;
     case AN_LLAMA_BENCH_SQL:
@@ -557,6 +566,8 @@ static void begin(an_llama_bench *w, const an_run *run, const row *r, an_str *ou
         break;
     default: break;
     }
+cleanup:
+    return status;
 }
 
 anemo_status an_llama_bench_row(an_llama_bench *w, const an_run *run, size_t index, an_str *out, anemo_error *err)
@@ -566,7 +577,7 @@ anemo_status an_llama_bench_row(an_llama_bench *w, const an_run *run, size_t ind
     row r = {0};
     if (w->format == AN_LLAMA_BENCH_NONE || cell->work.kind != AN_WORK_STEP) return ANEMO_OK;
     AN_TRY(make_row(&r, run, cell, err));
-    if (w->n_row == 0) begin(w, run, &r, out);
+    if (w->n_row == 0) AN_TRY(begin(w, run, &r, out, err));
     switch (w->format) {
     case AN_LLAMA_BENCH_CSV: csv_row(&r, out); break;
     case AN_LLAMA_BENCH_JSON:
@@ -598,8 +609,10 @@ anemo_status an_llama_bench_end(an_llama_bench *w, const an_run *run, an_str *ou
 {
     row none = {0};
     anemo_status status = ANEMO_OK;
-    if (w->n_row == 0) begin(w, run, &none, out);
+    if (w->n_row == 0) AN_TRY(begin(w, run, &none, out, err));
     if (w->format == AN_LLAMA_BENCH_JSON) an_str_append(out, w->n_row ? "\n]\n" : "]\n");
-    if (w->format == AN_LLAMA_BENCH_MD) status = md_footer(run, out, err);
-    return status == ANEMO_OK ? an_str_check(out, err) : status;
+    if (w->format == AN_LLAMA_BENCH_MD) AN_TRY(md_footer(run, out, err));
+    status = an_str_check(out, err);
+cleanup:
+    return status;
 }

@@ -483,19 +483,26 @@ static void print_head(const an_run *c, bool markdown, an_str *out)
     const char *prompt = json_string_value(json_object_get(c->workload, "prompt"));
     const char *format = json_string_value(json_object_get(c->workload, "chat_format"));
     size_t n_ids = json_array_size(json_object_get(c->workload, "prompt_ids"));
-    an_str_appendf(out, "%s · %d threads · %s%s\n", e->cpu, an_report_threads(c), e->date, markdown ? "  " : "");
-    an_str_append(out, "Models: ");
-    for (size_t i = 0; i < c->n_model; i++) an_str_appendf(out, "%s%s", i ? ", " : "", c->models[i].name);
-    an_str_appendf(out, "%s\n", markdown ? "  " : "");
+    const char *end = markdown ? "  \n" : "\n";
+    int threads = an_report_threads(c), n_predict = workload_int(c, "n_predict");
+    an_str_append(out, e->cpu[0] ? e->cpu : "a machine that the run does not name");
+    if (threads > 0) an_str_appendf(out, " · %d thread%s", threads, threads == 1 ? "" : "s");
+    an_str_appendf(out, " · %s%s", e->date, end);
+    if (c->n_model) an_str_append(out, "Models: ");
+    for (size_t i = 0; i < c->n_model; i++)
+        an_str_appendf(out, "%s%s", i ? ", " : "", c->models[i].name ? c->models[i].name : "without a name");
+    if (c->n_model) an_str_append(out, end);
     if (prompt) {
         an_str_append(out, "Prompt: \"");
         append_clean(out, prompt, strlen(prompt) < 200 ? strlen(prompt) : 200, "");
-        an_str_appendf(out, "\" (template: %s, %zu tokens)", format ? format : "none", n_ids);
-    } else
-        an_str_appendf(out, "Prompt: %zu given ids", n_ids);
-    an_str_appendf(out, " · %d tokens%s · %d block%s\n\n", workload_int(c, "n_predict"),
-                   json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "", c->n_block,
-                   c->n_block == 1 ? "" : "s");
+        an_str_appendf(out, "\" (template: %s, %zu tokens) · ", format ? format : "none", n_ids);
+    } else if (n_ids)
+        an_str_appendf(out, "Prompt: %zu given ids · ", n_ids);
+    if (n_predict > 0)
+        an_str_appendf(out, "%d tokens%s · ", n_predict, json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "");
+    if (c->n_block > 0) an_str_appendf(out, "%d block%s", c->n_block, c->n_block == 1 ? "" : "s");
+    else an_str_appendf(out, "%zu cell%s", c->n_cell, c->n_cell == 1 ? "" : "s");
+    an_str_append(out, "\n\n");
 }
 
 static void print_reasons(const an_run *c, an_str *out)

@@ -36,9 +36,10 @@ static void say(json_t *list, const char *fmt, ...)
     an_str_free(&text);
 }
 
-static bool measured(const an_cell *cell)
+/* A second copy of a cell is there for its noise and needs no explanation. */
+static bool measured(const an_run *run, const an_cell *cell)
 {
-    return cell->status == AN_CELL_OK && an_cell_n_timed(cell) > 0;
+    return cell->status == AN_CELL_OK && an_cell_n_timed(cell) > 0 && (run->aa || cell->copy_of < 0);
 }
 
 static double median(const an_cell *cell, an_field_id field)
@@ -213,13 +214,13 @@ static void explain_pair(const an_run *run, int fast, int slow, const an_paired 
     an_str text = {0};
     an_str_appendf(&text, "%s decodes %.2f times as fast as %s", a->label, p->ratio, b->label);
     if (isfinite(bytes_a) && isfinite(bytes_b) && bytes_b > 0) {
-        double fewer = bytes_b / bytes_a;
-        if (fabs(fewer - 1) < 0.01)
-            an_str_append(&text, " with the same bytes a token");
+        double bytes = bytes_a / bytes_b;
+        if (fabs(bytes - 1) < 0.01)
+            an_str_append(&text, ": it reads the same bytes a token");
         else
-            an_str_appendf(&text, ": %.2f of that is %s bytes a token (%.1f against %.1f MB)", fewer,
-                           fewer > 1 ? "fewer" : "more", bytes_a / 1e6, bytes_b / 1e6);
-        an_str_appendf(&text, "; it moves them %.2f times as fast (%.1f against %.1f GB/s)", p->ratio / fewer,
+            an_str_appendf(&text, ": it reads %.2f times the bytes a token (%.2f against %.2f MB)", bytes, bytes_a / 1e6,
+                           bytes_b / 1e6);
+        an_str_appendf(&text, " and moves them %.2f times as fast (%.1f against %.1f GB/s)", p->ratio * bytes,
                        bytes_a * tps_a / 1e9, bytes_b * tps_b / 1e9);
     }
     if (isfinite(cpu_a) && isfinite(cpu_b)) an_str_appendf(&text, "; %.2f CPUs are busy against %.2f", cpu_a, cpu_b);
@@ -232,13 +233,13 @@ static void explain_pairs(const an_run *run, json_t *list)
 {
     int best = -1;
     for (size_t i = 0; i < run->n_cell; i++) {
-        if (!measured(&run->cells[i]) || !isfinite(median(&run->cells[i], AN_FIELD_ID_decode_tps))) continue;
+        if (!measured(run, &run->cells[i]) || !isfinite(median(&run->cells[i], AN_FIELD_ID_decode_tps))) continue;
         if (best < 0 ||
             median(&run->cells[i], AN_FIELD_ID_decode_tps) > median(&run->cells[best], AN_FIELD_ID_decode_tps))
             best = (int)i;
     }
     for (size_t i = 0; best >= 0 && i < run->n_cell; i++) {
-        if ((int)i == best || !measured(&run->cells[i])) continue;
+        if ((int)i == best || !measured(run, &run->cells[i])) continue;
         an_paired p = an_cell_paired(run, best, (int)i, AN_FIELD_ID_decode_tps, true);
         if (p.verdict == AN_VERDICT_HIGHER) explain_pair(run, best, (int)i, &p, list);
     }
@@ -248,11 +249,11 @@ void an_report_why(const an_run *run, json_t *list)
 {
     for (size_t i = 0; i < run->n_cell; i++) {
         const an_cell *cell = &run->cells[i];
-        if (!measured(cell)) continue;
+        if (!measured(run, cell)) continue;
         an_bound bound = an_report_bound(cell);
         explain_disturbance(cell, bound, list);
         explain_decode(run, cell, bound, list);
         explain_prefill(run, cell, list);
     }
-    if (!run->aa) explain_pairs(run, list);
+    if (!run->aa && !run->refused) explain_pairs(run, list);
 }

@@ -141,7 +141,8 @@ an_paired an_compare_paired(const double *a, const double *b, const double *cov_
     if (!o) o = &defaults;
     for (size_t i = 0; i < n && p.n < AN_PAIRS_MAX; i++) {
         if (!positive(a[i]) || !positive(b[i]) || !positive(a[i] / b[i])) continue;
-        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]) || !positive(cov_a[i] / cov_b[i]))) covariate = false;
+        if (covariate && (!positive(cov_a[i]) || !positive(cov_b[i]) || !positive(cov_a[i] / cov_b[i])))
+            covariate = false;
         if (covariate) c[p.n] = log(cov_a[i] / cov_b[i]);
         d[p.n++] = log(a[i] / b[i]);
     }

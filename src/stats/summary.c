@@ -26,8 +26,8 @@ double an_median_inplace(double *values, size_t n)
 }
 
 /*
- * The narrowest symmetric pair of order statistics that holds the median with at least 95 % confidence; with fewer than six
- * values there is none, and the extremes are what can be said.
+ * The narrowest symmetric pair of order statistics that holds the median with at least 95 % confidence; with fewer than
+ * six values there is none, and the extremes are what can be said.
  */
 static void median_interval(const double *sorted, size_t n, double *lo, double *hi, double *level)
 {

@@ -69,6 +69,12 @@ expect 4 "yesterday" yesterday
 "$anemo" report last --csv >"$work/a.csv" && "$anemo" report "$work/compare.json" --csv >"$work/b.csv"
 cmp "$work/a.csv" "$work/b.csv" || fail "the database gives other figures than the file"
 
+# A capsule is a run too.
+"$anemo" results pack last -q -o "$work/run.capsule.json" >"$work/out" 2>"$work/err" || fail "results pack"
+expect 0 "llama.cpp is 9.6 % slower" "$work/run.capsule.json" --md
+head -c 300 "$work/run.capsule.json" >"$work/cut.json"
+expect 3 "cut.json" "$work/cut.json"
+
 # Several runs in one document, and back.
 expect 0 "" last "$work/bench.json" -o "$work/both.html"
 [ "$(grep -c 'id="run-data-' "$work/both.html")" = 2 ] || fail "both.html does not hold two runs"

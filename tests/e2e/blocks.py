@@ -58,6 +58,13 @@ class Place:
         return json.loads(out.read_text()) if out.exists() else None
 
 
+    def results(self, *args):
+        """anemo results …: its JSON, or its text."""
+        env = dict(os.environ, ANEMO_DB=str(self.folder / "results.db"))
+        text = subprocess.run([ANEMO, "results", *args], env=env, check=True, capture_output=True, text=True).stdout
+        return json.loads(text) if "--json" in args else text
+
+
 def reps(cell, kind):
     return [rep for rep in cell["reps"] if rep["kind"] == kind]
 
@@ -97,7 +104,7 @@ def it_stops_when_enough_is_known(place):
     run = place.compare(engines, "--precision", "50")
     assert run["n_block"] == 6 and run["stop_reason"] == "precise", (run["n_block"], run["stop_reason"])
     run = place.compare(engines, "--max-reps", "7")
-    assert run["n_block"] == 7 and run["stop_reason"] == "blocks" and run["n_look"] == 2, (run["n_block"], run["n_look"])
+    assert run["n_block"] == 7 and run["stop_reason"] == "blocks" and run["n_look"] == 1, (run["n_block"], run["n_look"])
     run = place.compare(engines, "-r", "4")
     assert run["n_block"] == 4 and run["n_look"] == 0, (run["n_block"], run["n_look"])
 
@@ -124,7 +131,7 @@ def the_budget_is_kept(place):
     assert took < 20, took
     last = max(rep["start_s"] for cell in run["cells"] for rep in cell["reps"])
     assert last < 1.6, f"a repetition began after {last} s of 1.6"
-    assert run["n_look"] == (1 if run["n_block"] <= 6 else 2), (run["n_block"], run["n_look"])
+    assert run["n_look"] == 1, (run["n_block"], run["n_look"])
     # The first block is always made.
     run = place.compare({"native": "--real 0.2", "llama.cpp": "--real 0.2"}, "--budget", "0.01", "--warmup", "0")
     assert run["n_block"] == 1, run["n_block"]
@@ -237,7 +244,23 @@ def the_first_signal_ends_it_in_order(place):
     assert run["interrupted"] and run["stop_reason"] == "interrupted" and 0 < run["n_block"] < 60, run["n_block"]
     counts = [len(reps(cell, "timed")) for cell in run["cells"]]
     assert all(run["n_block"] <= n <= run["n_block"] + 1 for n in counts), (counts, run["n_block"])
-    assert (place.folder / "results.db").exists()
+    kept = place.results("show", "last", "--json")
+    assert [len(reps(cell, "timed")) for cell in kept["cells"]] == counts and kept["interrupted"], "the database has another run"
+
+
+@case
+def what_was_measured_before_a_kill_is_kept(place):
+    command, env, out = place.command({"native": "--real 0.1", "llama.cpp": "--real 0.1"}, ["-r", "60", "--warmup", "0"], store=True)
+    process = subprocess.Popen(command, env=env)
+    time.sleep(2)
+    process.kill()
+    process.wait()
+    assert not out.exists(), "a document of a run that was killed"
+    kept = place.results("show", "last", "--json")
+    assert all(cell["status"] == "pending" for cell in kept["cells"]), [cell["status"] for cell in kept["cells"]]
+    assert all(len(reps(cell, "timed")) >= 3 for cell in kept["cells"]), [len(reps(cell, "timed")) for cell in kept["cells"]]
+    assert all(rep["text"] for rep in reps(kept["cells"][0], "timed")), "a repetition without its text"
+    place.results("check")
 
 
 @case

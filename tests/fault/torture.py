@@ -85,6 +85,14 @@ COMMANDS = [
       "{}/out.md"], "out.md", "worker"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--aa", "--cold", "--db", "{}/r.db", "--tag",
       "a", "--note", "b", "-q"], None, "main"),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
+     "out.json", "main", IO),
+    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
+     "out.md", "worker"),
+    (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "2", "-r", "1", "-t", "1", "--no-probe", "--no-store", "-o",
+      "json", "-oe", "md"], None, "main"),
+    (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "0", "-r", "1", "-t", "1", "--no-probe", "--db", "{}/b.db",
+      "-o", "sql"], None, "worker"),
     (["synth", "{}/shape.json", "--quant", "Q4_0", "-o", "{}/out.gguf", "-q", "--threads", "2"], "out.gguf", "main", IO),
     (["synth", "{}/shape.json", "--quant", "Q4_K", "--format", "mlx", "-o", "{}/out", "-q", "--threads", "2"], "out", "main", IO),
     (["worker", "--check", str(BUILD / "anemo"), "worker", "native"], None, "main"),
@@ -132,6 +140,7 @@ COMMANDS = [
 ]
 # Their output holds times, memory or process ids.
 UNSTEADY = ("run", "compare", "sweep", "worker")
+UNSTEADY = ("run", "compare", "bench", "worker")
 
 
 def make_cache(repo, gguf):

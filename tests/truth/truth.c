@@ -217,8 +217,11 @@ static void compare_mean_sd(const trace *t, uint64_t seed, double truth, outcome
     count(o, v, truth);
 }
 
-/* Speed is the first column; lines that begin with # describe the trace. Scaled to a median of 1. */
-static bool read_trace(const char *path, trace *t)
+/*
+ * A line a sample: speed by the clock (column 0) and by the CPU time that was to be had (column 1: memory alone); lines
+ * that begin with # describe the trace. Scaled to a median of 1.
+ */
+static bool read_trace(const char *path, int column, trace *t)
 {
     char line[256];
     double sorted[SAMPLES_MAX];
@@ -226,8 +229,11 @@ static bool read_trace(const char *path, trace *t)
     t->kind = RECORDED;
     t->n = 0;
     if (!f) return false;
-    while (fgets(line, sizeof line, f) && t->n < SAMPLES_MAX)
-        if (line[0] != '#' && (t->speed[t->n] = strtod(line, NULL)) > 0) t->n++;
+    while (fgets(line, sizeof line, f) && t->n < SAMPLES_MAX) {
+        char *at = line;
+        for (int i = 0; i <= column; i++) t->speed[t->n] = line[0] == '#' ? 0 : strtod(at, &at);
+        if (t->speed[t->n] > 0) t->n++;
+    }
     fclose(f);
     if (t->n < 600) return false;
     memcpy(sorted, t->speed, t->n * sizeof *sorted);
@@ -330,15 +336,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: truth_simulation RUNS strict|loose TRACE.txt...\n");
         return 2;
     }
-    for (int i = 3; i < argc && n_trace < TRACES_MAX; i++) {
-        const char *slash = strrchr(argv[i], '/');
-        trace *t = &traces[n_trace++];
-        snprintf(t->name, sizeof t->name, "%s", slash ? slash + 1 : argv[i]);
-        if (strchr(t->name, '.')) *strchr(t->name, '.') = 0;
-        if (read_trace(argv[i], t)) continue;
-        fprintf(stderr, "%s: cannot be read, or holds fewer than 600 samples\n", argv[i]);
-        return 2;
-    }
+    for (int i = 3; i < argc; i++)
+        for (int column = 0; column < 2 && n_trace < TRACES_MAX; column++) {
+            const char *slash = strrchr(argv[i], '/'), *name = slash ? slash + 1 : argv[i];
+            trace *t = &traces[n_trace++];
+            snprintf(t->name, sizeof t->name, "%.*s%s", (int)strcspn(name, "."), name, column ? ", memory alone" : "");
+            if (read_trace(argv[i], column, t)) continue;
+            fprintf(stderr, "%s: cannot be read, or holds fewer than 600 samples\n", argv[i]);
+            return 2;
+        }
     const bars bar = strict ? (bars){5, 93, 90} : (bars){8, 89, 85};
     printf("| trace | method | A/A called different | interval holds the truth | 3 %% called | 5 %% called | wrong way "
            "| half-width "

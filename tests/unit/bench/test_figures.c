@@ -23,6 +23,7 @@ static void a_gguf_file(void **state)
     (void)state;
     an_run_model m = figures(TINY "chatml.gguf");
     assert_int_equal(m.n_param, 49152 + 19072 + 5 * 64);
+    assert_int_equal(m.n_ctx_train, 256);
     assert_int_equal(m.weight_bytes, 49152 / 32 * 20 + 19072 / 32 * 34); /* Q4_1, and Q8_0 in the head */
     assert_int_equal(m.kv_values_per_pos, 2 * 2 * 1 * 32);
     assert_true(m.flop_per_token == 2.0 * (49152 + 19072));

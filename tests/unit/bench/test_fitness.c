@@ -233,6 +233,32 @@ static void the_environment_is_whole(void **state)
     tree_free(root);
 }
 
+/* What a result says of the machine that it was measured on. */
+static void warnings_of_a_result(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *text;
+    } cases[] = {{"{\"on_battery\": true}", "battery"},
+                 {"{\"on_battery\": false, \"platform_profile\": \"balanced\", \"cgroup_cpus\": null}", NULL},
+                 {"{\"platform_profile\": \"low-power\"}", "'low-power'"},
+                 {"{\"cgroup_cpus\": 1.5}", "1.50 CPUs' time of 4"},
+                 {"{\"cgroup_cpus\": 4}", NULL},
+                 {"{\"swap_total_bytes\": 900000000, \"swap_free_bytes\": 100000000}", "0.8 GB"},
+                 {"{\"swap_total_bytes\": 900000000, \"swap_free_bytes\": 899999999}", NULL},
+                 {"{\"swap_total_bytes\": \"x\", \"cgroup_cpus\": [], \"platform_profile\": 7, \"on_battery\": \"yes\"}", NULL}};
+    for (size_t i = 0; i < AN_COUNT_OF(cases); i++) {
+        an_environment e = {.cpus_online = 4, .cpus_usable = 4, .load_average = 0.1, .build_type = "release", .governor = "performance",
+                            .mem_total_bytes = 8000000000u, .more = json_loads(cases[i].more, 0, NULL)};
+        assert_non_null(e.more);
+        json_t *list = an_environment_warnings(&e, 0);
+        assert_int_equal(json_array_size(list), cases[i].text != NULL);
+        if (cases[i].text && !strstr(json_string_value(json_array_get(list, 0)), cases[i].text)) fail_msg("%s", cases[i].more);
+        json_decref(list);
+        an_environment_free(&e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +268,7 @@ int main(void)
         cmocka_unit_test(the_look_reads_a_tree),
         cmocka_unit_test(noise_by_hand),
         cmocka_unit_test(the_environment_is_whole),
+        cmocka_unit_test(warnings_of_a_result),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

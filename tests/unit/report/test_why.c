@@ -150,12 +150,22 @@ static void sentences_hold_the_figures(void **state)
     expect(text, "busy 50 % of the time");
     expect(text, "slow: 33 % of a token's time is outside the forward pass");
     expect(text, "slow: prefill reaches 10 %");
-    /* 2 = 1.5 of bytes x 1.33 of speed. */
-    expect(text, "fast decodes 2.00 times as fast as slow: 1.50 of that is fewer bytes a token (100.0 against 150.0 MB); it "
+    /* 2 = 1.33 of speed / 0.67 of bytes. */
+    expect(text, "fast decodes 2.00 times as fast as slow: it reads 0.67 times the bytes a token (100.00 against 150.00 MB) and "
                  "moves them 1.33 times as fast (10.0 against 7.5 GB/s); 1.98 CPUs are busy against 1.00.");
     run.aa = true; /* no differences are explained where there can be none */
     sentences(&run, text, sizeof text);
     assert_null(strstr(text, "as fast as slow"));
+    run.aa = false;
+    run.cells[1].copy_of = 0; /* nor is a copy a rival */
+    sentences(&run, text, sizeof text);
+    assert_null(strstr(text, "slow"));
+    run.cells[1].copy_of = -1;
+    char why[] = "the gate failed";
+    run.refused = why;
+    sentences(&run, text, sizeof text);
+    assert_null(strstr(text, "as fast as slow"));
+    run.refused = NULL;
     an_run_free(&run);
 }
 
