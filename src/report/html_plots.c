@@ -155,8 +155,8 @@ static void bootstrap_of(const an_run *run, const an_pairs *pairs, const an_pair
 
 static void ratio_table(an_page *p, const an_pairs *pairs)
 {
-    static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p", "p, Holm",
-                                        "Smallest difference seen", "Blocks needed", "Bootstrap, from", "to"};
+    static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p",
+                                        "p, Holm", "Smallest difference seen", "Blocks needed", "Bootstrap, from", "to"};
     char caption[96];
     snprintf(caption, sizeof caption, "%s, verdicts", an_field_get(pairs->items[0].field)->title);
     an_fig_table(p, caption, heads, 14);
@@ -179,7 +179,8 @@ static void ratio_table(an_page *p, const an_pairs *pairs)
         for (int k = 0; k < 11; k++)
             if (strstr(t[k], "nan")) snprintf(t[k], 32, "–");
         const char *texts[] = {p->run->cells[q->cell].label, p->run->cells[q->reference].label,
-                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10]};
+                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5],
+                               t[6], t[7], t[8], t[9], t[10]};
         an_fig_tr(p, texts, 14);
     }
     an_fig_table_end(p);
