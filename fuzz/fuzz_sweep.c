@@ -15,7 +15,8 @@ static void use_plan(const an_plan *plan)
         point.numbers[a] = v->n && v->numbers ? v->numbers[0] : 1;
         if (v->n > AN_PLAN_LIST_MAX || (v->n && (v->texts != NULL) == an_axis_is_number(a))) abort();
     }
-    if (plan->n_rep < 1 || plan->n_block < 1 || !plan->name || !(plan->memory_share > 0 && plan->memory_share <= 1)) abort();
+    if (plan->n_rep < 1 || plan->n_block < 1 || !plan->name || !(plan->memory_share > 0 && plan->memory_share <= 1))
+        abort();
     if (plan->axes[AN_AXIS_MODEL].n == 0 && !plan->url) abort();
     sink += an_plan_admits(plan, &point);
 }

@@ -29,26 +29,38 @@ typedef struct sweep_args {
 #define FIELD(name) offsetof(sweep_args, name)
 
 static const an_option options[] = {
-    {"dry-run", NULL, AN_OPT_FLAG, FIELD(dry_run), 0, 0, NULL, "Say what the sweep is and what it will take; measure nothing"},
-    {"status", NULL, AN_OPT_FLAG, FIELD(status), 0, 0, NULL, "Say what is done, failed and pending, here or in the folder of --out"},
+    {"dry-run", NULL, AN_OPT_FLAG, FIELD(dry_run), 0, 0, NULL,
+     "Say what the sweep is and what it will take; measure nothing"},
+    {"status", NULL, AN_OPT_FLAG, FIELD(status), 0, 0, NULL,
+     "Say what is done, failed and pending, here or in the folder of --out"},
     {"json", NULL, AN_OPT_FLAG, FIELD(json), 0, 0, NULL, "--dry-run and --status as JSON"},
-    {"resume", NULL, AN_OPT_FLAG, FIELD(resume), 0, 0, NULL, "Go on with a sweep that was begun (as without; an error when there is none)"},
-    {"restart", NULL, AN_OPT_FLAG, FIELD(restart), 0, 0, NULL, "Begin anew; what was measured before stays as a run of its own"},
-    {"retry-failed", NULL, AN_OPT_FLAG, FIELD(retry_failed), 0, 0, NULL, "Try failed, missing and skipped cells once more"},
+    {"resume", NULL, AN_OPT_FLAG, FIELD(resume), 0, 0, NULL,
+     "Go on with a sweep that was begun (as without; an error when there is none)"},
+    {"restart", NULL, AN_OPT_FLAG, FIELD(restart), 0, 0, NULL,
+     "Begin anew; what was measured before stays as a run of its own"},
+    {"retry-failed", NULL, AN_OPT_FLAG, FIELD(retry_failed), 0, 0, NULL,
+     "Try failed, missing and skipped cells once more"},
     {"blocks", NULL, AN_OPT_I64, FIELD(n_block), 1, 10000, "N", "Go through the whole grid N times (over the plan's)"},
-    {"db", NULL, AN_OPT_STR, FIELD(db), 0, 0, "FILE", "The results database (ANEMO_DB, else results.db in the data folder)"},
-    {"power-cmd", NULL, AN_OPT_STR, FIELD(power_cmd), 0, 0, "CMD", "A command that prints watts, or 'J <joules>', a line"},
-    {"local", NULL, AN_OPT_FLAG, FIELD(local), 0, 0, NULL, "Measure into result files below --out; several processes share the work"},
+    {"db", NULL, AN_OPT_STR, FIELD(db), 0, 0, "FILE",
+     "The results database (ANEMO_DB, else results.db in the data folder)"},
+    {"power-cmd", NULL, AN_OPT_STR, FIELD(power_cmd), 0, 0, "CMD",
+     "A command that prints watts, or 'J <joules>', a line"},
+    {"local", NULL, AN_OPT_FLAG, FIELD(local), 0, 0, NULL,
+     "Measure into result files below --out; several processes share the work"},
     {"out", "o", AN_OPT_STR, FIELD(out), 0, 0, "DIR", "Folder of the result files (beside the database)"},
     {"manifest", NULL, AN_OPT_STR, FIELD(manifest), 0, 0, "FILE", "A manifest in place of a plan"},
     {"cell", NULL, AN_OPT_I64, FIELD(cell), 0, 1000000, "I", "Measure the I-th task alone, from 0, into a result file"},
     {"per-task", NULL, AN_OPT_I64, FIELD(per_task), 1, 1000000, "K", "Units of one task (1)"},
     {"slurm", NULL, AN_OPT_FLAG, FIELD(slurm), 0, 0, NULL, "Submit the sweep as a job array"},
-    {"slurm-dry-run", NULL, AN_OPT_FLAG, FIELD(slurm_dry_run), 0, 0, NULL, "Write the manifest, print script and command, submit nothing"},
-    {"slurm-options", NULL, AN_OPT_EACH, FIELD(slurm_options), 0, 0, "OPT", "One more argument of sbatch, as it is (--account=x); repeatable"},
+    {"slurm-dry-run", NULL, AN_OPT_FLAG, FIELD(slurm_dry_run), 0, 0, NULL,
+     "Write the manifest, print script and command, submit nothing"},
+    {"slurm-options", NULL, AN_OPT_EACH, FIELD(slurm_options), 0, 0, "OPT",
+     "One more argument of sbatch, as it is (--account=x); repeatable"},
     {"partition", NULL, AN_OPT_STR, FIELD(partition), 0, 0, "P", "Slurm's partition"},
-    {"array-limit", NULL, AN_OPT_I64, FIELD(array_limit), 1, 1000000, "K", "Tasks that run at a time (as many as there are nodes)"},
-    {"shared-node", NULL, AN_OPT_FLAG, FIELD(shared_node), 0, 0, NULL, "Bound cores of a node that others use too, not the whole node"},
+    {"array-limit", NULL, AN_OPT_I64, FIELD(array_limit), 1, 1000000, "K",
+     "Tasks that run at a time (as many as there are nodes)"},
+    {"shared-node", NULL, AN_OPT_FLAG, FIELD(shared_node), 0, 0, NULL,
+     "Bound cores of a node that others use too, not the whole node"},
     AN_ROW_QUIET(FIELD(quiet)),
     AN_OPTION_END,
 };
@@ -59,10 +71,14 @@ const an_command an_cmd_sweep = {
     .name = "sweep",
     .args = "[PLAN.ini]",
     .summary = "Measure a grid of engines, models and settings unattended; resumes; runs on Slurm",
-    .details = "Every finished cell is in the database before the next begins. The same command goes on after Ctrl-C, kill -9 or a\n"
-               "full disk, without measuring anything twice: a sweep is known by the content of its plan. Cells that do not fit in\n"
-               "memory are skipped with the reason. Logs lie beside the database, in sweeps/ID. The exit status is 1 when a cell\n"
-               "failed. With --slurm, --local or --cell each task gives a file; 'anemo results merge DIR/*.json' joins them.",
+    .details =
+        "Every finished cell is in the database before the next begins. The same command goes on after Ctrl-C, kill -9 "
+        "or a\n"
+        "full disk, without measuring anything twice: a sweep is known by the content of its plan. Cells that do not "
+        "fit in\n"
+        "memory are skipped with the reason. Logs lie beside the database, in sweeps/ID. The exit status is 1 when a "
+        "cell\n"
+        "failed. With --slurm, --local or --cell each task gives a file; 'anemo results merge DIR/*.json' joins them.",
     .options = options,
     .args_bytes = sizeof(sweep_args),
     .run = run,
@@ -77,7 +93,8 @@ static anemo_status find_places(const sweep_args *a, const an_sweep *s, char **d
     char *data = NULL, *beside = NULL;
     const char *named = a->db ? a->db : an_env("ANEMO_DB");
     an_str path = {0};
-    if (!named && !(data = an_dir_data())) return an_fail(err, ANEMO_ERR_INVAL, "HOME is not set; name the database with --db");
+    if (!named && !(data = an_dir_data()))
+        return an_fail(err, ANEMO_ERR_INVAL, "HOME is not set; name the database with --db");
     *db = named ? an_strdup(named) : an_path_join(data, "results.db");
     beside = *db ? an_path_dir(*db) : NULL;
     an_str_appendf(&path, "%s/sweeps/%s", beside ? beside : "", s->id);
@@ -97,7 +114,8 @@ static anemo_status absolute_dir(const char *path, char **out, anemo_error *err)
     return *out ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOTFOUND, "%s: not there any more", path);
 }
 
-/* The first folder on the way up that is there: whose file system a file below will be on. an_free; NULL when out of memory. */
+/* The first folder on the way up that is there: whose file system a file below will be on. an_free; NULL when out of
+ * memory. */
 static char *existing_parent(const char *path)
 {
     char *at = an_strdup(path);
@@ -187,10 +205,11 @@ static void describe_text(const an_sweep *s, const an_sweep_estimate *e, const a
 
 static json_t *tally_json(const an_sweep *s, const char *run, const an_sweep_tally *t)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "run", run, "name", s->name, "cells",
-                     (json_int_t)t->n_cell, "ok", (json_int_t)t->n_ok, "failed", (json_int_t)t->n_failed, "missing",
-                     (json_int_t)t->n_missing, "skipped", (json_int_t)t->n_skipped, "pending", (json_int_t)t->n_pending, "units",
-                     (json_int_t)t->n_unit, "units_done", (json_int_t)t->n_unit_done);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "run", run, "name",
+                     s->name, "cells", (json_int_t)t->n_cell, "ok", (json_int_t)t->n_ok, "failed",
+                     (json_int_t)t->n_failed, "missing", (json_int_t)t->n_missing, "skipped", (json_int_t)t->n_skipped,
+                     "pending", (json_int_t)t->n_pending, "units", (json_int_t)t->n_unit, "units_done",
+                     (json_int_t)t->n_unit_done);
 }
 
 static json_t *describe_json(const an_sweep *s, const an_sweep_estimate *e, const an_sweep_tally *t)
@@ -202,17 +221,19 @@ static json_t *describe_json(const an_sweep *s, const an_sweep_estimate *e, cons
         uint64_t need = an_sweep_cell_bytes(s, i);
         an_work_label(&c->work, work, sizeof work);
         json_array_append_new(cells, json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:b, s:s}", "engine", c->engine, "model",
-                                               c->model < 0 ? "" : s->run.models[c->model].name, "work", work, "label", c->label,
-                                               "threads", s->settings[i].threads, "memory_bytes", (json_int_t)need, "fits",
+                                               c->model < 0 ? "" : s->run.models[c->model].name, "work", work, "label",
+                                               c->label, "threads", s->settings[i].threads, "memory_bytes",
+                                               (json_int_t)need, "fits",
                                                !e->memory_limit_bytes || need <= e->memory_limit_bytes, "key", c->key));
     }
     json_t *estimate = json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds", an_json_real(e->seconds), "cells_from_same",
-        (json_int_t)e->n_by_basis[AN_BASIS_SAME], "cells_from_like", (json_int_t)e->n_by_basis[AN_BASIS_LIKE], "cells_from_model",
-        (json_int_t)e->n_by_basis[AN_BASIS_MODEL], "cells_unknown", (json_int_t)e->n_by_basis[AN_BASIS_UNKNOWN], "memory_largest_bytes",
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds", an_json_real(e->seconds),
+        "cells_from_same", (json_int_t)e->n_by_basis[AN_BASIS_SAME], "cells_from_like",
+        (json_int_t)e->n_by_basis[AN_BASIS_LIKE], "cells_from_model", (json_int_t)e->n_by_basis[AN_BASIS_MODEL],
+        "cells_unknown", (json_int_t)e->n_by_basis[AN_BASIS_UNKNOWN], "memory_largest_bytes",
         (json_int_t)e->largest_bytes, "memory_limit_bytes", (json_int_t)e->memory_limit_bytes, "memory_available_bytes",
-        (json_int_t)e->memory_available_bytes, "cells_too_large", (json_int_t)e->n_too_large, "disk_bytes", (json_int_t)e->disk_bytes,
-        "disk_free_bytes", (json_int_t)e->disk_free_bytes);
+        (json_int_t)e->memory_available_bytes, "cells_too_large", (json_int_t)e->n_too_large, "disk_bytes",
+        (json_int_t)e->disk_bytes, "disk_free_bytes", (json_int_t)e->disk_free_bytes);
     if (!obj || !estimate || json_object_set_new(obj, "estimate", estimate) || json_object_set(obj, "grid", cells)) {
         json_decref(obj);
         obj = NULL;
@@ -295,8 +316,8 @@ static anemo_status show_status(const sweep_args *a, const an_sweep *s, const ch
         status = an_cli_print_json(tally_json(s, id, &t), JSON_COMPACT, err);
         goto cleanup;
     }
-    printf("%s (%s): %zu of %zu units done; cells: %zu ok, %zu failed, %zu missing, %zu skipped, %zu pending\n", s->name, id,
-           t.n_unit_done, t.n_unit, t.n_ok, t.n_failed, t.n_missing, t.n_skipped, t.n_pending);
+    printf("%s (%s): %zu of %zu units done; cells: %zu ok, %zu failed, %zu missing, %zu skipped, %zu pending\n",
+           s->name, id, t.n_unit_done, t.n_unit, t.n_ok, t.n_failed, t.n_missing, t.n_skipped, t.n_pending);
 cleanup:
     an_store_close(store);
     return status;
@@ -313,12 +334,15 @@ static void show_progress(void *ctx, const char *what)
 static int exit_of(const an_sweep_tally *t)
 {
     if (t->n_failed + t->n_missing == 0) return 0;
-    fprintf(stderr, "anemo sweep: %zu cells failed and %zu lack their engine; the results say why, --retry-failed tries them again\n",
+    fprintf(stderr,
+            "anemo sweep: %zu cells failed and %zu lack their engine; the results say why, --retry-failed tries them "
+            "again\n",
             t->n_failed, t->n_missing);
     return 1;
 }
 
-static anemo_status run_here(an_sweep *s, const sweep_args *a, const char *db, an_sweep_options *o, int *exit_code, anemo_error *err)
+static anemo_status run_here(an_sweep *s, const sweep_args *a, const char *db, an_sweep_options *o, int *exit_code,
+                             anemo_error *err)
 {
     anemo_status status;
     an_store *store = NULL;
@@ -335,8 +359,8 @@ static anemo_status run_here(an_sweep *s, const sweep_args *a, const char *db, a
     AN_TRY(an_sweep_run(s, store, o, err));
     an_sweep_count(s, &s->run, &t);
     *exit_code = exit_of(&t);
-    printf("%s: %zu cells: %zu ok, %zu failed, %zu missing, %zu skipped; 'anemo results show %s' lists them\n", s->run.id, t.n_cell,
-           t.n_ok, t.n_failed, t.n_missing, t.n_skipped, s->run.id);
+    printf("%s: %zu cells: %zu ok, %zu failed, %zu missing, %zu skipped; 'anemo results show %s' lists them\n",
+           s->run.id, t.n_cell, t.n_ok, t.n_failed, t.n_missing, t.n_skipped, s->run.id);
 cleanup:
     an_store_close(store);
     an_free(parent);
@@ -344,8 +368,8 @@ cleanup:
 }
 
 /* One task of --cell: units K x I and on. */
-static anemo_status run_task(an_sweep *s, const sweep_args *a, const char *dir, const an_sweep_options *o, int *exit_code,
-                             anemo_error *err)
+static anemo_status run_task(an_sweep *s, const sweep_args *a, const char *dir, const an_sweep_options *o,
+                             int *exit_code, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     size_t n_unit = an_sweep_n_unit(s), k = (size_t)a->per_task, first = (size_t)a->cell * k;
@@ -365,7 +389,8 @@ cleanup:
     return status;
 }
 
-static anemo_status run_files(an_sweep *s, const sweep_args *a, const char *dir, an_sweep_options *o, int *exit_code, anemo_error *err)
+static anemo_status run_files(an_sweep *s, const sweep_args *a, const char *dir, an_sweep_options *o, int *exit_code,
+                              anemo_error *err)
 {
     anemo_status status;
     an_sweep_tally t;
@@ -374,7 +399,8 @@ static anemo_status run_files(an_sweep *s, const sweep_args *a, const char *dir,
     AN_TRY(an_sweep_count_folder(s, dir, &t, err));
     *exit_code = exit_of(&t);
     if (!a->quiet)
-        printf("%s: %zu of %zu units are in %s; 'anemo results merge %s/*.json' joins them\n", s->id, t.n_unit_done, t.n_unit, dir, dir);
+        printf("%s: %zu of %zu units are in %s; 'anemo results merge %s/*.json' joins them\n", s->id, t.n_unit_done,
+               t.n_unit, dir, dir);
 cleanup:
     return status;
 }
@@ -389,25 +415,32 @@ static anemo_status submit(char **argv, anemo_error *err)
     long n;
     anemo_status status = an_process_start(&p, (const char *const *)argv, NULL, err);
     if (status == ANEMO_ERR_NOTFOUND)
-        return an_fail(err, status, "sbatch was not found: this machine has no Slurm; --local measures here, --slurm-dry-run prints the script");
+        return an_fail(err, status,
+                       "sbatch was not found: this machine has no Slurm; --local measures here, --slurm-dry-run prints "
+                       "the script");
     if (status != ANEMO_OK) return status;
     an_fd_close(&p.fd_in);
     bool out_open = true, err_open = true;
     while (out_open || err_open) {
         an_process_ready ready = an_process_poll(&p, 1000000000u);
         if (ready.out || !err_open)
-            while ((n = an_fd_read(p.fd_out, buf, sizeof buf)) > 0) an_str_append_bytes(&out, buf, (size_t)n);
-        else n = 0;
+            while ((n = an_fd_read(p.fd_out, buf, sizeof buf)) > 0)
+                an_str_append_bytes(&out, buf, (size_t)n);
+        else
+            n = 0;
         if (n < 0) out_open = false;
         if (ready.err || !out_open)
-            while ((n = an_fd_read(p.fd_err, buf, sizeof buf)) > 0) an_str_append_bytes(&errors, buf, (size_t)n);
-        else n = 0;
+            while ((n = an_fd_read(p.fd_err, buf, sizeof buf)) > 0)
+                an_str_append_bytes(&errors, buf, (size_t)n);
+        else
+            n = 0;
         if (n < 0) err_open = false;
     }
     bool ended = an_process_wait(&p, 60000000000u);
     if (!ended || p.signal || p.exit_code) {
         const char *said = an_str_text(&errors);
-        status = an_fail(err, ANEMO_ERR_ENGINE, "sbatch refused the job array: %.*s", (int)strcspn(said, "\n"), *said ? said : "without a word");
+        status = an_fail(err, ANEMO_ERR_ENGINE, "sbatch refused the job array: %.*s", (int)strcspn(said, "\n"),
+                         *said ? said : "without a word");
     } else {
         const char *id = an_str_text(&out);
         printf("submitted as job %.*s\n", (int)strcspn(id, "\n;"), id);
@@ -441,9 +474,16 @@ static anemo_status slurm(an_sweep *s, const sweep_args *a, const char *dir, ane
     char *self = an_path_self(), *manifest = NULL, *script = NULL, **argv = NULL;
     an_str text = {0};
     size_t k = (size_t)a->per_task;
-    an_slurm_job job = {.anemo = self, .dir = dir, .partition = a->partition, .extra = a->slurm_options.items,
-                        .n_extra = a->slurm_options.n, .n_task = (an_sweep_n_unit(s) + k - 1) / k,
-                        .n_parallel = (size_t)a->array_limit, .per_task = k, .shared_node = a->shared_node, .id = s->id};
+    an_slurm_job job = {.anemo = self,
+                        .dir = dir,
+                        .partition = a->partition,
+                        .extra = a->slurm_options.items,
+                        .n_extra = a->slurm_options.n,
+                        .n_task = (an_sweep_n_unit(s) + k - 1) / k,
+                        .n_parallel = (size_t)a->array_limit,
+                        .per_task = k,
+                        .shared_node = a->shared_node,
+                        .id = s->id};
     for (size_t i = 0; i < s->run.n_cell; i++)
         if (s->settings[i].threads > job.n_thread) job.n_thread = s->settings[i].threads;
     if (!self) {
@@ -476,9 +516,12 @@ cleanup:
 static anemo_status check_arguments(const sweep_args *a, const an_positional *pos, anemo_error *err)
 {
     if (pos->n + (a->manifest ? 1 : 0) != 1)
-        return an_fail(err, ANEMO_ERR_INVAL, "give one plan file, or --manifest FILE%s", pos->n > 1 ? "; there are several" : "");
-    if (a->cell >= 0 && !a->manifest) return an_fail(err, ANEMO_ERR_INVAL, "--cell needs --manifest FILE, which --slurm-dry-run writes");
-    if (a->manifest && a->n_block) return an_fail(err, ANEMO_ERR_INVAL, "--blocks belongs to a plan; a manifest has its own");
+        return an_fail(err, ANEMO_ERR_INVAL, "give one plan file, or --manifest FILE%s",
+                       pos->n > 1 ? "; there are several" : "");
+    if (a->cell >= 0 && !a->manifest)
+        return an_fail(err, ANEMO_ERR_INVAL, "--cell needs --manifest FILE, which --slurm-dry-run writes");
+    if (a->manifest && a->n_block)
+        return an_fail(err, ANEMO_ERR_INVAL, "--blocks belongs to a plan; a manifest has its own");
     if ((a->slurm || a->slurm_dry_run) && (a->local || a->cell >= 0))
         return an_fail(err, ANEMO_ERR_INVAL, "--slurm goes with neither --local nor --cell");
     if (a->restart && a->resume) return an_fail(err, ANEMO_ERR_INVAL, "--restart and --resume exclude each other");
@@ -491,7 +534,8 @@ static anemo_status open_sweep(an_sweep *s, const sweep_args *a, const an_positi
     return an_sweep_open_plan(s, pos->items[0], (int)a->n_block, an_cli_model_path, err);
 }
 
-static anemo_status sweep(const sweep_args *a, const an_positional *pos, const char *command, int *exit_code, anemo_error *err)
+static anemo_status sweep(const sweep_args *a, const an_positional *pos, const char *command, int *exit_code,
+                          anemo_error *err)
 {
     anemo_status status;
     an_sweep s = {0};
@@ -516,8 +560,14 @@ static anemo_status sweep(const sweep_args *a, const an_positional *pos, const c
     }
     if (!a->quiet && a->cell < 0) AN_TRY(describe(a, &s, db, stderr, err));
     progress = an_progress_begin(2, a->quiet || a->cell >= 0);
-    an_sweep_options o = {.dir = dir, .restart = a->restart, .retry_failed = a->retry_failed, .command = command,
-                          .power_cmd = a->power_cmd, .stop = an_interrupts_watch(), .progress = show_progress, .progress_ctx = progress};
+    an_sweep_options o = {.dir = dir,
+                          .restart = a->restart,
+                          .retry_failed = a->retry_failed,
+                          .command = command,
+                          .power_cmd = a->power_cmd,
+                          .stop = an_interrupts_watch(),
+                          .progress = show_progress,
+                          .progress_ctx = progress};
     status = files ? run_files(&s, a, out, &o, exit_code, err) : run_here(&s, a, db, &o, exit_code, err);
 cleanup:
     an_progress_end(progress);
@@ -535,7 +585,8 @@ static int run(int argc, char **argv)
     bool help;
     int exit_code = 0;
     sweep_args a = {.cell = -1, .per_task = 1};
-    if (an_options_parse(&an_cmd_sweep, argc, argv, &a, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("sweep", &err);
+    if (an_options_parse(&an_cmd_sweep, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
+        return an_cli_fail("sweep", &err);
     char *command = an_cli_quote_command(argc, argv);
     if (!help && sweep(&a, &pos, command, &exit_code, &err) != ANEMO_OK) exit_code = an_cli_fail("sweep", &err);
     an_free(command);

@@ -37,7 +37,8 @@ anemo_status an_lock_try(int fd, const char *path, uint64_t index, bool *taken, 
     *taken = set_lock(fd, F_WRLCK, index) == 0;
     if (*taken || errno == EAGAIN || errno == EACCES) return ANEMO_OK;
     if (errno == ENOLCK || errno == ENOTSUP || errno == EINVAL)
-        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this file system has no locks; choose a folder on another one", path);
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this file system has no locks; choose a folder on another one",
+                       path);
     return an_fail_errno(err, errno, "lock", path);
 }
 

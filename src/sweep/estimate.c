@@ -97,7 +97,8 @@ static anemo_status read_history(history *h, an_store *store, anemo_error *err)
     for (size_t i = 0; i < n; i++) {
         an_run run;
         if (an_store_get(store, rows[i].id, &run, NULL) != ANEMO_OK) continue;
-        for (size_t c = 0; c < run.n_cell && status == ANEMO_OK; c++) status = add_past(h, &run, &run.cells[c], err);
+        for (size_t c = 0; c < run.n_cell && status == ANEMO_OK; c++)
+            status = add_past(h, &run, &run.cells[c], err);
         an_run_free(&run);
         if (status != ANEMO_OK) break;
     }
@@ -107,7 +108,8 @@ static anemo_status read_history(history *h, an_store *store, anemo_error *err)
 
 static void free_history(history *h)
 {
-    for (size_t i = 0; i < h->n; i++) an_free(h->items[i].model);
+    for (size_t i = 0; i < h->n; i++)
+        an_free(h->items[i].model);
     an_free(h->items);
 }
 
@@ -129,7 +131,9 @@ static double from_history(const history *h, const an_sweep *s, size_t cell, an_
             *basis = AN_BASIS_SAME;
             return p->total_s;
         }
-        if (isfinite(like) || strcmp(p->engine, c->engine) || !p->model || strcmp(p->model, model) || p->kind != c->work.kind) continue;
+        if (isfinite(like) || strcmp(p->engine, c->engine) || !p->model || strcmp(p->model, model) ||
+            p->kind != c->work.kind)
+            continue;
         double seconds = work_seconds(&c->work, p->prefill_tps, p->decode_tps);
         /* More threads are not always faster; that fewer are slower is the safe side. */
         if (p->threads > s->settings[cell].threads) seconds *= (double)p->threads / s->settings[cell].threads;
@@ -146,8 +150,11 @@ static double from_model(const an_sweep *s, size_t cell, const an_sweep_estimate
     const an_run_model *m = &s->run.models[c->model];
     double flop = m->flop_per_token;
     if (!m->weight_bytes || !(e->peak_bandwidth_bps > 0) || !(e->peak_flops > 0)) return NAN;
-    double share = SHARE_OF_PEAK * (s->settings[cell].threads < an_cpu_usable() ? (double)s->settings[cell].threads / an_cpu_usable() : 1);
-    return work_seconds(&c->work, share * e->peak_flops / flop, share * e->peak_bandwidth_bps / (double)m->weight_bytes);
+    double share =
+        SHARE_OF_PEAK *
+        (s->settings[cell].threads < an_cpu_usable() ? (double)s->settings[cell].threads / an_cpu_usable() : 1);
+    return work_seconds(&c->work, share * e->peak_flops / flop,
+                        share * e->peak_bandwidth_bps / (double)m->weight_bytes);
 }
 
 /* Peaks with all usable CPUs; left unknown when the probe has no memory. */
@@ -179,7 +186,8 @@ static void estimate_memory(const an_sweep *s, an_sweep_estimate *e)
     }
 }
 
-anemo_status an_sweep_estimate_make(const an_sweep *s, an_store *store, const char *dir, an_sweep_estimate *out, anemo_error *err)
+anemo_status an_sweep_estimate_make(const an_sweep *s, an_store *store, const char *dir, an_sweep_estimate *out,
+                                    anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     history h = {0};
@@ -210,7 +218,8 @@ anemo_status an_sweep_estimate_make(const an_sweep *s, an_store *store, const ch
         }
         e.n_by_basis[basis]++;
         double n = (double)(n_rep > n_old ? n_rep - n_old : 0);
-        if (basis != AN_BASIS_UNKNOWN) e.seconds += n * (seconds + s->delay_s) + s->n_block * (START_S + s->n_warmup * seconds);
+        if (basis != AN_BASIS_UNKNOWN)
+            e.seconds += n * (seconds + s->delay_s) + s->n_block * (START_S + s->n_warmup * seconds);
         e.disk_bytes += (uint64_t)n * rep_bytes(&c->work) + 2000;
     }
     e.disk_free_bytes = an_path_free_bytes(dir);

@@ -79,7 +79,8 @@ static anemo_status measure_model(an_run_model *m, grid_model *g, const char *qu
     snprintf(m->container, sizeof m->container, "%s", g->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
     m->read_by = readers(g->container);
     if (!m->read_by) return no_memory(err);
-    m->bytes = g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
+    m->bytes =
+        g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
     an_run_model_figures(m);
     an_model_digest(m->path, g->container, m->sha256);
     snprintf(g->quant, sizeof g->quant, "%s", quant);
@@ -118,7 +119,8 @@ static anemo_status add_model(grid *g, const char *name, const char *quant, an_s
     real = NULL;
     /* The name that people gave: a file of the hub's cache has a digest for its real one. */
     size_t len = strlen(path);
-    while (len > 1 && path[len - 1] == '/') path[--len] = '\0';
+    while (len > 1 && path[len - 1] == '/')
+        path[--len] = '\0';
     m->name = an_strdup(an_path_base(path));
     if (!m->name) {
         status = no_memory(err);
@@ -166,9 +168,11 @@ static anemo_status add_models(grid *g, an_sweep_find find, anemo_error *err)
     anemo_status status = ANEMO_OK;
     const an_axis_values *models = &g->plan->axes[AN_AXIS_MODEL], *quants = &g->plan->axes[AN_AXIS_QUANT];
     for (size_t i = 0; i < models->n; i++) {
-        if (!strstr(models->texts[i], "{quant}")) AN_TRY(add_model(g, models->texts[i], "", find, err));
+        if (!strstr(models->texts[i], "{quant}"))
+            AN_TRY(add_model(g, models->texts[i], "", find, err));
         else
-            for (size_t q = 0; q < quants->n; q++) AN_TRY(add_quantized(g, models->texts[i], quants->texts[q], find, err));
+            for (size_t q = 0; q < quants->n; q++)
+                AN_TRY(add_quantized(g, models->texts[i], quants->texts[q], find, err));
     }
 cleanup:
     return status == ANEMO_OK ? status : an_fail_prefix(err, status, "%s: models", g->name);
@@ -177,7 +181,8 @@ cleanup:
 static anemo_status add_test(grid *g, an_work_kind kind, int64_t n_prompt, int64_t n_gen, anemo_error *err)
 {
     if (g->n_test == AN_PLAN_CELLS_MAX)
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: n_prompt and n_gen make more than %d pairs; shorten them", g->name, AN_PLAN_CELLS_MAX);
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: n_prompt and n_gen make more than %d pairs; shorten them", g->name,
+                       AN_PLAN_CELLS_MAX);
     if ((g->n_test & (g->n_test - 1)) == 0) {
         grid_test *bigger = an_realloc(g->tests, (g->n_test ? 2 * g->n_test : 1) * sizeof *bigger);
         if (!bigger) return no_memory(err);
@@ -201,8 +206,8 @@ static anemo_status add_tests(grid *g, anemo_error *err)
                     if (prompts->numbers[p] > 0 && gens->numbers[k] > 0)
                         AN_TRY(add_test(g, AN_WORK_GENERATE, prompts->numbers[p], gens->numbers[k], err));
             if (depths->n == 1 && depths->numbers[0] > 0 && works->n == 1) {
-                status = an_fail(err, ANEMO_ERR_INVAL, "%s: n_depth is for 'work = step'; a generation begins with its prompt",
-                                 g->name);
+                status = an_fail(err, ANEMO_ERR_INVAL,
+                                 "%s: n_depth is for 'work = step'; a generation begins with its prompt", g->name);
                 goto cleanup;
             }
             continue;
@@ -215,7 +220,8 @@ static anemo_status add_tests(grid *g, anemo_error *err)
             AN_TRY(add_test(g, AN_WORK_STEP, plan->pairs[i].n_prompt, plan->pairs[i].n_gen, err));
     }
     if (g->n_test == 0)
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: n_prompt and n_gen leave nothing to measure; generate needs both above 0", g->name);
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "%s: n_prompt and n_gen leave nothing to measure; generate needs both above 0", g->name);
 cleanup:
     return status;
 }
@@ -231,7 +237,8 @@ static void make_label(const grid *g, an_cell *cell, const an_settings *s)
     if (axes[AN_AXIS_N_BATCH].n > 1) an_str_appendf(&text, " b%d", s->n_batch);
     if (axes[AN_AXIS_N_UBATCH].n > 1) an_str_appendf(&text, " ub%d", s->n_ubatch);
     if (axes[AN_AXIS_KV].n > 1) an_str_appendf(&text, " kv %s", s->kv_type);
-    if (axes[AN_AXIS_FLASH_ATTN].n > 1) an_str_appendf(&text, " fa %s", s->flash_attn == AN_ON ? "on" : s->flash_attn == AN_OFF ? "off" : "auto");
+    if (axes[AN_AXIS_FLASH_ATTN].n > 1)
+        an_str_appendf(&text, " fa %s", s->flash_attn == AN_ON ? "on" : s->flash_attn == AN_OFF ? "off" : "auto");
     if (axes[AN_AXIS_COMPUTE].n > 1) an_str_appendf(&text, " %s", s->compute_dtype);
     if (axes[AN_AXIS_DEVICE].n > 1) an_str_appendf(&text, " %s", s->device);
     if (axes[AN_AXIS_GPU_LAYERS].n > 1) an_str_appendf(&text, " ngl %d", s->n_gpu_layers);
@@ -242,13 +249,14 @@ static void make_label(const grid *g, an_cell *cell, const an_settings *s)
     an_str_free(&text);
 }
 
-static anemo_status add_cell(grid *g, const an_engine_info *engine, int model, const an_work *work, const an_settings *settings,
-                             anemo_error *err)
+static anemo_status add_cell(grid *g, const an_engine_info *engine, int model, const an_work *work,
+                             const an_settings *settings, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_sweep *s = g->s;
     if (s->run.n_cell == AN_PLAN_CELLS_MAX)
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: the grid has more than %d cells; shorten its lists or make several plans", g->name,
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "%s: the grid has more than %d cells; shorten its lists or make several plans", g->name,
                        AN_PLAN_CELLS_MAX);
     if ((s->run.n_cell & (s->run.n_cell - 1)) == 0) {
         an_settings *bigger = an_realloc(s->settings, (s->run.n_cell ? 2 * s->run.n_cell : 1) * sizeof *bigger);
@@ -272,7 +280,7 @@ cleanup:
 }
 
 /* The position of each axis that is not engine, model or test. */
-static const an_axis inner[] = {AN_AXIS_N_DEPTH,    AN_AXIS_THREADS, AN_AXIS_N_BATCH, AN_AXIS_N_UBATCH, AN_AXIS_KV,
+static const an_axis inner[] = {AN_AXIS_N_DEPTH,    AN_AXIS_THREADS, AN_AXIS_N_BATCH, AN_AXIS_N_UBATCH,  AN_AXIS_KV,
                                 AN_AXIS_FLASH_ATTN, AN_AXIS_COMPUTE, AN_AXIS_DEVICE,  AN_AXIS_GPU_LAYERS};
 enum { N_INNER = sizeof inner / sizeof inner[0] };
 
@@ -288,7 +296,8 @@ static an_settings make_settings(const an_plan *plan, const an_grid_point *p, co
     s.device = an_axis_word(AN_AXIS_DEVICE, p->texts[AN_AXIS_DEVICE]);
     s.n_gpu_layers = (int)p->numbers[AN_AXIS_GPU_LAYERS];
     s.flash_attn = an_sweep_tristate(p->texts[AN_AXIS_FLASH_ATTN]);
-    /* As bench/cell_run.c does by itself: llama-bench's for steps; for generations a multiple of 256, because llama.cpp rounds up. */
+    /* As bench/cell_run.c does by itself: llama-bench's for steps; for generations a multiple of 256, because llama.cpp
+     * rounds up. */
     s.n_ctx = plan->n_ctx ? plan->n_ctx : work->kind == AN_WORK_STEP ? (int)need : (int)((need + 256) / 256 * 256);
     return s;
 }
@@ -308,13 +317,16 @@ static anemo_status add_inner(grid *g, const an_engine_info *engine, int model, 
             else
                 p->texts[inner[i]] = v->texts[at[i]];
         }
-        an_work work = {.kind = test->kind, .n_prompt = test->n_prompt, .n_gen = test->n_gen, .n_depth = (int)p->numbers[AN_AXIS_N_DEPTH]};
+        an_work work = {.kind = test->kind,
+                        .n_prompt = test->n_prompt,
+                        .n_gen = test->n_gen,
+                        .n_depth = (int)p->numbers[AN_AXIS_N_DEPTH]};
         an_settings settings = make_settings(plan, p, &work);
         bool deep_generation = work.kind == AN_WORK_GENERATE && work.n_depth > 0;
         if (!deep_generation && an_plan_admits(plan, p)) {
             if (plan->n_ctx && (int64_t)work.n_prompt + work.n_gen + work.n_depth > plan->n_ctx) {
-                status = an_fail(err, ANEMO_ERR_INVAL, "%s: n_ctx = %d is too small: %d + %d + %d positions are needed", g->name,
-                                 plan->n_ctx, work.n_depth, work.n_prompt, work.n_gen);
+                status = an_fail(err, ANEMO_ERR_INVAL, "%s: n_ctx = %d is too small: %d + %d + %d positions are needed",
+                                 g->name, plan->n_ctx, work.n_depth, work.n_prompt, work.n_gen);
                 goto cleanup;
             }
             AN_TRY(add_cell(g, engine, model, &work, &settings, err));
@@ -337,7 +349,8 @@ static anemo_status add_engine(grid *g, const an_engine_info *engine, bool named
     bool own_model = !engine->reads_gguf && !engine->reads_mlx, any = false;
     if (own_model && !g->plan->url) {
         if (!named) return ANEMO_OK;
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: the engine '%s' needs 'url = http://…' in [sweep]", g->name, engine->name);
+        return an_fail(err, ANEMO_ERR_INVAL, "%s: the engine '%s' needs 'url = http://…' in [sweep]", g->name,
+                       engine->name);
     }
     for (size_t m = 0; m < (own_model ? 1 : g->s->run.n_model); m++) {
         if (!own_model && !an_engine_reads(engine, g->models[m].container)) {
@@ -357,8 +370,8 @@ static anemo_status add_engine(grid *g, const an_engine_info *engine, bool named
         }
     }
     if (named && !any)
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: the engine '%s' reads %s; none of the models is of that kind", g->name,
-                         engine->name, engine->reads_gguf ? "GGUF files" : "MLX directories");
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: the engine '%s' reads %s; none of the models is of that kind",
+                         g->name, engine->name, engine->reads_gguf ? "GGUF files" : "MLX directories");
 cleanup:
     return status;
 }
@@ -375,15 +388,18 @@ static anemo_status check_keys(const grid *g, anemo_error *err)
     anemo_status status = ANEMO_OK;
     const char **keys = an_calloc(run->n_cell, sizeof *keys);
     if (!keys) return no_memory(err);
-    for (size_t i = 0; i < run->n_cell; i++) keys[i] = run->cells[i].key;
+    for (size_t i = 0; i < run->n_cell; i++)
+        keys[i] = run->cells[i].key;
     qsort(keys, run->n_cell, sizeof *keys, compare_keys);
     for (size_t i = 1; i < run->n_cell && status == ANEMO_OK; i++) {
         if (strcmp(keys[i - 1], keys[i]) != 0) continue;
         size_t at = 0;
-        while (strcmp(run->cells[at].key, keys[i]) != 0) at++;
-        status = an_fail(err, ANEMO_ERR_INVAL,
-                         "%s: two models have the content of '%.200s', so their results could not be told apart; leave one out",
-                         g->name, run->cells[at].model < 0 ? "" : run->models[run->cells[at].model].name);
+        while (strcmp(run->cells[at].key, keys[i]) != 0)
+            at++;
+        status = an_fail(
+            err, ANEMO_ERR_INVAL,
+            "%s: two models have the content of '%.200s', so their results could not be told apart; leave one out",
+            g->name, run->cells[at].model < 0 ? "" : run->models[run->cells[at].model].name);
     }
     an_free(keys);
     return status;
@@ -395,10 +411,12 @@ static anemo_status check_size(const grid *g, anemo_error *err)
     const an_axis_values *axes = g->plan->axes;
     size_t n_engine = axes[AN_AXIS_ENGINE].n ? axes[AN_AXIS_ENGINE].n : an_engine_n();
     double n = (double)n_engine * (double)(g->s->run.n_model + 1) * (double)g->n_test;
-    for (size_t i = 0; i < N_INNER; i++) n *= axes[inner[i]].n ? (double)axes[inner[i]].n : 1;
+    for (size_t i = 0; i < N_INNER; i++)
+        n *= axes[inner[i]].n ? (double)axes[inner[i]].n : 1;
     if (n <= COMBINATIONS_MAX) return ANEMO_OK;
-    return an_fail(err, ANEMO_ERR_INVAL, "%s: its lists make %.3g combinations, more than %.0e; shorten them or make several plans",
-                   g->name, n, COMBINATIONS_MAX);
+    return an_fail(err, ANEMO_ERR_INVAL,
+                   "%s: its lists make %.3g combinations, more than %.0e; shorten them or make several plans", g->name,
+                   n, COMBINATIONS_MAX);
 }
 
 static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
@@ -410,16 +428,19 @@ static anemo_status fill(grid *g, an_sweep_find find, anemo_error *err)
     AN_TRY(add_models(g, find, err));
     AN_TRY(add_tests(g, err));
     AN_TRY(check_size(g, err));
-    for (size_t i = 0; i < engines->n; i++) AN_TRY(add_engine(g, an_engine_find(engines->texts[i]), true, err));
-    for (size_t i = 0; engines->n == 0 && i < an_engine_n(); i++) AN_TRY(add_engine(g, an_engine_at(i), false, err));
+    for (size_t i = 0; i < engines->n; i++)
+        AN_TRY(add_engine(g, an_engine_find(engines->texts[i]), true, err));
+    for (size_t i = 0; engines->n == 0 && i < an_engine_n(); i++)
+        AN_TRY(add_engine(g, an_engine_at(i), false, err));
     if (s->run.n_cell == 0) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: no cell is left: %zu combinations are ruled out by [include] and [exclude]", g->name,
+        status = an_fail(err, ANEMO_ERR_INVAL,
+                         "%s: no cell is left: %zu combinations are ruled out by [include] and [exclude]", g->name,
                          s->n_ruled_out);
         goto cleanup;
     }
     if (s->run.n_cell * (size_t)plan->n_block > AN_PLAN_UNITS_MAX) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: %zu cells in %d blocks are more than %d units", g->name, s->run.n_cell,
-                         plan->n_block, AN_PLAN_UNITS_MAX);
+        status = an_fail(err, ANEMO_ERR_INVAL, "%s: %zu cells in %d blocks are more than %d units", g->name,
+                         s->run.n_cell, plan->n_block, AN_PLAN_UNITS_MAX);
         goto cleanup;
     }
     AN_TRY(check_keys(g, err));
@@ -492,7 +513,8 @@ void an_sweep_free(an_sweep *s)
 size_t *an_sweep_identity(size_t n)
 {
     size_t *at = an_calloc(n, sizeof *at);
-    for (size_t i = 0; at && i < n; i++) at[i] = i;
+    for (size_t i = 0; at && i < n; i++)
+        at[i] = i;
     return at;
 }
 

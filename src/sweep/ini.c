@@ -19,8 +19,10 @@ static bool is_blank(char c)
 /* The bytes of a line without blanks at its ends. */
 static void trim(const char **begin, const char **end)
 {
-    while (*begin < *end && is_blank(**begin)) ++*begin;
-    while (*end > *begin && is_blank((*end)[-1])) --*end;
+    while (*begin < *end && is_blank(**begin))
+        ++*begin;
+    while (*end > *begin && is_blank((*end)[-1]))
+        --*end;
 }
 
 /* Where the comment of a line begins, or `end`: a # or ; at the begin or after a blank, outside quotes. */
@@ -82,7 +84,8 @@ static anemo_status read_section(reading *r, const char *begin, const char *end,
         return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: a section is [name] on a line of its own", name, line);
     for (const char *p = begin + 1; p < close; p++)
         if (!is_key_char(*p))
-            return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: a section's name has letters, digits, - and _ only", name, line);
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: a section's name has letters, digits, - and _ only", name,
+                           line);
     memcpy(r->section, begin + 1, len - 2);
     r->section[len - 2] = '\0';
     an_str mark = {0};
@@ -93,8 +96,8 @@ static anemo_status read_section(reading *r, const char *begin, const char *end,
     an_str_free(&mark);
     if (status == ANEMO_OK) status = an_str_check(&r->seen, err);
     if (status == ANEMO_OK && twice)
-        status = an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: the section [%s] came before; put its lines together", name, line,
-                         r->section);
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: the section [%s] came before; put its lines together", name,
+                         line, r->section);
     r->in_rules = among(r->section, r->rules);
     return status;
 }
@@ -104,19 +107,22 @@ static anemo_status read_line(reading *r, const char *begin, const char *end, si
     const char *name = r->ini->name;
     for (const char *p = begin; p < end; p++)
         if ((unsigned char)*p < 0x20 && *p != '\t')
-            return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: a control character (byte %u); plans are plain text", name, line,
-                           (unsigned)(unsigned char)*p);
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: a control character (byte %u); plans are plain text", name,
+                           line, (unsigned)(unsigned char)*p);
     end = find_comment(begin, end);
     trim(&begin, &end);
     if (begin == end) return ANEMO_OK;
     if (*begin == '[') return read_section(r, begin, end, line, err);
     if (!r->section[0])
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: this line stands before any section; begin with [sweep]", name, line);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: this line stands before any section; begin with [sweep]", name,
+                       line);
     if (r->in_rules) return add_entry(r->ini, r->section, NULL, 0, begin, (size_t)(end - begin), line, err);
     const char *key_end = begin;
-    while (key_end < end && is_key_char(*key_end)) key_end++;
+    while (key_end < end && is_key_char(*key_end))
+        key_end++;
     const char *p = key_end;
-    while (p < end && is_blank(*p)) p++;
+    while (p < end && is_blank(*p))
+        p++;
     if (key_end == begin || p == end || *p != '=')
         return an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: expected 'key = value'", name, line);
     const char *value = p + 1;
@@ -193,7 +199,8 @@ static anemo_status add_item(char ***items, size_t *n, an_str *item, anemo_error
 }
 
 /* Copy one item up to the separator to `item`, without quotes and blanks at its ends. */
-static anemo_status take_item(const char **at, char separator, const char *place, an_str *item, bool *any, anemo_error *err)
+static anemo_status take_item(const char **at, char separator, const char *place, an_str *item, bool *any,
+                              anemo_error *err)
 {
     const char *p = *at;
     size_t keep = 0; /* what blanks at the end may not be cut from: the end of the last quotes or other character */
@@ -224,7 +231,8 @@ static anemo_status take_item(const char **at, char separator, const char *place
     return ANEMO_OK;
 }
 
-anemo_status an_ini_split(const char *value, char separator, const char *place, char ***items, size_t *n, anemo_error *err)
+anemo_status an_ini_split(const char *value, char separator, const char *place, char ***items, size_t *n,
+                          anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char **list = NULL;

@@ -1,6 +1,7 @@
 /*
- * The manifest: what a sweep is, as JSON lines, for tasks on other machines and for the sweep's identity. The first line is the
- * head, each further one a cell. Written by hand and not from a run's JSON, so that a newer anemo finds its older sweeps again.
+ * The manifest: what a sweep is, as JSON lines, for tasks on other machines and for the sweep's identity. The first
+ * line is the head, each further one a cell. Written by hand and not from a run's JSON, so that a newer anemo finds its
+ * older sweeps again.
  */
 #include "sweep/sweep_internal.h"
 
@@ -29,10 +30,10 @@ static json_t *models_json(const an_run *run)
     for (size_t i = 0; i < run->n_model; i++) {
         const an_run_model *m = &run->models[i];
         json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:i}", "name", m->name, "path", m->path,
-                                "container", m->container, "sha256", m->sha256, "bytes", (json_int_t)m->bytes, "n_param",
-                                (json_int_t)m->n_param, "weight_bytes", (json_int_t)m->weight_bytes, "kv_values_per_pos",
-                                (json_int_t)m->kv_values_per_pos, "flop_per_token", m->flop_per_token, "n_ctx_train",
-                                m->n_ctx_train);
+                                "container", m->container, "sha256", m->sha256, "bytes", (json_int_t)m->bytes,
+                                "n_param", (json_int_t)m->n_param, "weight_bytes", (json_int_t)m->weight_bytes,
+                                "kv_values_per_pos", (json_int_t)m->kv_values_per_pos, "flop_per_token",
+                                m->flop_per_token, "n_ctx_train", m->n_ctx_train);
         if (json_array_append_new(list, obj) != 0) {
             json_decref(list);
             return NULL;
@@ -43,24 +44,24 @@ static json_t *models_json(const an_run *run)
 
 static json_t *head_json(const an_sweep *s)
 {
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:O?, s:I, s:i, s:i, s:i, s:f, s:f, s:I, s:f, s:I, s:I, s:b, s:o}", "schema", SCHEMA,
-                     "name", s->name, "note", s->run.note, "url", s->url, "tags", s->run.tags, "n_cell",
-                     (json_int_t)s->run.n_cell, "n_block", s->n_block, "n_rep", s->n_rep, "n_warmup", s->n_warmup, "delay_s",
-                     s->delay_s, "timeout_s", s->timeout_s, "seed", (json_int_t)s->seed, "memory_share", s->memory_share,
-                     "memory_bytes", (json_int_t)s->memory_bytes, "disk_reserve_bytes", (json_int_t)s->disk_reserve_bytes,
-                     "probes", s->probes, "models", models_json(&s->run));
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:O?, s:I, s:i, s:i, s:i, s:f, s:f, s:I, s:f, s:I, s:I, s:b, s:o}",
+                     "schema", SCHEMA, "name", s->name, "note", s->run.note, "url", s->url, "tags", s->run.tags,
+                     "n_cell", (json_int_t)s->run.n_cell, "n_block", s->n_block, "n_rep", s->n_rep, "n_warmup",
+                     s->n_warmup, "delay_s", s->delay_s, "timeout_s", s->timeout_s, "seed", (json_int_t)s->seed,
+                     "memory_share", s->memory_share, "memory_bytes", (json_int_t)s->memory_bytes, "disk_reserve_bytes",
+                     (json_int_t)s->disk_reserve_bytes, "probes", s->probes, "models", models_json(&s->run));
 }
 
 static json_t *cell_json(const an_sweep *s, size_t i)
 {
     const an_cell *c = &s->run.cells[i];
     const an_settings *o = &s->settings[i];
-    return json_pack("{s:I, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:i}", "cell",
-                     (json_int_t)i, "engine", c->engine, "model", c->model, "label", c->label, "key", c->key, "work",
-                     c->work.kind == AN_WORK_STEP ? "step" : "generate", "n_prompt", c->work.n_prompt, "n_gen", c->work.n_gen,
-                     "n_depth", c->work.n_depth, "threads", o->threads, "n_ctx", o->n_ctx, "n_batch", o->n_batch, "n_ubatch",
-                     o->n_ubatch, "kv", o->kv_type, "flash_attn", tristates[o->flash_attn], "compute", o->compute_dtype,
-                     "device", o->device, "n_gpu_layers", o->n_gpu_layers);
+    return json_pack("{s:I, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:i}",
+                     "cell", (json_int_t)i, "engine", c->engine, "model", c->model, "label", c->label, "key", c->key,
+                     "work", c->work.kind == AN_WORK_STEP ? "step" : "generate", "n_prompt", c->work.n_prompt, "n_gen",
+                     c->work.n_gen, "n_depth", c->work.n_depth, "threads", o->threads, "n_ctx", o->n_ctx, "n_batch",
+                     o->n_batch, "n_ubatch", o->n_ubatch, "kv", o->kv_type, "flash_attn", tristates[o->flash_attn],
+                     "compute", o->compute_dtype, "device", o->device, "n_gpu_layers", o->n_gpu_layers);
 }
 
 static anemo_status write_cells(const an_sweep *s, an_str *out, anemo_error *err)
@@ -78,7 +79,8 @@ cleanup:
 static anemo_status set_id(an_sweep *s, anemo_error *err)
 {
     char digest[65];
-    if (!an_sha256_hex(s->manifest.data, s->manifest.len, digest)) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (!an_sha256_hex(s->manifest.data, s->manifest.len, digest))
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     snprintf(s->id, sizeof s->id, "sweep-%.16s", digest);
     snprintf(s->run.id, sizeof s->run.id, "%s", s->id);
     return ANEMO_OK;
@@ -118,9 +120,10 @@ anemo_status an_sweep_describe(an_sweep *s, const char *note, char *const *tags,
     if (note && !(run->note = an_strdup(note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     bool ok = true;
     if (tags) ok = (run->tags = json_array()) != NULL;
-    for (size_t i = 0; ok && tags && tags[i]; i++) ok = json_array_append_new(run->tags, json_string(tags[i])) == 0;
-    run->workload = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", s->name, "n_rep", s->n_rep, "n_warmup", s->n_warmup,
-                              "n_block", s->n_block, "delay_s", s->delay_s, "timeout_s", s->timeout_s);
+    for (size_t i = 0; ok && tags && tags[i]; i++)
+        ok = json_array_append_new(run->tags, json_string(tags[i])) == 0;
+    run->workload = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", s->name, "n_rep", s->n_rep, "n_warmup",
+                              s->n_warmup, "n_block", s->n_block, "delay_s", s->delay_s, "timeout_s", s->timeout_s);
     return ok && run->workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
@@ -145,7 +148,8 @@ static anemo_status get_ints(const json_t *obj, const int_field *fields, size_t 
     return ANEMO_OK;
 }
 
-static anemo_status get_text(const json_t *obj, const char *key, size_t cap, const char **out, const char *place, anemo_error *err)
+static anemo_status get_text(const json_t *obj, const char *key, size_t cap, const char **out, const char *place,
+                             anemo_error *err)
 {
     anemo_status status = an_json_get_str(obj, key, NULL, out, place, err);
     if (status != ANEMO_OK) return status;
@@ -154,7 +158,8 @@ static anemo_status get_text(const json_t *obj, const char *key, size_t cap, con
     return ANEMO_OK;
 }
 
-static anemo_status get_real(const json_t *obj, const char *key, double min, double max, double *out, const char *place, anemo_error *err)
+static anemo_status get_real(const json_t *obj, const char *key, double min, double max, double *out, const char *place,
+                             anemo_error *err)
 {
     anemo_status status = an_json_get_f64(obj, key, -1, out, place, err);
     if (status == ANEMO_OK && !(*out >= min && *out <= max))
@@ -167,8 +172,10 @@ static anemo_status read_model(an_sweep *s, const json_t *obj, const char *place
     anemo_status status;
     int64_t bytes, n_param, weights, kv, n_ctx;
     const char *name, *path, *container, *sha256;
-    const int_field ints[] = {{"bytes", 0, INT64_MAX, &bytes},          {"n_param", 0, INT64_MAX, &n_param},
-                              {"weight_bytes", 0, INT64_MAX, &weights}, {"kv_values_per_pos", 0, UINT32_MAX, &kv},
+    const int_field ints[] = {{"bytes", 0, INT64_MAX, &bytes},
+                              {"n_param", 0, INT64_MAX, &n_param},
+                              {"weight_bytes", 0, INT64_MAX, &weights},
+                              {"kv_values_per_pos", 0, UINT32_MAX, &kv},
                               {"n_ctx_train", 0, INT32_MAX, &n_ctx}};
     an_run_model *m = an_run_add_model(&s->run);
     if (!m) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -201,14 +208,17 @@ static anemo_status read_head(an_sweep *s, const json_t *head, size_t *n_cell, c
     const char *schema, *name, *note, *url;
     char *tags[65] = {0};
     int64_t cells, n_block, n_rep, n_warmup, seed, memory, reserve;
-    const int_field ints[] = {{"n_cell", 1, AN_PLAN_CELLS_MAX, &cells}, {"n_block", 1, 10000, &n_block},
-                              {"n_rep", 1, 10000, &n_rep},              {"n_warmup", 0, 1000, &n_warmup},
-                              {"seed", 0, INT64_MAX, &seed},            {"memory_bytes", 0, INT64_MAX, &memory},
+    const int_field ints[] = {{"n_cell", 1, AN_PLAN_CELLS_MAX, &cells},
+                              {"n_block", 1, 10000, &n_block},
+                              {"n_rep", 1, 10000, &n_rep},
+                              {"n_warmup", 0, 1000, &n_warmup},
+                              {"seed", 0, INT64_MAX, &seed},
+                              {"memory_bytes", 0, INT64_MAX, &memory},
                               {"disk_reserve_bytes", 0, INT64_MAX, &reserve}};
     AN_TRY(an_json_get_str(head, "schema", "", &schema, place, err));
     if (strcmp(schema, SCHEMA) != 0) {
-        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not a manifest of a sweep: its schema is '%.40s', expected '%s'", place, schema,
-                         SCHEMA);
+        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not a manifest of a sweep: its schema is '%.40s', expected '%s'",
+                         place, schema, SCHEMA);
         goto cleanup;
     }
     AN_TRY(get_ints(head, ints, AN_COUNT_OF(ints), place, err));
@@ -222,7 +232,8 @@ static anemo_status read_head(an_sweep *s, const json_t *head, size_t *n_cell, c
     const json_t *list = json_object_get(head, "tags"), *models = json_object_get(head, "models");
     for (size_t i = 0; i < json_array_size(list) && i + 1 < AN_COUNT_OF(tags); i++)
         tags[i] = (char *)(uintptr_t)json_string_value(json_array_get(list, i));
-    for (size_t i = 0; i < json_array_size(models); i++) AN_TRY(read_model(s, json_array_get(models, i), place, err));
+    for (size_t i = 0; i < json_array_size(models); i++)
+        AN_TRY(read_model(s, json_array_get(models, i), place, err));
     s->name = an_strdup(name);
     s->url = an_strdup(url);
     if (!s->name || (url && !s->url)) {
@@ -272,12 +283,14 @@ static anemo_status read_cell(an_sweep *s, const json_t *obj, size_t index, cons
     AN_TRY(get_text(obj, "engine", sizeof c->engine, &engine, place, err));
     AN_TRY(get_text(obj, "label", sizeof c->label, &label, place, err));
     AN_TRY(get_text(obj, "key", sizeof c->key, &key, place, err));
-    const char *work = get_word(AN_AXIS_WORK, obj, "work", &ok), *flash = get_word(AN_AXIS_FLASH_ATTN, obj, "flash_attn", &ok);
+    const char *work = get_word(AN_AXIS_WORK, obj, "work", &ok),
+               *flash = get_word(AN_AXIS_FLASH_ATTN, obj, "flash_attn", &ok);
     o.kv_type = get_word(AN_AXIS_KV, obj, "kv", &ok);
     o.compute_dtype = get_word(AN_AXIS_COMPUTE, obj, "compute", &ok);
     o.device = get_word(AN_AXIS_DEVICE, obj, "device", &ok);
     if (!ok || !an_engine_find(engine) || n_prompt + n_gen == 0) {
-        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: an engine, a word or a length that this anemo does not know", place);
+        status =
+            an_fail(err, ANEMO_ERR_FORMAT, "%s: an engine, a word or a length that this anemo does not know", place);
         goto cleanup;
     }
     o.threads = o.threads_batch = (int)threads;
@@ -293,7 +306,9 @@ static anemo_status read_cell(an_sweep *s, const json_t *obj, size_t index, cons
     c->named = true;
     c->status = AN_CELL_PENDING;
     c->work = (an_work){.kind = strcmp(work, "step") ? AN_WORK_GENERATE : AN_WORK_STEP,
-                        .n_prompt = (int)n_prompt, .n_gen = (int)n_gen, .n_depth = (int)n_depth};
+                        .n_prompt = (int)n_prompt,
+                        .n_gen = (int)n_gen,
+                        .n_depth = (int)n_depth};
     c->settings = an_settings_json(&o);
     s->settings[index] = o;
     if (!c->settings) status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -302,8 +317,8 @@ cleanup:
 }
 
 /* The next line of the text as an object. *obj NULL at the end. */
-static anemo_status next_line(const char **at, const char *end, size_t line, const char *name, char place[300], json_t **obj,
-                              anemo_error *err)
+static anemo_status next_line(const char **at, const char *end, size_t line, const char *name, char place[300],
+                              json_t **obj, anemo_error *err)
 {
     *obj = NULL;
     if (*at == end) return ANEMO_OK;
@@ -350,7 +365,8 @@ anemo_status an_sweep_parse_manifest(an_sweep *out, const char *text, size_t n, 
         json_decref(obj);
         AN_TRY(next_line(&at, end, ++line, name, place, &obj, err));
         if (!obj) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: ends after %zu of %zu cells; it was cut short", name, i, n_cell);
+            status =
+                an_fail(err, ANEMO_ERR_FORMAT, "%s: ends after %zu of %zu cells; it was cut short", name, i, n_cell);
             goto cleanup;
         }
         AN_TRY(read_cell(&s, obj, i, place, err));

@@ -84,7 +84,8 @@ static void free_values(an_axis_values *v)
 
 static void append_words(an_str *out, const char *const *words)
 {
-    for (size_t i = 0; words[i]; i++) an_str_appendf(out, "%s%s", i ? ", " : "", words[i]);
+    for (size_t i = 0; words[i]; i++)
+        an_str_appendf(out, "%s%s", i ? ", " : "", words[i]);
 }
 
 /* "…: 'value' is none of a, b, c". */
@@ -92,7 +93,8 @@ static anemo_status fail_words(const char *place, const char *value, const char 
 {
     an_str list = {0};
     append_words(&list, words);
-    anemo_status status = an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is none of %s", place, value, an_str_text(&list));
+    anemo_status status =
+        an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is none of %s", place, value, an_str_text(&list));
     an_str_free(&list);
     return status;
 }
@@ -107,7 +109,8 @@ static bool is_word(const char *value, const char *const *words)
 static anemo_status check_engine(const char *place, const char *value, anemo_error *err)
 {
     const char *names[32] = {0};
-    for (size_t i = 0; i < an_engine_n() && i + 1 < AN_COUNT_OF(names); i++) names[i] = an_engine_at(i)->name;
+    for (size_t i = 0; i < an_engine_n() && i + 1 < AN_COUNT_OF(names); i++)
+        names[i] = an_engine_at(i)->name;
     return is_word(value, names) ? ANEMO_OK : fail_words(place, value, names, err);
 }
 
@@ -131,7 +134,8 @@ static void remove_doubles(an_axis_values *v)
 }
 
 /* llama-bench's lists, with blanks around the commas as everywhere in a plan. */
-static anemo_status read_numbers(const axis_def *def, const char *value, const char *place, an_axis_values *out, anemo_error *err)
+static anemo_status read_numbers(const axis_def *def, const char *value, const char *place, an_axis_values *out,
+                                 anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     char **items = NULL;
@@ -149,7 +153,8 @@ static anemo_status read_numbers(const axis_def *def, const char *value, const c
         status = no_memory(err);
         goto cleanup;
     }
-    for (size_t i = 0; i < list.n; i++) out->numbers[i] = list.v[i];
+    for (size_t i = 0; i < list.n; i++)
+        out->numbers[i] = list.v[i];
     out->n = list.n;
 cleanup:
     an_ints_free(&list);
@@ -216,7 +221,8 @@ static anemo_status take_int(const an_ini_entry *e, const char *place, int min, 
 {
     int64_t v;
     if (!an_parse_i64(e->value, &v) || v < min || v > max)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a whole number from %d to %d", place, e->value, min, max);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a whole number from %d to %d", place, e->value, min,
+                       max);
     *out = (int)v;
     return ANEMO_OK;
 }
@@ -225,18 +231,21 @@ static anemo_status take_seconds(const an_ini_entry *e, const char *place, doubl
 {
     double v;
     if (!an_parse_f64(e->value, &v) || v < min || v > 1e6)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a number of seconds from %g to 1000000", place, e->value, min);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a number of seconds from %g to 1000000", place,
+                       e->value, min);
     *out = v;
     return ANEMO_OK;
 }
 
 /* "80%" to *share, or "16GB", "512 MiB", "1000000" to *bytes; a NULL share: bytes only. */
-static anemo_status take_amount(const an_ini_entry *e, const char *place, double *share, uint64_t *bytes, anemo_error *err)
+static anemo_status take_amount(const an_ini_entry *e, const char *place, double *share, uint64_t *bytes,
+                                anemo_error *err)
 {
     static const struct {
         const char *unit;
         double factor;
-    } units[] = {{"", 1}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12}, {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}};
+    } units[] = {{"", 1},      {"kb", 1e3},     {"mb", 1e6},     {"gb", 1e9},
+                 {"tb", 1e12}, {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}};
     char number[40];
     size_t len = strspn(e->value, "0123456789."), i;
     const char *unit = e->value + len + strspn(e->value + len, " \t");
@@ -249,7 +258,8 @@ static anemo_status take_amount(const an_ini_entry *e, const char *place, double
         *share = v / 100;
         return ANEMO_OK;
     }
-    for (i = 0; ok && i < AN_COUNT_OF(units) && strcasecmp(unit, units[i].unit) != 0; i++) {}
+    for (i = 0; ok && i < AN_COUNT_OF(units) && strcasecmp(unit, units[i].unit) != 0; i++) {
+    }
     if (!ok || i == AN_COUNT_OF(units) || v * units[i].factor > 1e18)
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not %san amount such as 500MB or 2GiB", place, e->value,
                        share ? "a share such as 80% or " : "");
@@ -273,9 +283,11 @@ static anemo_status take_pairs(an_plan *plan, const an_ini_entry *e, const char 
         char *plus = strchr(items[i], '+');
         int64_t p = 0, g = 0;
         if (plus) *plus = '\0';
-        if (!plus || !an_parse_i64(items[i], &p) || !an_parse_i64(plus + 1, &g) || p < 1 || g < 1 || p > 1 << 24 || g > 1 << 24) {
+        if (!plus || !an_parse_i64(items[i], &p) || !an_parse_i64(plus + 1, &g) || p < 1 || g < 1 || p > 1 << 24 ||
+            g > 1 << 24) {
             if (plus) *plus = '+';
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a prompt and a generation such as 512+128", place, items[i]);
+            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is not a prompt and a generation such as 512+128",
+                             place, items[i]);
             goto cleanup;
         }
         plan->pairs[plan->n_pair++] = (an_pair){.n_prompt = (int)p, .n_gen = (int)g};
@@ -285,7 +297,6 @@ cleanup:
     return status;
 }
 
-/* Keys of [sweep] that are no axes. *known false: it is none of them. */
 static anemo_status take_tags(an_plan *plan, const an_ini_entry *e, const char *place, anemo_error *err)
 {
     size_t n;
@@ -295,7 +306,9 @@ static anemo_status take_tags(an_plan *plan, const an_ini_entry *e, const char *
     return status;
 }
 
-static anemo_status take_sweep_key(an_plan *plan, const an_ini_entry *e, const char *place, bool *known, anemo_error *err)
+/* Keys of [sweep] that are no axes. *known false: it is none of them. */
+static anemo_status take_sweep_key(an_plan *plan, const an_ini_entry *e, const char *place, bool *known,
+                                   anemo_error *err)
 {
     const char *key = e->key;
     *known = true;
@@ -322,11 +335,13 @@ static anemo_status take_sweep_key(an_plan *plan, const an_ini_entry *e, const c
 static anemo_status fail_key(const char *place, anemo_error *err)
 {
     an_str list = {0};
-    for (an_axis a = 0; a < AN_AXIS_N; a++) an_str_appendf(&list, "%s, ", axes[a].plan);
-    anemo_status status = an_fail(err, ANEMO_ERR_FORMAT,
-                                  "%s: there is no such key in [sweep]; there are: %spg, n_ctx, name, note, tags, url, repetitions, "
-                                  "warmup, blocks, delay, timeout, seed",
-                                  place, an_str_text(&list));
+    for (an_axis a = 0; a < AN_AXIS_N; a++)
+        an_str_appendf(&list, "%s, ", axes[a].plan);
+    anemo_status status =
+        an_fail(err, ANEMO_ERR_FORMAT,
+                "%s: there is no such key in [sweep]; there are: %spg, n_ctx, name, note, tags, url, repetitions, "
+                "warmup, blocks, delay, timeout, seed",
+                place, an_str_text(&list));
     an_str_free(&list);
     return status;
 }
@@ -343,11 +358,13 @@ static anemo_status take_entry(an_plan *plan, const an_ini_entry *e, const char 
             plan->probes = !strcmp(e->value, "on");
             return plan->probes || !strcmp(e->value, "off") ? ANEMO_OK : fail_words(place, e->value, switches, err);
         }
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: there is no such key in [machine]; there are: memory, disk_reserve, probes", place);
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: there is no such key in [machine]; there are: memory, disk_reserve, probes", place);
     }
     anemo_status status = take_sweep_key(plan, e, place, &known, err);
     if (known || status != ANEMO_OK) return status;
-    if (!an_axis_find(e->key, strlen(e->key), &axis) || strcmp(axes[axis].plan, e->key) != 0) return fail_key(place, err);
+    if (!an_axis_find(e->key, strlen(e->key), &axis) || strcmp(axes[axis].plan, e->key) != 0)
+        return fail_key(place, err);
     return an_axis_read(axis, e->value, place, false, &plan->axes[axis], err);
 }
 
@@ -356,16 +373,20 @@ static anemo_status check_whole(an_plan *plan, const char *name, anemo_error *er
     anemo_status status = ANEMO_OK;
     const an_axis_values *models = &plan->axes[AN_AXIS_MODEL], *quants = &plan->axes[AN_AXIS_QUANT];
     bool placeholder = false;
-    for (size_t i = 0; i < models->n; i++) placeholder |= strstr(models->texts[i], "{quant}") != NULL;
+    for (size_t i = 0; i < models->n; i++)
+        placeholder |= strstr(models->texts[i], "{quant}") != NULL;
     if (models->n == 0 && !plan->url)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: [sweep] names no models; add a line such as 'models = model-q4_0.gguf'", name);
-    if (quants->n > 0 && !placeholder)
         return an_fail(err, ANEMO_ERR_FORMAT,
-                       "%s: quantizations are put in the place of {quant} in models, and no model has it; write for example "
-                       "'models = mistral-7b-{quant}.gguf'",
-                       name);
+                       "%s: [sweep] names no models; add a line such as 'models = model-q4_0.gguf'", name);
+    if (quants->n > 0 && !placeholder)
+        return an_fail(
+            err, ANEMO_ERR_FORMAT,
+            "%s: quantizations are put in the place of {quant} in models, and no model has it; write for example "
+            "'models = mistral-7b-{quant}.gguf'",
+            name);
     if (quants->n == 0 && placeholder)
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: a model has {quant} in its name, and there is no 'quantizations = …'", name);
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: a model has {quant} in its name, and there is no 'quantizations = …'", name);
     for (an_axis a = 0; a < AN_AXIS_N; a++) {
         if (plan->axes[a].n > 0 || !axes[a].def) continue;
         AN_TRY(an_axis_read(a, axes[a].def, name, false, &plan->axes[a], err));
@@ -380,7 +401,13 @@ anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char 
     static const char *const rule_sections[] = {"include", "exclude", NULL};
     static const char *const sections[] = {"sweep", "include", "exclude", "machine", NULL};
     anemo_status status = ANEMO_OK;
-    an_plan plan = {.n_rep = 5, .n_warmup = 1, .n_block = 1, .timeout_s = 600, .memory_share = 0.9, .probes = true, .disk_reserve_bytes = 256u << 20};
+    an_plan plan = {.n_rep = 5,
+                    .n_warmup = 1,
+                    .n_block = 1,
+                    .timeout_s = 600,
+                    .memory_share = 0.9,
+                    .probes = true,
+                    .disk_reserve_bytes = 256u << 20};
     an_ini ini = {0};
     an_str place = {0};
     AN_TRY(an_ini_parse(&ini, text, n, name, rule_sections, err));
@@ -391,14 +418,16 @@ anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char 
         if (e->key) an_str_appendf(&place, ": %.64s", e->key);
         AN_TRY(an_str_check(&place, err));
         if (!is_word(e->section, sections)) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s:%zu: there is no section [%s]; there are: sweep, include, exclude, machine",
-                             name, e->line, e->section);
+            status = an_fail(err, ANEMO_ERR_FORMAT,
+                             "%s:%zu: there is no section [%s]; there are: sweep, include, exclude, machine", name,
+                             e->line, e->section);
             goto cleanup;
         }
         for (size_t k = 0; e->key && k < i; k++) {
-            if (!ini.entries[k].key || strcmp(ini.entries[k].key, e->key) || strcmp(ini.entries[k].section, e->section)) continue;
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: line %zu says it already; write all values in one line", place.data,
-                             ini.entries[k].line);
+            if (!ini.entries[k].key || strcmp(ini.entries[k].key, e->key) || strcmp(ini.entries[k].section, e->section))
+                continue;
+            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: line %zu says it already; write all values in one line",
+                             place.data, ini.entries[k].line);
             goto cleanup;
         }
         AN_TRY(take_entry(&plan, e, place.data, err));
@@ -417,10 +446,12 @@ cleanup:
 void an_plan_free(an_plan *plan)
 {
     for (size_t i = 0; i < plan->n_rule; i++) {
-        for (size_t k = 0; k < plan->rules[i].n; k++) free_values(&plan->rules[i].conditions[k].values);
+        for (size_t k = 0; k < plan->rules[i].n; k++)
+            free_values(&plan->rules[i].conditions[k].values);
         an_free(plan->rules[i].conditions);
     }
-    for (an_axis a = 0; a < AN_AXIS_N; a++) free_values(&plan->axes[a]);
+    for (an_axis a = 0; a < AN_AXIS_N; a++)
+        free_values(&plan->axes[a]);
     an_names_free(plan->tags);
     an_free(plan->name);
     an_free(plan->note);

@@ -1,6 +1,6 @@
 /*
- * A plan file as it was written: the axes of the grid, the rules and what holds for the whole sweep. Names are checked, models
- * are not looked for: that is grid.c's. Nothing here reads a file. docs/sweep.md describes the form.
+ * A plan file as it was written: the axes of the grid, the rules and what holds for the whole sweep. Names are checked,
+ * models are not looked for: that is grid.c's. Nothing here reads a file. docs/sweep.md describes the form.
  */
 #ifndef AN_SWEEP_PLAN_H
 #define AN_SWEEP_PLAN_H
@@ -41,7 +41,14 @@ typedef struct an_axis_values {
     size_t n;
 } an_axis_values;
 
-typedef enum an_rule_op { AN_RULE_IS, AN_RULE_IS_NOT, AN_RULE_BELOW, AN_RULE_AT_MOST, AN_RULE_ABOVE, AN_RULE_AT_LEAST } an_rule_op;
+typedef enum an_rule_op {
+    AN_RULE_IS,
+    AN_RULE_IS_NOT,
+    AN_RULE_BELOW,
+    AN_RULE_AT_MOST,
+    AN_RULE_ABOVE,
+    AN_RULE_AT_LEAST
+} an_rule_op;
 
 typedef struct an_condition {
     an_axis axis;
@@ -62,10 +69,10 @@ typedef struct an_pair {
 } an_pair;
 
 typedef struct an_plan {
-    char *name, *note, *url; /* note and url may be NULL */
-    char **tags;             /* NULL-terminated, or NULL */
+    char *name, *note, *url;        /* note and url may be NULL */
+    char **tags;                    /* NULL-terminated, or NULL */
     an_axis_values axes[AN_AXIS_N]; /* n 0: not in the plan and without a default (engines, quantizations, threads) */
-    an_pair *pairs;          /* [n_pair] */
+    an_pair *pairs;                 /* [n_pair] */
     size_t n_pair;
     int n_rep, n_warmup, n_block, n_ctx; /* n_ctx 0: what the work needs */
     double delay_s, timeout_s;
@@ -82,7 +89,8 @@ typedef struct an_plan {
 enum { AN_PLAN_CELLS_MAX = 100000, AN_PLAN_UNITS_MAX = 1000000, AN_PLAN_LIST_MAX = 1000, AN_PLAN_RULES_MAX = 1000 };
 
 /* ERR_FORMAT: "name:line: what is wrong and what would be right". Gives *out: an_plan_free. */
-ANEMO_MUST_CHECK anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char *name, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_plan_parse(an_plan *out, const char *text, size_t n, const char *name,
+                                            anemo_error *err);
 void an_plan_free(an_plan *plan);
 
 /* What one cell has on each axis: texts for words, numbers for numbers. */

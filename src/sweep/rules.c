@@ -16,8 +16,8 @@ static size_t take_op(const char *text, an_rule_op *op)
     static const struct {
         const char *sign;
         an_rule_op op;
-    } ops[] = {{"!=", AN_RULE_IS_NOT}, {"<=", AN_RULE_AT_MOST}, {">=", AN_RULE_AT_LEAST}, {"<", AN_RULE_BELOW},
-               {">", AN_RULE_ABOVE},   {"=", AN_RULE_IS}};
+    } ops[] = {{"!=", AN_RULE_IS_NOT}, {"<=", AN_RULE_AT_MOST}, {">=", AN_RULE_AT_LEAST},
+               {"<", AN_RULE_BELOW},   {">", AN_RULE_ABOVE},    {"=", AN_RULE_IS}};
     for (size_t i = 0; i < AN_COUNT_OF(ops); i++)
         if (!strncmp(text, ops[i].sign, strlen(ops[i].sign))) {
             *op = ops[i].op;
@@ -30,16 +30,18 @@ static anemo_status read_condition(an_condition *c, const char *text, const char
 {
     size_t len = strcspn(text, "=!<>"), op_len = take_op(text + len, &c->op);
     if (op_len == 0 || text[len + op_len] == '\0')
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' is no condition; write for example engine=mlx or threads<=2", place, text);
+        return an_fail(err, ANEMO_ERR_FORMAT,
+                       "%s: '%.100s' is no condition; write for example engine=mlx or threads<=2", place, text);
     if (!an_axis_find(text, len, &c->axis)) {
         char list[400] = "";
         for (an_axis a = 0; a < AN_AXIS_N; a++)
             snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", a ? ", " : "", an_axis_name(a));
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: the grid has no key '%.*s'; there are: %s", place, len < 64 ? (int)len : 64, text,
-                       list);
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: the grid has no key '%.*s'; there are: %s", place,
+                       len < 64 ? (int)len : 64, text, list);
     }
     if (c->op > AN_RULE_IS_NOT && !an_axis_is_number(c->axis))
-        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%s' has no order; compare it with = or !=", place, an_axis_name(c->axis));
+        return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%s' has no order; compare it with = or !=", place,
+                       an_axis_name(c->axis));
     anemo_status status = an_axis_read(c->axis, text + len + op_len, place, true, &c->values, err);
     if (status == ANEMO_OK && c->op > AN_RULE_IS_NOT && c->values.n != 1)
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.100s' compares with several values; give one", place, text);
@@ -93,7 +95,8 @@ static bool matches(const char *pattern, const char *text)
         } else
             return false;
     }
-    while (*pattern == '*') pattern++;
+    while (*pattern == '*')
+        pattern++;
     return *pattern == '\0';
 }
 
@@ -121,7 +124,8 @@ bool an_plan_admits(const an_plan *plan, const an_grid_point *point)
     for (size_t i = 0; i < plan->n_rule; i++) {
         const an_rule *rule = &plan->rules[i];
         bool all = true;
-        for (size_t k = 0; k < rule->n && all; k++) all = holds(&rule->conditions[k], point);
+        for (size_t k = 0; k < rule->n && all; k++)
+            all = holds(&rule->conditions[k], point);
         if (rule->exclude && all) return false;
         any_include |= !rule->exclude;
         included |= !rule->exclude && all;

@@ -28,7 +28,8 @@ static int n_in_block(const an_sweep *s, const an_cell *c, int block)
     return n;
 }
 
-/* A failed, missing or skipped cell is over. One that is called ok may still lack blocks: result files are joined one by one. */
+/* A failed, missing or skipped cell is over. One that is called ok may still lack blocks: result files are joined one
+ * by one. */
 static bool unit_done(const an_sweep *s, const an_cell *c, int block)
 {
     return (c->status != AN_CELL_PENDING && c->status != AN_CELL_OK) || n_in_block(s, c, block) >= s->n_rep;
@@ -44,14 +45,16 @@ void an_sweep_count(const an_sweep *s, const an_run *run, an_sweep_tally *out)
         out->n_missing += c->status == AN_CELL_MISSING;
         out->n_skipped += c->status == AN_CELL_SKIPPED;
         out->n_pending += c->status == AN_CELL_PENDING;
-        for (int b = 0; b < s->n_block; b++) out->n_unit_done += unit_done(s, c, b);
+        for (int b = 0; b < s->n_block; b++)
+            out->n_unit_done += unit_done(s, c, b);
     }
 }
 
 /* ---- the sweep in the database */
 
 /*
- * A sweep that was begun anew is "<id>-2", "<id>-3": the newest one's id, "" when there is none. *next is the id of another start.
+ * A sweep that was begun anew is "<id>-2", "<id>-3": the newest one's id, "" when there is none. *next is the id of
+ * another start.
  */
 static anemo_status find_stored(const an_sweep *s, an_store *store, char id[32], char next[32], anemo_error *err)
 {
@@ -64,7 +67,8 @@ static anemo_status find_stored(const an_sweep *s, an_store *store, char id[32],
     for (size_t i = 0; i < n; i++) {
         int64_t number = 1;
         if (strncmp(rows[i].id, s->id, len) != 0) continue;
-        if (rows[i].id[len] != '\0' && (rows[i].id[len] != '-' || !an_parse_i64(rows[i].id + len + 1, &number))) continue;
+        if (rows[i].id[len] != '\0' && (rows[i].id[len] != '-' || !an_parse_i64(rows[i].id + len + 1, &number)))
+            continue;
         if (number > newest) newest = number;
     }
     an_store_rows_free(rows, n);
@@ -106,7 +110,8 @@ anemo_status an_sweep_match(const an_sweep *s, an_run *run, size_t *at, anemo_er
     keyed *list = an_calloc(n + 1, sizeof *list);
     if (!list) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     /* Cells move when one is added, so the keys are ours to keep still: the plan has the same. */
-    for (size_t i = 0; i < n; i++) list[i] = (keyed){.key = run->cells[i].key, .at = i};
+    for (size_t i = 0; i < n; i++)
+        list[i] = (keyed){.key = run->cells[i].key, .at = i};
     qsort(list, n, sizeof *list, compare_keyed);
     size_t n_missing = 0;
     for (size_t i = 0; i < s->run.n_cell; i++) {
@@ -126,7 +131,8 @@ anemo_status an_sweep_stored(const an_sweep *s, an_store *store, an_run *run, an
     char id[32], next[32];
     anemo_status status = find_stored(s, store, id, next, err);
     if (status != ANEMO_OK) return status;
-    if (!id[0]) return an_fail(err, ANEMO_ERR_NOTFOUND, "%s (%s) was not begun in %s", s->name, s->id, an_store_path(store));
+    if (!id[0])
+        return an_fail(err, ANEMO_ERR_NOTFOUND, "%s (%s) was not begun in %s", s->name, s->id, an_store_path(store));
     return an_store_get(store, id, run, err);
 }
 
@@ -180,8 +186,8 @@ static void log_stderr(const session *x, const an_cell *c, size_t cell)
     an_str_free(&text);
 }
 
-static anemo_status open_file(const char *dir, const char *name, anemo_status (*open)(int *, const char *, anemo_error *), int *fd,
-                              anemo_error *err)
+static anemo_status open_file(const char *dir, const char *name,
+                              anemo_status (*open)(int *, const char *, anemo_error *), int *fd, anemo_error *err)
 {
     char *path = an_path_join(dir, name);
     anemo_status status = path ? open(fd, path, err) : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -202,10 +208,11 @@ static anemo_status take_lock(session *x, anemo_error *err)
     if (!taken) {
         an_lock_read_note(x->lock_fd, note, sizeof note);
         note[strcspn(note, "\n")] = '\0';
-        status = an_fail(err, ANEMO_ERR_BUSY,
-                         "%s is running already (process %s); its log is %s/progress.log. Wait for it, or stop it with Ctrl-C and "
-                         "start this command again",
-                         x->s->id, note[0] ? note : "unknown", x->o->dir);
+        status = an_fail(
+            err, ANEMO_ERR_BUSY,
+            "%s is running already (process %s); its log is %s/progress.log. Wait for it, or stop it with Ctrl-C and "
+            "start this command again",
+            x->s->id, note[0] ? note : "unknown", x->o->dir);
         goto cleanup;
     }
     int n = snprintf(note, sizeof note, "%" PRId64 "\n", an_process_self());
@@ -245,8 +252,10 @@ anemo_status an_sweep_open_meter(const an_sweep *s, const an_sweep_options *o, a
     int n_thread = 1;
     for (size_t i = 0; i < s->run.n_cell; i++)
         if (s->settings[i].threads > n_thread) n_thread = s->settings[i].threads;
-    an_meter_options options = {.n_thread = n_thread < an_cpu_usable() ? n_thread : an_cpu_usable(), .bandwidth = s->probes,
-                                .power_cmd = o->power_cmd, .n_cpu = an_cpu_online()};
+    an_meter_options options = {.n_thread = n_thread < an_cpu_usable() ? n_thread : an_cpu_usable(),
+                                .bandwidth = s->probes,
+                                .power_cmd = o->power_cmd,
+                                .n_cpu = an_cpu_online()};
     return an_meter_open(meter, &options, err);
 }
 
@@ -303,8 +312,10 @@ static anemo_status check_memory(const an_sweep *s, size_t cell, an_cell *c, ane
     uint64_t need = an_sweep_cell_bytes(s, cell), limit = an_sweep_memory_limit(s);
     if (!limit || need <= limit) return ANEMO_OK;
     an_str reason = {0};
-    an_str_appendf(&reason, "does not fit in memory: it needs about %.2f GB (%.2f GB of them the model) and may have %.2f GB of the %.2f GB "
-                            "that are available; free some, or raise 'memory' in [machine]",
+    an_str_appendf(&reason,
+                   "does not fit in memory: it needs about %.2f GB (%.2f GB of them the model) and may have %.2f GB of "
+                   "the %.2f GB "
+                   "that are available; free some, or raise 'memory' in [machine]",
                    (double)need / 1e9, (double)s->run.models[c->model].bytes / 1e9, (double)limit / 1e9,
                    (double)an_mem_available_bytes() / 1e9);
     an_free(c->reason);
@@ -317,7 +328,8 @@ anemo_status an_sweep_check_disk(const an_sweep *s, const char *dir, anemo_error
 {
     uint64_t there = an_path_free_bytes(dir);
     if (there >= s->disk_reserve_bytes) return ANEMO_OK;
-    return an_fail(err, ANEMO_ERR_NOSPACE, "%s: %.1f MB are free on this disk and the plan keeps %.1f MB (disk_reserve in [machine])", dir,
+    return an_fail(err, ANEMO_ERR_NOSPACE,
+                   "%s: %.1f MB are free on this disk and the plan keeps %.1f MB (disk_reserve in [machine])", dir,
                    (double)there / 1e6, (double)s->disk_reserve_bytes / 1e6);
 }
 
@@ -380,7 +392,8 @@ anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t 
     }
     /* A cell is over when all its blocks are; until then each unit's repetitions say what is done. */
     bool all = true;
-    for (int b = 0; b < s->n_block && all; b++) all = n_in_block(s, c, b) >= s->n_rep;
+    for (int b = 0; b < s->n_block && all; b++)
+        all = n_in_block(s, c, b) >= s->n_rep;
     if (c->status == AN_CELL_OK || c->status == AN_CELL_PENDING) c->status = all ? AN_CELL_OK : AN_CELL_PENDING;
 cleanup:
     return status;
@@ -420,14 +433,17 @@ static anemo_status run_unit(session *x, size_t unit, int block, size_t cell, an
     status = an_store_put_cell(x->store, &s->run, at, err);
     if (status != ANEMO_OK) {
         /* What is not in the database is not done. */
-        while (c->n_rep > before) an_rep_free(&c->reps[--c->n_rep]);
+        while (c->n_rep > before)
+            an_rep_free(&c->reps[--c->n_rep]);
         c->status = AN_CELL_PENDING;
         goto cleanup;
     }
     speed_text(c, speed, sizeof speed);
-    log_line(x, "unit %zu/%zu, cell %zu, block %d, %s %s: %s, %zu records%s, %.2f s%s%s", unit + 1, an_sweep_n_unit(s), cell, block + 1,
-             c->label, work, c->status == AN_CELL_PENDING && unit_done(s, c, block) ? "ok" : an_cell_status_name(c->status),
-             c->n_rep - before, speed, (double)(an_clock_ns() - begin) * 1e-9, c->reason ? ": " : "", c->reason ? c->reason : "");
+    log_line(x, "unit %zu/%zu, cell %zu, block %d, %s %s: %s, %zu records%s, %.2f s%s%s", unit + 1, an_sweep_n_unit(s),
+             cell, block + 1, c->label, work,
+             c->status == AN_CELL_PENDING && unit_done(s, c, block) ? "ok" : an_cell_status_name(c->status),
+             c->n_rep - before, speed, (double)(an_clock_ns() - begin) * 1e-9, c->reason ? ": " : "",
+             c->reason ? c->reason : "");
 cleanup:
     return status;
 }
@@ -460,27 +476,29 @@ anemo_status an_sweep_run(an_sweep *s, an_store *store, const an_sweep_options *
     AN_TRY(take_up(&x, err));
     if (o->retry_failed) retry_failed(&x);
     an_sweep_count(s, &s->run, &tally);
-    log_line(&x, "%s: %s, %zu of %zu units are done", s->run.id, tally.n_unit_done ? "going on" : "begin", tally.n_unit_done, tally.n_unit);
+    log_line(&x, "%s: %s, %zu of %zu units are done", s->run.id, tally.n_unit_done ? "going on" : "begin",
+             tally.n_unit_done, tally.n_unit);
     status = run_units(&x, err);
     an_sweep_count(s, &s->run, &tally);
     if (status != ANEMO_OK) {
         log_line(&x, "stopped after %zu of %zu units: %s", tally.n_unit_done, tally.n_unit, err ? err->message : "");
-        status = an_fail_prefix(err, status, "stopped with %zu of %zu units done; the same command goes on from there", tally.n_unit_done,
-                                tally.n_unit);
+        status = an_fail_prefix(err, status, "stopped with %zu of %zu units done; the same command goes on from there",
+                                tally.n_unit_done, tally.n_unit);
         goto cleanup;
     }
     s->run.interrupted = tally.n_unit_done < tally.n_unit;
     if (s->run.interrupted) {
         log_line(&x, "interrupted: %zu of %zu units are done", tally.n_unit_done, tally.n_unit);
-        status = an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted with %zu of %zu units done; the same command goes on from there",
+        status = an_fail(err, ANEMO_ERR_INTERRUPTED,
+                         "interrupted with %zu of %zu units done; the same command goes on from there",
                          tally.n_unit_done, tally.n_unit);
         goto cleanup;
     }
     s->run.n_block = s->n_block * s->n_rep;
     snprintf(s->run.stop_reason, sizeof s->run.stop_reason, "blocks");
     AN_TRY(an_store_finish(store, &s->run, err));
-    log_line(&x, "%s: complete: %zu cells ok, %zu failed, %zu missing, %zu skipped", s->run.id, tally.n_ok, tally.n_failed,
-             tally.n_missing, tally.n_skipped);
+    log_line(&x, "%s: complete: %zu cells ok, %zu failed, %zu missing, %zu skipped", s->run.id, tally.n_ok,
+             tally.n_failed, tally.n_missing, tally.n_skipped);
 cleanup:
     close_session(&x);
     return status;

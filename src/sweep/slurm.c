@@ -19,13 +19,14 @@ void an_shell_quote(an_str *out, const char *text)
 
 void an_slurm_script(const an_slurm_job *job, an_str *out)
 {
-    an_str_appendf(out,
-                   "#!/bin/sh\n"
-                   "# Sweep %s: %zu tasks of %zu units. Written by 'anemo sweep --slurm', which hands its options to sbatch by\n"
-                   "# the command line. A task whose results are there already ends at once, so requeueing does no harm.\n"
-                   "set -eu\n"
-                   "exec ",
-                   job->id, job->n_task, job->per_task);
+    an_str_appendf(
+        out,
+        "#!/bin/sh\n"
+        "# Sweep %s: %zu tasks of %zu units. Written by 'anemo sweep --slurm', which hands its options to sbatch by\n"
+        "# the command line. A task whose results are there already ends at once, so requeueing does no harm.\n"
+        "set -eu\n"
+        "exec ",
+        job->id, job->n_task, job->per_task);
     an_shell_quote(out, job->anemo);
     an_str_append(out, " sweep --manifest ");
     an_shell_quote(out, job->manifest);
@@ -83,8 +84,10 @@ anemo_status an_slurm_arguments(const an_slurm_job *job, const char *script, cha
     if (!a.items) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     if (strchr(job->dir, '\\')) {
         an_argv_free(a.items);
-        return an_fail(err, ANEMO_ERR_INVAL, "%s: sbatch cannot write its logs below a folder with a backslash in its name; give another "
-                       "with --out", job->dir);
+        return an_fail(err, ANEMO_ERR_INVAL,
+                       "%s: sbatch cannot write its logs below a folder with a backslash in its name; give another "
+                       "with --out",
+                       job->dir);
     }
     add(&a, "sbatch");
     add(&a, "--parsable");
@@ -105,7 +108,8 @@ anemo_status an_slurm_arguments(const an_slurm_job *job, const char *script, cha
     else
         add(&a, "--exclusive");
     if (job->partition) addf(&a, "--partition=%s", job->partition);
-    for (size_t i = 0; i < job->n_extra; i++) add(&a, job->extra[i]);
+    for (size_t i = 0; i < job->n_extra; i++)
+        add(&a, job->extra[i]);
     add(&a, script);
     an_str_free(&output);
     if (a.failed) {

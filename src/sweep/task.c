@@ -1,4 +1,5 @@
-/* Units as tasks: each gives a file of its own, so that any number of machines can work on a sweep without a database. */
+/* Units as tasks: each gives a file of its own, so that any number of machines can work on a sweep without a database.
+ */
 #include "sweep/sweep_internal.h"
 
 #include "base/alloc.h"
@@ -30,7 +31,8 @@ static char *result_path(const an_sweep *s, const char *dir, size_t unit)
 static anemo_status find_unit(const an_sweep *s, size_t unit, int *block, size_t *cell, anemo_error *err)
 {
     if (unit >= an_sweep_n_unit(s))
-        return an_fail(err, ANEMO_ERR_INVAL, "there is no unit %zu: %s has %zu, from 0", unit, s->id, an_sweep_n_unit(s));
+        return an_fail(err, ANEMO_ERR_INVAL, "there is no unit %zu: %s has %zu, from 0", unit, s->id,
+                       an_sweep_n_unit(s));
     size_t *order = an_calloc(s->run.n_cell, sizeof *order);
     if (!order) return no_memory(err);
     *block = (int)(unit / s->run.n_cell);
@@ -48,8 +50,8 @@ static an_cell_status stored_status(const char *path)
     json_t *doc = NULL;
     an_run run;
     an_cell_status found = AN_CELL_PENDING;
-    if (an_file_read(path, RESULT_MAX, &text, &n, NULL) == ANEMO_OK && an_json_parse(&doc, text, n, path, NULL) == ANEMO_OK &&
-        an_run_from_json(&run, doc, path, NULL) == ANEMO_OK) {
+    if (an_file_read(path, RESULT_MAX, &text, &n, NULL) == ANEMO_OK &&
+        an_json_parse(&doc, text, n, path, NULL) == ANEMO_OK && an_run_from_json(&run, doc, path, NULL) == ANEMO_OK) {
         if (run.n_cell > 0) found = run.cells[0].status;
         an_run_free(&run);
     }
@@ -59,12 +61,14 @@ static an_cell_status stored_status(const char *path)
 }
 
 /* A run of the one cell with the sweep's id and all its models, so that indices mean the same in every file. */
-static anemo_status make_run(const an_sweep *s, size_t cell, size_t unit, const an_sweep_options *o, an_run *out, anemo_error *err)
+static anemo_status make_run(const an_sweep *s, size_t cell, size_t unit, const an_sweep_options *o, an_run *out,
+                             anemo_error *err)
 {
     anemo_status status;
     an_environment here = {0};
     an_run run;
-    json_t *doc = an_run_head_json(&s->run), *cells = json_array(), *one = an_cell_json(&s->run, &s->run.cells[cell], true);
+    json_t *doc = an_run_head_json(&s->run), *cells = json_array(),
+           *one = an_cell_json(&s->run, &s->run.cells[cell], true);
     bool ok = doc && one && json_array_append_new(cells, one) == 0 && json_object_set(doc, "cells", cells) == 0;
     status = ok ? an_run_from_json(&run, doc, s->id, err) : no_memory(err);
     if (!ok && one && json_array_size(cells) == 0) json_decref(one);
@@ -76,8 +80,8 @@ static anemo_status make_run(const an_sweep *s, size_t cell, size_t unit, const 
     run.environment = here;
     an_free(run.command);
     run.command = an_strdup(o->command);
-    run.extra = json_pack("{s:{s:I, s:I, s:I, s:I}}", "sweep", "unit", (json_int_t)unit, "cell", (json_int_t)cell, "n_cell",
-                          (json_int_t)s->run.n_cell, "n_unit", (json_int_t)an_sweep_n_unit(s));
+    run.extra = json_pack("{s:{s:I, s:I, s:I, s:I}}", "sweep", "unit", (json_int_t)unit, "cell", (json_int_t)cell,
+                          "n_cell", (json_int_t)s->run.n_cell, "n_unit", (json_int_t)an_sweep_n_unit(s));
     if ((o->command && !run.command) || !run.extra) {
         an_run_free(&run);
         return no_memory(err);
@@ -97,8 +101,8 @@ static anemo_status write_run(const an_run *run, const char *path, anemo_error *
     return status;
 }
 
-static anemo_status measure_unit(an_sweep *s, size_t unit, const char *path, const an_sweep_options *o, an_cell_status *result,
-                                 anemo_error *err)
+static anemo_status measure_unit(an_sweep *s, size_t unit, const char *path, const an_sweep_options *o,
+                                 an_cell_status *result, anemo_error *err)
 {
     anemo_status status;
     int block = 0;
@@ -142,8 +146,8 @@ cleanup:
 }
 
 /* *result PENDING: another process has the unit. */
-static anemo_status run_locked(an_sweep *s, size_t unit, const char *dir, int lock_fd, const char *lock_path, const an_sweep_options *o,
-                               bool *done, an_cell_status *result, anemo_error *err)
+static anemo_status run_locked(an_sweep *s, size_t unit, const char *dir, int lock_fd, const char *lock_path,
+                               const an_sweep_options *o, bool *done, an_cell_status *result, anemo_error *err)
 {
     bool taken = false;
     char *path = result_path(s, dir, unit);
@@ -176,7 +180,8 @@ anemo_status an_sweep_run_unit(an_sweep *s, size_t unit, const char *dir, const 
     char *path = NULL;
     int fd = -1;
     if (unit >= an_sweep_n_unit(s))
-        return an_fail(err, ANEMO_ERR_INVAL, "there is no unit %zu: %s has %zu, from 0", unit, s->id, an_sweep_n_unit(s));
+        return an_fail(err, ANEMO_ERR_INVAL, "there is no unit %zu: %s has %zu, from 0", unit, s->id,
+                       an_sweep_n_unit(s));
     AN_TRY(open_locks(s, dir, &fd, &path, err));
     AN_TRY(run_locked(s, unit, dir, fd, path, o, done, result, err));
 cleanup:
@@ -195,7 +200,8 @@ anemo_status an_sweep_run_folder(an_sweep *s, const char *dir, const an_sweep_op
         bool done;
         an_cell_status result;
         if (o->stop && *o->stop) {
-            status = an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted before unit %zu of %zu; the same command goes on from there", unit,
+            status = an_fail(err, ANEMO_ERR_INTERRUPTED,
+                             "interrupted before unit %zu of %zu; the same command goes on from there", unit,
                              an_sweep_n_unit(s));
             goto cleanup;
         }

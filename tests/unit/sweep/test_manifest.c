@@ -28,7 +28,9 @@ static an_sweep build(const char *text)
     return s;
 }
 
-#define PLAN "[sweep]\nname = t\nengines = native, llama.cpp\nmodels = " MODEL "\nthreads = 1,2\nn_prompt = 8,16\nn_gen = 4\nnote = n\ntags = a\n"
+#define PLAN                                                                                                           \
+    "[sweep]\nname = t\nengines = native, llama.cpp\nmodels = " MODEL                                                  \
+    "\nthreads = 1,2\nn_prompt = 8,16\nn_gen = 4\nnote = n\ntags = a\n"
 
 static void cells(void **state)
 {
@@ -42,7 +44,8 @@ static void cells(void **state)
         assert_int_equal(s.run.cells[i].status, AN_CELL_PENDING);
         assert_int_equal(strlen(s.run.cells[i].key), 64);
         assert_int_equal(s.settings[i].n_ctx, 256);
-        for (size_t k = 0; k < i; k++) assert_string_not_equal(s.run.cells[i].key, s.run.cells[k].key);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(s.run.cells[i].key, s.run.cells[k].key);
     }
     an_sweep_free(&s);
     /* A quantization that the plan does not name is the file's own. */
@@ -50,7 +53,8 @@ static void cells(void **state)
     assert_int_equal(s.run.n_cell, 8);
     an_sweep_free(&s);
     /* Steps: each alone, and the pair. */
-    s = build("[sweep]\nengines = native\nmodels = " MODEL "\nwork = step\nn_prompt = 8,0\nn_gen = 4\nn_depth = 0,64\npg = 8+4\nthreads = 1\n");
+    s = build("[sweep]\nengines = native\nmodels = " MODEL
+              "\nwork = step\nn_prompt = 8,0\nn_gen = 4\nn_depth = 0,64\npg = 8+4\nthreads = 1\n");
     assert_int_equal(s.run.n_cell, 6);
     assert_int_equal(s.run.cells[5].work.n_prompt + s.run.cells[5].work.n_gen + s.run.cells[5].work.n_depth, 76);
     an_sweep_free(&s);
@@ -103,10 +107,13 @@ static void round_trip(void **state)
         an_sweep_block_order(&a, block, order_a);
         an_sweep_block_order(&b, block, order_b);
         assert_memory_equal(order_a, order_b, sizeof order_a);
-        for (size_t i = 0; i < 8; i++) seen[order_a[i]]++;
-        for (size_t i = 0; i < 8; i++) same &= order_a[i] == i;
+        for (size_t i = 0; i < 8; i++)
+            seen[order_a[i]]++;
+        for (size_t i = 0; i < 8; i++)
+            same &= order_a[i] == i;
     }
-    for (size_t i = 0; i < 8; i++) assert_int_equal(seen[i], 3);
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(seen[i], 3);
     assert_false(same);
     for (size_t i = 0; i < a.run.n_cell; i++) {
         assert_string_equal(a.run.cells[i].key, b.run.cells[i].key);
@@ -121,8 +128,8 @@ static void round_trip(void **state)
 static void identity(void **state)
 {
     (void)state;
-    static const char *const other[] = {PLAN "repetitions = 6\n", PLAN "blocks = 2\n", PLAN "seed = 7\n", PLAN "n_ubatch = 256\n",
-                                        PLAN "[machine]\nmemory = 50%\n"};
+    static const char *const other[] = {PLAN "repetitions = 6\n", PLAN "blocks = 2\n", PLAN "seed = 7\n",
+                                        PLAN "n_ubatch = 256\n", PLAN "[machine]\nmemory = 50%\n"};
     an_sweep a = build(PLAN), b = build("# other comments\n" PLAN "\n");
     assert_string_equal(a.id, b.id);
     an_sweep_free(&b);
@@ -172,7 +179,10 @@ static void bad_manifests(void **state)
         {"\"n_rep\":5", "\"n_rep\":0", "n_rep"},
         {"\"timeout_s\":600.0", "\"timeout_s\":null", "timeout_s"},
         {"\"bytes\":", "\"bites\":", "bytes is missing"},
-        {"\"label\":\"", "\"label\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789", "label"},
+        {"\"label\":\"",
+         "\"label\":"
+         "\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
+         "label"},
     };
     an_sweep a = build(PLAN);
     refuse("", "empty");
@@ -187,7 +197,8 @@ static void bad_manifests(void **state)
     for (size_t n = 0; n + 1 < a.manifest.len; n += 13) {
         anemo_error err = {0};
         an_sweep s;
-        if (an_sweep_parse_manifest(&s, a.manifest.data, n, "m", &err) != ANEMO_ERR_FORMAT) fail_msg("accepted %zu bytes", n);
+        if (an_sweep_parse_manifest(&s, a.manifest.data, n, "m", &err) != ANEMO_ERR_FORMAT)
+            fail_msg("accepted %zu bytes", n);
     }
     an_sweep_free(&a);
 }

@@ -89,14 +89,16 @@ static void example(void **state)
 /* Number of {engine} x {threads 1, 2, 4} x {model} x {depth 0, 4096} that the rules let in. */
 static int admitted(const char *rules)
 {
-    static const char *const engines[] = {"native", "llama.cpp", "mlx"}, *const models[] = {"m-Q4_0.gguf", "m-Q8_0.gguf"};
+    static const char *const engines[] = {"native", "llama.cpp", "mlx"}, *const models[] = {"m-Q4_0.gguf",
+                                                                                            "m-Q8_0.gguf"};
     char text[600];
     int n = 0;
     snprintf(text, sizeof text, "[sweep]\nmodels = m\n%s", rules);
     an_plan p = parse(text);
     for (int i = 0; i < 36; i++) {
         an_grid_point point = {0};
-        for (int a = 0; a < AN_AXIS_N; a++) point.texts[a] = "";
+        for (int a = 0; a < AN_AXIS_N; a++)
+            point.texts[a] = "";
         point.texts[AN_AXIS_ENGINE] = engines[i % 3];
         point.texts[AN_AXIS_MODEL] = models[i / 3 % 2];
         point.texts[AN_AXIS_QUANT] = i / 3 % 2 ? "Q8_0" : "Q4_0";
@@ -177,7 +179,8 @@ static void bad_plans(void **state)
         {"[sweep]\nmodels = a\nname = a\x01z\n", "plan.ini:3: a control character (byte 1)"},
         {"[sweep]\nmodels = \xC3\x28\n", "plan.ini:2: not UTF-8"},
     };
-    for (size_t i = 0; i < AN_COUNT_OF(bad); i++) refuse(bad[i].text, bad[i].message);
+    for (size_t i = 0; i < AN_COUNT_OF(bad); i++)
+        refuse(bad[i].text, bad[i].message);
 }
 
 static void long_plans(void **state)
@@ -190,17 +193,20 @@ static void long_plans(void **state)
     memset(text, ' ', n);
     assert_fails(an_plan_parse(&plan, text, n, "p", &err), &err, ANEMO_ERR_FORMAT, "longer than 1 MiB");
     /* As many keys, quotes and rules as fit are read in linear time. */
-    for (size_t i = 0; i + 4 < n; i += 4) memcpy(text + i, "a=b\n", 4);
+    for (size_t i = 0; i + 4 < n; i += 4)
+        memcpy(text + i, "a=b\n", 4);
     memcpy(text, "[x]\n", 4);
     assert_fails(an_plan_parse(&plan, text, n - 1, "p", &err), &err, ANEMO_ERR_FORMAT, "p");
     /* Lists and rules have an end, so that nothing below is more than their product. */
     strcpy(text, "[sweep]\nmodels = ");
     size_t at = strlen(text);
-    for (int i = 0; i < 1001; i++) at += (size_t)sprintf(text + at, "%sm%d", i ? "," : "", i);
+    for (int i = 0; i < 1001; i++)
+        at += (size_t)sprintf(text + at, "%sm%d", i ? "," : "", i);
     assert_fails(an_plan_parse(&plan, text, at, "p", &err), &err, ANEMO_ERR_FORMAT, "1001 values");
     strcpy(text, "[exclude]\n");
     at = strlen(text);
-    for (int i = 0; i < 1001; i++) at += (size_t)sprintf(text + at, "threads=%d\n", i % 100 + 1);
+    for (int i = 0; i < 1001; i++)
+        at += (size_t)sprintf(text + at, "threads=%d\n", i % 100 + 1);
     assert_fails(an_plan_parse(&plan, text, at, "p", &err), &err, ANEMO_ERR_FORMAT, "more than 1000 rules");
     free(text);
 }
@@ -227,8 +233,8 @@ static void items(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_plan), cmocka_unit_test(example), cmocka_unit_test(rules), cmocka_unit_test(bad_plans),
-        cmocka_unit_test(long_plans), cmocka_unit_test(items),
+        cmocka_unit_test(whole_plan), cmocka_unit_test(example),    cmocka_unit_test(rules),
+        cmocka_unit_test(bad_plans),  cmocka_unit_test(long_plans), cmocka_unit_test(items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,9 @@
 #include "os/process.h"
 #include "sweep/sweep.h"
 
-static const char *const hostile[] = {"plain",  "a b",   "it's",        "\"x\"",      "$(touch owned)", "`touch owned`", "a;b&c|d",
-                                      "a\nb",   "#x",    "~",           "*?[a]",      "\\",             "'; exit 3; '",  "$HOME",
-                                      "-n",     "",      "\xC3\xA9\t!", "a\n#!/bin/x"};
+static const char *const hostile[] = {"plain",        "a b",   "it's", "\"x\"", "$(touch owned)", "`touch owned`",
+                                      "a;b&c|d",      "a\nb",  "#x",   "~",     "*?[a]",          "\\",
+                                      "'; exit 3; '", "$HOME", "-n",   "",      "\xC3\xA9\t!",    "a\n#!/bin/x"};
 
 /* A shell gives the quoted word back as it was. */
 static void quoted_words(void **state)
@@ -25,7 +25,7 @@ static void quoted_words(void **state)
         an_shell_quote(&script, hostile[i]);
         const char *argv[] = {"sh", "-c", an_str_text(&script), NULL};
         assert_ok(an_process_start(&p, argv, NULL, &err), &err);
-        for (long got = 0; got >= 0 && n < sizeof out - 1; n += got > 0 ? (size_t)got : 0) {
+        for (long got = 0; got >= 0 && n<sizeof out - 1; n += got> 0 ? (size_t)got : 0) {
             an_process_poll(&p, 1000000000u);
             got = an_fd_read(p.fd_out, out + n, sizeof out - 1 - n);
         }
@@ -38,7 +38,8 @@ static void quoted_words(void **state)
 
 static an_slurm_job job_of(const char *path)
 {
-    return (an_slurm_job){.anemo = path, .manifest = path, .dir = path, .n_task = 200, .per_task = 1, .n_thread = 4, .id = "sweep-0"};
+    return (an_slurm_job){
+        .anemo = path, .manifest = path, .dir = path, .n_task = 200, .per_task = 1, .n_thread = 4, .id = "sweep-0"};
 }
 
 /* The script's one command has exactly our arguments: the shell is asked with a program that prints them. */
@@ -62,7 +63,7 @@ static void script(void **state)
         an_str_append(&all, at + quoted.len);
         const char *argv[] = {"sh", "-c", all.data, NULL}, *env[] = {"SLURM_ARRAY_TASK_ID=17", NULL};
         assert_ok(an_process_start(&p, argv, env, &err), &err);
-        for (long got = 0; got >= 0 && n < sizeof out - 1; n += got > 0 ? (size_t)got : 0) {
+        for (long got = 0; got >= 0 && n<sizeof out - 1; n += got> 0 ? (size_t)got : 0) {
             an_process_poll(&p, 1000000000u);
             got = an_fd_read(p.fd_out, out + n, sizeof out - 1 - n);
         }
@@ -95,8 +96,10 @@ static void arguments(void **state)
     job.n_extra = 2;
     job.n_parallel = 8;
     assert_ok(an_slurm_arguments(&job, "/s", &argv, &err), &err);
-    assert_true(has(argv, "--array=0-199%8") && has(argv, "--requeue") && has(argv, "--exclusive") && has(argv, "--hint=nomultithread"));
-    assert_true(has(argv, "--output=/a 100%%/b/slurm-%A_%a.out") && has(argv, "--partition=p;q") && has(argv, "--account=$(id)"));
+    assert_true(has(argv, "--array=0-199%8") && has(argv, "--requeue") && has(argv, "--exclusive") &&
+                has(argv, "--hint=nomultithread"));
+    assert_true(has(argv, "--output=/a 100%%/b/slurm-%A_%a.out") && has(argv, "--partition=p;q") &&
+                has(argv, "--account=$(id)"));
     assert_true(has(argv, "--comment=a b") && has(argv, "/s"));
     an_argv_free(argv);
     job.shared_node = true;
@@ -110,6 +113,7 @@ static void arguments(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(quoted_words), cmocka_unit_test(script), cmocka_unit_test(arguments)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quoted_words), cmocka_unit_test(script),
+                                       cmocka_unit_test(arguments)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
