@@ -23,6 +23,8 @@ void an_run_model_figures(an_run_model *m)
         const an_weight *const matrices[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->w_gate, &l->w_up, &l->w_down};
         for (size_t k = 0; k < sizeof matrices / sizeof *matrices; k++) add(matrices[k], m);
     }
+    m->attention_width = (uint64_t)f->hp.n_layer * (uint64_t)f->hp.n_head * (uint64_t)f->hp.head_dim;
+    m->head_flop = 2 * (double)f->output.n_row * (double)f->output.n_col;
     /* The head is read whole for each token; of an embedding of its own one row, which is nothing. */
     add(&f->output, m);
     an_model_file_close(f);

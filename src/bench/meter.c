@@ -234,17 +234,10 @@ void an_meter_efficiency(an_rep *rep, const an_run_model *model, const an_cell *
         v[AN_FIELD_ID_bytes_per_token] = bytes;
         v[AN_FIELD_ID_mbu] = bytes * tps / e->peak_bandwidth_bps;
     }
-    if (model->flop_per_token > 0 && prompt > 0)
-        v[AN_FIELD_ID_mfu] = model->flop_per_token * v[AN_FIELD_ID_prefill_tps] / e->peak_flops;
-}
-
-const char *an_meter_doubt(const an_rep *rep)
-{
-    if (rep->values[AN_FIELD_ID_mbu] > 1)
-        return "more bandwidth than the machine's measured peak: the model is read from a cache in part, fewer bytes are read than thought, "
-               "or the peak was measured while other work ran";
-    if (rep->values[AN_FIELD_ID_mfu] > 1)
-        return "more arithmetic than the machine's measured peak: the engine has instructions that our probe lacks (AMX, a GPU), or "
-               "the peak was measured while other work ran";
-    return NULL;
+    if (model->flop_per_token > 0 && prompt > 0) {
+        double attended = prompt * prompt + 2 * prompt * depth;
+        double flop = (model->flop_per_token - model->head_flop) * prompt + model->head_flop +
+                      2 * (double)model->attention_width * attended;
+        v[AN_FIELD_ID_mfu] = flop / prompt * v[AN_FIELD_ID_prefill_tps] / e->peak_flops;
+    }
 }

@@ -53,11 +53,8 @@ json_t *an_meter_missing(const an_meter *m);
 
 /*
  * mbu, mfu, bytes_per_token of a finished rep from the model's figures and the environment's peaks; NULL model: none. Values above 1 are
- * kept: an_meter_doubt() tells them.
+ * kept: report/why.h tells what they mean.
  */
 void an_meter_efficiency(an_rep *rep, const an_run_model *model, const an_cell *cell, const an_environment *e);
-
-/* A sentence when mbu or mfu of a rep is above 1, which no machine reaches; NULL otherwise. Static text. */
-const char *an_meter_doubt(const an_rep *rep);
 
 #endif

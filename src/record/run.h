@@ -45,7 +45,9 @@ typedef struct an_run_model {
     uint64_t n_param;
     uint64_t weight_bytes;   /* W: streamed by one decode step (matrices and head, the embedding only when tied) */
     uint64_t kv_values_per_pos; /* values that one position adds to the KV cache: 2 x layers x kv heads x head size */
-    double flop_per_token;   /* 2 x matrix parameters */
+    double flop_per_token;   /* 2 x matrix parameters, the head among them */
+    double head_flop;        /* the head's part: a prefill needs it for its last token only */
+    uint64_t attention_width; /* layers x heads x head size: scores and values of n tokens take 2 n x n times it, causal */
     int n_ctx_train;
 } an_run_model;
 

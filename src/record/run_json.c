@@ -105,6 +105,8 @@ static json_t *models_json(const an_run *run)
         put(obj, "weight_bytes", json_integer((json_int_t)m->weight_bytes));
         put(obj, "kv_values_per_pos", json_integer((json_int_t)m->kv_values_per_pos));
         put(obj, "flop_per_token", an_json_real(m->flop_per_token));
+        put(obj, "head_flop", an_json_real(m->head_flop));
+        put(obj, "attention_width", json_integer((json_int_t)m->attention_width));
         put(obj, "n_ctx_train", json_integer(m->n_ctx_train));
         json_array_append_new(list, obj);
     }
@@ -223,6 +225,8 @@ static anemo_status model_from_json(an_run_model *m, const json_t *obj, const ch
     AN_TRY(get_count(obj, "weight_bytes", &m->weight_bytes, name, err));
     AN_TRY(get_count(obj, "kv_values_per_pos", &m->kv_values_per_pos, name, err));
     AN_TRY(an_json_get_f64(obj, "flop_per_token", 0, &m->flop_per_token, name, err));
+    AN_TRY(an_json_get_f64(obj, "head_flop", 0, &m->head_flop, name, err));
+    AN_TRY(get_count(obj, "attention_width", &m->attention_width, name, err));
     AN_TRY(get_int(obj, "n_ctx_train", 0, 0, &m->n_ctx_train, name, err));
 cleanup:
     return status;

@@ -188,6 +188,13 @@ static void explain_prefill(const an_run *run, const an_cell *cell, json_t *list
     double mfu = median(cell, AN_FIELD_ID_mfu), n = median(cell, AN_FIELD_ID_n_prompt);
     double ttft = median(cell, AN_FIELD_ID_ttft_s);
     if (!isfinite(mfu) || !isfinite(n)) return;
+    if (mfu > 1) {
+        say(list,
+            "%s: prefill does %.0f %% of the peak arithmetic measured here: it has instructions or a device that our probe "
+            "lacks (AMX, a GPU), or the peak was measured while other work ran.",
+            cell->label, 100 * mfu);
+        return;
+    }
     if (mfu >= MFU_BOUND) {
         say(list, "%s: arithmetic bounds prefill: %.0f %% of the peak that was measured here.", cell->label, 100 * mfu);
         return;

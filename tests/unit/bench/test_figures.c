@@ -59,6 +59,8 @@ static void smollm2(void **state)
         assert_int_equal(m.weight_bytes, layers / 32 * 20 + head / 32 * 34);
         assert_int_equal(m.kv_values_per_pos, 2 * 30 * 3 * 64);
         assert_true(m.flop_per_token == 2.0 * (double)(layers + head));
+        assert_true(m.head_flop == 2.0 * (double)head);
+        assert_int_equal(m.attention_width, 30 * 9 * 64);
     }
     an_free(path);
     an_free(data);
