@@ -92,8 +92,9 @@ def main():
     if "ab" in counts:
         if counts["ab"].get("lower"):
             faults.append(f"A/B was the wrong way round {counts['ab']['lower']} times")
-        if counts["ab"].get("undecided", 0) > 0.3 * args.runs:
-            faults.append(f"A/B was undecided {counts['ab']['undecided']} times of {args.runs}")
+        open_ends = args.runs - counts["ab"].get("higher", 0) - counts["ab"].get("lower", 0)
+        if open_ends > 0.3 * args.runs:
+            faults.append(f"A/B was not decided {open_ends} times of {args.runs}")
     if "aa" in counts:
         called = counts["aa"].get("lower", 0) + counts["aa"].get("higher", 0)
         if called:

@@ -34,7 +34,7 @@ PARSERS = [
 ]
 LINES, BRANCHES = 95.0, 90.0
 EXEMPT = re.compile(r"AN_ASSERT\(|ERR_NOMEM|out of memory|an_(malloc|calloc|realloc|strdup|strndup|path_join|path_dir)\(|"
-                    r"an_blob_add\(|an_map_add\(|trie_new_node\(|an_str_check\(")
+                    r"no_memory|an_blob_add\(|an_map_add\(|trie_new_node\(|an_str_check\(")
 
 def gcov_files(build):
     """gcov's records of every object below `build`, merged by source file: {path: {line: (count, [branch counts])}}."""

@@ -177,8 +177,7 @@ static void finish_cells(an_comparison *c)
 {
     for (size_t i = 0; i < c->run.n_cell; i++) {
         an_cell *cell = &c->run.cells[i];
-        json_decref(cell->missing);
-        cell->missing = an_meter_missing(c->meter);
+        if (!cell->missing) cell->missing = an_meter_missing(c->meter);
         if (cell->status != AN_CELL_PENDING) continue;
         if (an_cell_n_timed(cell) > 0)
             cell->status = AN_CELL_OK;

@@ -268,6 +268,11 @@ bool an_bench_repeat(an_comparison *c, size_t index, an_client *client, an_rep_k
     rep.values[AN_FIELD_ID_n_depth] = 0;
     anemo_status status = measure(c, cell, client, n_predict, &rep, &err);
     if (status == ANEMO_OK) status = an_cell_add_rep(cell, &rep, &err);
+    if (status == ANEMO_OK) {
+        /* Now, and not at the run's end: a server among the cells lacks what workers of ours have. */
+        json_decref(cell->missing);
+        cell->missing = an_meter_missing(c->meter);
+    }
     if (status != ANEMO_OK) {
         an_rep_free(&rep);
         fail_cell(cell, client, &err);

@@ -344,6 +344,8 @@ static anemo_status begin_run(bench *b, int argc, char **argv, anemo_error *err)
     if (!b->run.command || (b->a->note && !(b->run.note = an_strdup(b->a->note))))
         return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < b->a->tags.n; i++) {
+        anemo_status status = an_store_check_tag(b->a->tags.items[i], err);
+        if (status != ANEMO_OK) return status;
         if (!b->run.tags) b->run.tags = json_array();
         if (json_array_append_new(b->run.tags, an_json_text(b->a->tags.items[i], strlen(b->a->tags.items[i]))) != 0)
             return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -382,6 +384,7 @@ static anemo_status bench_all(bench *b, int argc, char **argv, const char *const
     AN_TRY(choose_engines(b, &b->values.grid.engines, &b->values.grid.n_engine, err));
     b->values.grid.named = b->a->engines.n > 0;
     AN_TRY(an_bench_plan(&b->run, &b->values.grid, &b->points, err));
+    json_object_set_new(b->run.workload, "settings", an_settings_json(&b->points[0].settings));
     AN_TRY(open_meter(b, err));
     if (!b->a->no_store) an_keeper_open(&b->keeper, "bench", b->a->db);
     an_keeper_begin(&b->keeper, &b->run);

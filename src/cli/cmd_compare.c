@@ -2,6 +2,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/keeper.h"
+#include "cli/quote.h"
 #include "cli/results_compare.h"
 
 #include "base/alloc.h"
@@ -207,32 +208,14 @@ cleanup:
     return status;
 }
 
-/* The words of the command line, so that they can be typed again. NULL when out of memory; an_free. */
-static char *quote_command(int argc, char **argv)
-{
-    an_str text = {0};
-    an_str_append(&text, "anemo");
-    for (int i = 0; i < argc; i++) {
-        bool plain = argv[i][0] && argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                                            "-_=+./:,@%")] == '\0';
-        an_str_append(&text, plain ? " " : " '");
-        for (const char *p = argv[i]; *p; p++) {
-            if (*p == '\'')
-                an_str_append(&text, "'\\''");
-            else
-                an_str_append_char(&text, *p);
-        }
-        if (!plain) an_str_append_char(&text, '\'');
-    }
-    return an_str_take(&text);
-}
-
 /* What the command line says of the run besides its work. */
 static anemo_status describe_run(an_run *run, const compare_args *a, anemo_error *err)
 {
     if (a->command && !(run->command = an_strdup(a->command))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     if (a->note && !(run->note = an_strdup(a->note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < a->tags.n; i++) {
+        anemo_status status = an_store_check_tag(a->tags.items[i], err);
+        if (status != ANEMO_OK) return status;
         if (!run->tags) run->tags = json_array();
         if (json_array_append_new(run->tags, an_json_text(a->tags.items[i], strlen(a->tags.items[i]))) != 0)
             return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -412,7 +395,7 @@ static int run(int argc, char **argv)
     };
     if (an_options_parse(&an_cmd_compare, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
         return an_cli_fail("compare", &err);
-    char *command = quote_command(argc, argv);
+    char *command = an_cli_quote_command(argc, argv);
     a.command = command;
     if (!help && compare(&a, (const char *const *)pos.items, pos.n, &exit_code, &err) != ANEMO_OK)
         exit_code = an_cli_fail("compare", &err);

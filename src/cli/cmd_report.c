@@ -20,18 +20,35 @@ typedef struct report_args {
 } report_args;
 
 static const an_option options[] = {
-    {.name = "html", .kind = AN_OPT_FLAG, .offset = offsetof(report_args, html),
+    {.name = "html",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(report_args, html),
      .help = "One self-contained page with drawings (default for -o FILE.html)"},
     {.name = "md", .kind = AN_OPT_FLAG, .offset = offsetof(report_args, md), .help = "Markdown tables"},
     {.name = "csv", .kind = AN_OPT_FLAG, .offset = offsetof(report_args, csv), .help = "CSV, a repetition a line"},
-    {.name = "json", .kind = AN_OPT_FLAG, .offset = offsetof(report_args, json),
+    {.name = "json",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(report_args, json),
      .help = "anemo.run/1 with the analysis; several runs are an array"},
-    {.name = "format", .kind = AN_OPT_STR, .offset = offsetof(report_args, format), .arg = "F",
+    {.name = "format",
+     .kind = AN_OPT_STR,
+     .offset = offsetof(report_args, format),
+     .arg = "F",
      .help = "text (default), md, csv, json or html"},
-    {.name = "output", .short_name = "o", .kind = AN_OPT_STR, .offset = offsetof(report_args, out), .arg = "FILE",
+    {.name = "output",
+     .short_name = "o",
+     .kind = AN_OPT_STR,
+     .offset = offsetof(report_args, out),
+     .arg = "FILE",
      .help = "Write there instead of to stdout"},
-    {.name = "all", .kind = AN_OPT_FLAG, .offset = offsetof(report_args, all), .help = "A row for every figure in tables"},
-    {.name = "color", .kind = AN_OPT_STR, .offset = offsetof(report_args, color), .arg = "WHEN",
+    {.name = "all",
+     .kind = AN_OPT_FLAG,
+     .offset = offsetof(report_args, all),
+     .help = "A row for every figure in tables"},
+    {.name = "color",
+     .kind = AN_OPT_STR,
+     .offset = offsetof(report_args, color),
+     .arg = "WHEN",
      .help = "auto (default), always, never"},
     AN_ROW_DB(offsetof(report_args, db)),
     AN_OPTION_END,
@@ -39,7 +56,7 @@ static const an_option options[] = {
 
 /* The runs of a report, in the order of the command line. */
 typedef struct run_list {
-    an_run *runs;           /* owned, as are they */
+    an_run *runs;            /* owned, as are they */
     const an_run **borrowed; /* the same, for the report; owned */
     size_t n;
 } run_list;
@@ -101,7 +118,8 @@ cleanup:
 }
 
 /* Files first: an id has no slash and no dot. The database is opened only when a run is named. */
-static anemo_status read_runs(run_list *list, const report_args *a, const char *const *names, size_t n, anemo_error *err)
+static anemo_status read_runs(run_list *list, const report_args *a, const char *const *names, size_t n,
+                              anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_store *s = NULL;
@@ -137,7 +155,11 @@ static anemo_status choose_format(const report_args *a, an_report_format *format
     anemo_status status = ANEMO_OK;
     int n = a->html + a->md + a->csv + a->json + (a->format != NULL);
     if (n > 1) return an_fail(err, ANEMO_ERR_INVAL, "--html, --md, --csv, --json and --format exclude each other");
-    *format = a->html ? AN_REPORT_HTML : a->md ? AN_REPORT_MD : a->csv ? AN_REPORT_CSV : a->json ? AN_REPORT_JSON : AN_REPORT_TEXT;
+    *format = a->html   ? AN_REPORT_HTML
+              : a->md   ? AN_REPORT_MD
+              : a->csv  ? AN_REPORT_CSV
+              : a->json ? AN_REPORT_JSON
+                        : AN_REPORT_TEXT;
     if (a->format) {
         AN_TRY(an_cli_one_of("--format", a->format, words, err));
         AN_ASSERT(an_report_format_from_name(a->format, format));
@@ -187,7 +209,8 @@ static int run(int argc, char **argv)
     an_positional pos;
     bool help;
     report_args a = {.color = "auto"};
-    if (an_options_parse(&an_cmd_report, argc, argv, &a, &pos, &help, &err) != ANEMO_OK) return an_cli_fail("report", &err);
+    if (an_options_parse(&an_cmd_report, argc, argv, &a, &pos, &help, &err) != ANEMO_OK)
+        return an_cli_fail("report", &err);
     anemo_status status = help ? ANEMO_OK : report(&a, &pos, &err);
     an_options_free(&an_cmd_report, &a, &pos);
     return status == ANEMO_OK ? 0 : an_cli_fail("report", &err);
@@ -197,9 +220,10 @@ const an_command an_cmd_report = {
     .name = "report",
     .args = "[RUN…]",
     .summary = "Draw stored runs: a page with its verdict, table and drawings, or Markdown, CSV, JSON",
-    .details = "RUN is a run's id, the beginning of one, a tag, 'last' (default), 'last~1', or a file: of runs\n"
-               "(anemo.run/1) or a capsule.\n"
-               "Without a format the end of FILE's name decides: .html, .md, .csv, .json; otherwise text for a terminal.",
+    .details =
+        "RUN is a run's id, the beginning of one, a tag, 'last' (default), 'last~1', or a file: of runs\n"
+        "(anemo.run/1) or a capsule.\n"
+        "Without a format the end of FILE's name decides: .html, .md, .csv, .json; otherwise text for a terminal.",
     .options = options,
     .args_bytes = sizeof(report_args),
     .run = run,

@@ -45,13 +45,14 @@ static const an_rep *of_block(const an_cell *cell, int block)
     return NULL;
 }
 
-an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, bool cov)
+static an_paired paired(const an_run *run, int a, int b, an_field_id field, bool cov, int n_bootstrap)
 {
     static const an_field_id bandwidth = AN_FIELD_ID_bandwidth_bps;
     const an_cell *x = &run->cells[a], *y = &run->cells[b];
     double va[AN_PAIRS_MAX], vb[AN_PAIRS_MAX], ca[AN_PAIRS_MAX], cb[AN_PAIRS_MAX];
     size_t n = 0;
     an_compare_options o = an_compare_defaults();
+    o.n_bootstrap = n_bootstrap;
     /* An A/A run is judged by the margin itself: its own noise would excuse whatever it shows. */
     bool noisy = !run->aa && isfinite(run->aa_noise) && run->aa_noise > run->margin;
     o.margin = noisy ? run->aa_noise : run->margin;
@@ -67,6 +68,16 @@ an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, boo
         n++;
     }
     return an_compare_paired(va, vb, cov ? ca : NULL, cov ? cb : NULL, n, &o);
+}
+
+an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, bool cov)
+{
+    return paired(run, a, b, field, cov, 0);
+}
+
+an_paired an_cell_paired_bootstrap(const an_run *run, int a, int b, an_field_id field, bool cov)
+{
+    return paired(run, a, b, field, cov, 10000);
 }
 
 int an_run_exit_code(const an_run *run)

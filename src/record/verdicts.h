@@ -27,8 +27,8 @@ int an_run_reference(const an_run *run);
  */
 size_t an_run_verdicts(const an_run *run, an_field_id field, an_run_verdict *out, size_t cap);
 
-/* Those of all decisive fields: [{"field", "cell", "against", "label", "against_label", "n", "ratio", "lo", "hi", "level", "p", "p_adjusted", "mde", "n_needed",
- * "covariate", "verdict", "better"}]; "better" says which way round in words: "faster", "slower". New reference, NULL when out of memory. */
+/* Those of all decisive fields: [{"field", "cell", "against", "label", "against_label", "n", "ratio", "lo", "hi", "level", "boot_lo", "boot_hi", "p",
+ * "p_adjusted", "mde", "n_needed", "covariate", "verdict", "better"}]; "better" says which way round in words: "faster", "slower". New reference, NULL when out of memory. */
 json_t *an_run_verdicts_json(const an_run *run);
 
 /* "faster", "slower", "equivalent", "undecided", "unknown": LOWER and HIGHER by which of the field's values are better. */

@@ -1,4 +1,5 @@
-/* The analysis in sentences. Every claim is computed; a difference is claimed only where the paired interval shows it. */
+/* The analysis in sentences. Every claim is computed; a difference is claimed only where the paired interval shows it.
+ */
 #include "report/report_internal.h"
 #include "report/why.h"
 
@@ -76,9 +77,7 @@ static void append_pair(const context *c, const an_pair *pair, bool of_other, an
     case AN_CALL_UNDECIDED:
         an_str_appendf(out, "; no difference shown against %s (%.2f, %.2f to %.2f)", other, ratio, lo, hi);
         break;
-    case AN_CALL_REFUSED:
-        an_str_appendf(out, "; against %s the ratio is %.2f, without a verdict", other, ratio);
-        break;
+    case AN_CALL_REFUSED: an_str_appendf(out, "; against %s the ratio is %.2f, without a verdict", other, ratio); break;
     case AN_CALL_NONE:
     case AN_CALL_N:
         if (isfinite(ratio))
@@ -88,7 +87,8 @@ static void append_pair(const context *c, const an_pair *pair, bool of_other, an
 }
 
 /* One sentence a group: the best cell in a field and, where they are few, every other against it. */
-static anemo_status tell_best(const context *c, an_field_id field, const char *what, bool of_other, json_t *list, anemo_error *err)
+static anemo_status tell_best(const context *c, an_field_id field, const char *what, bool of_other, json_t *list,
+                              anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     for (int g = 0; g < (int)c->groups->n && g < GROUPS_TOLD; g++) {
@@ -97,13 +97,18 @@ static anemo_status tell_best(const context *c, an_field_id field, const char *w
         an_str text = {0};
         int best = an_group_best(c->run, c->groups, g, field);
         if (best < 0) continue;
-        if (c->groups->size[g] <= CELLS_TOLD) AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, g, field, err));
+        if (c->groups->size[g] <= CELLS_TOLD)
+            AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, g, field, err));
         an_format_value(field, an_cell_summary(&c->run->cells[best], field).median, value, sizeof value);
         group_head(c, g, &text);
         bool proven = false;
-        for (size_t i = 0; i < pairs.n; i++) proven |= pairs.items[i].call != AN_CALL_NONE && pairs.items[i].call != AN_CALL_REFUSED;
+        for (size_t i = 0; i < pairs.n; i++)
+            proven |= pairs.items[i].call != AN_CALL_NONE && pairs.items[i].call != AN_CALL_REFUSED;
         an_str_appendf(&text, "%s: %s %s %s", what, c->run->cells[best].label,
-                       c->groups->size[g] < 2 ? "has" : proven ? "is best with" : "has the best median,", value);
+                       c->groups->size[g] < 2 ? "has"
+                       : proven               ? "is best with"
+                                              : "has the best median,",
+                       value);
         for (size_t i = 0; i < pairs.n; i++) append_pair(c, &pairs.items[i], of_other, &text);
         an_str_append_char(&text, '.');
         an_say_text(list, &text);
@@ -116,8 +121,8 @@ cleanup:
 
 static anemo_status speed(const context *c, json_t *list, anemo_error *err)
 {
-    static const an_field_id fields[] = {AN_FIELD_ID_total_s, AN_FIELD_ID_step_tps, AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps,
-                                         AN_FIELD_ID_load_warm_s, AN_FIELD_ID_load_cold_s};
+    static const an_field_id fields[] = {AN_FIELD_ID_total_s,    AN_FIELD_ID_step_tps,    AN_FIELD_ID_prefill_tps,
+                                         AN_FIELD_ID_decode_tps, AN_FIELD_ID_load_warm_s, AN_FIELD_ID_load_cold_s};
     anemo_status status = ANEMO_OK;
     bool step = an_run_primary_field(c->run) == AN_FIELD_ID_step_tps;
     for (size_t i = 0; i < AN_COUNT_OF(fields); i++) {
@@ -176,15 +181,15 @@ static void describe_agreement(const an_run *c, const an_agreement *g, json_t *l
     else if (g->n_same == g->n)
         an_say(list, "%s and %s agree on all %zu ids of the shorter text.", a, b, g->n);
     else if (!g->examined)
-        an_say(list, "%s and %s agree on the first %zu of %zu ids; no engine here could tell how close the choice was.", a, b,
-            g->n_same, g->n);
+        an_say(list, "%s and %s agree on the first %zu of %zu ids; no engine here could tell how close the choice was.",
+               a, b, g->n_same, g->n);
     else
         an_say(list,
-            "%s and %s agree on the first %zu of %zu ids; there, by %s, the two candidates are %.3f apart in "
-            "logits and %.1f points in probability: %s.",
-            a, b, g->n_same, g->n, c->cells[g->examined_by].label, g->logit_gap, 100 * g->prob_margin,
-            g->near_tie ? "a near-tie, which rounding may decide either way"
-                        : "not a near-tie, so the engines compute differently");
+               "%s and %s agree on the first %zu of %zu ids; there, by %s, the two candidates are %.3f apart in "
+               "logits and %.1f points in probability: %s.",
+               a, b, g->n_same, g->n, c->cells[g->examined_by].label, g->logit_gap, 100 * g->prob_margin,
+               g->near_tie ? "a near-tie, which rounding may decide either way"
+                           : "not a near-tie, so the engines compute differently");
 }
 
 static anemo_status quality(const context *x, json_t *list, anemo_error *err)
@@ -199,14 +204,14 @@ static anemo_status quality(const context *x, json_t *list, anemo_error *err)
         if (!an_cell_measured(cell)) continue;
         if (!cell->ids_exact)
             an_say(list, "%s does not take ids or a fixed length, so it is left out of the token agreement.",
-                cell->label);
+                   cell->label);
         if (!cell->check.same_every_rep)
             an_say(list, "%s did not generate the same ids in every repetition.", cell->label);
         if (cell->check.loop_period)
             an_say(list, "%s ends in a loop of %zu ids.", cell->label, cell->check.loop_period);
         else if (cell->check.repeated_4grams > 0.3)
             an_say(list, "%s repeats itself: %.0f %% of its 4-grams occurred before.", cell->label,
-                100 * cell->check.repeated_4grams);
+                   100 * cell->check.repeated_4grams);
         if (cell->check.invalid_utf8)
             an_say(list, "%s generated %zu bytes that are not UTF-8.", cell->label, cell->check.invalid_utf8);
         if (cell->tokenization_note) an_say(list, "WARNING: %s.", cell->tokenization_note);
@@ -270,11 +275,13 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
     const an_run *c = x->run;
     an_str text = {0};
     if (differing(c, get_device, &text))
-        an_say(list, "Devices are mixed (%s): their times say which device is faster, not which engine.", an_str_text(&text));
+        an_say(list, "Devices are mixed (%s): their times say which device is faster, not which engine.",
+               an_str_text(&text));
     an_str_clear(&text);
     if (differing(c, get_compute, &text))
         an_say(list,
-               "Compute types differ (%s): engines that quantize activations to 8 bits do less work and lose a little precision.",
+               "Compute types differ (%s): engines that quantize activations to 8 bits do less work and lose a little "
+               "precision.",
                an_str_text(&text));
     if (text.failed) an_say_text(list, &text);
     an_str_free(&text);
@@ -282,16 +289,15 @@ static anemo_status comparability(const context *x, json_t *list, anemo_error *e
         const an_cell *cell = &c->cells[i];
         if (an_cell_measured(cell) && !cell->threads_settable)
             an_say(list, "%s does not let the number of threads be set; the others were given %d.", cell->label,
-                an_report_threads(c));
-        if (an_cell_measured(cell) && cell->stock)
-            an_say(list, "%s ran with its package's own defaults.", cell->label);
+                   an_report_threads(c));
+        if (an_cell_measured(cell) && cell->stock) an_say(list, "%s ran with its package's own defaults.", cell->label);
     }
     if (!c->kept_loaded && n_measured(c) > 1 && strcmp(c->kind, "compare") == 0)
         an_say(list, "The models did not fit in memory together, so each was loaded anew for every repetition.");
     json_t *warnings = an_environment_warnings(&c->environment, 0);
     size_t i;
     json_t *w;
-    json_array_foreach(warnings, i, w) an_say(list, "%s.", json_string_value(w));
+    json_array_foreach (warnings, i, w) an_say(list, "%s.", json_string_value(w));
     json_decref(warnings);
     if (c->interrupted) an_say(list, "The run was interrupted: some repetitions are missing.");
     return ANEMO_OK;
@@ -311,9 +317,9 @@ static anemo_status ranges(const context *x, json_t *list, anemo_error *err)
             an_say(list, "Ranges are %.0f %% intervals of the median.", 100 * s.level);
         else
             an_say(list,
-                "Ranges are the smallest and largest of %zu repetitions, which hold the true median with %.0f %% "
-                "confidence; -r 6 gives 97 %%.",
-                s.n, 100 * s.level);
+                   "Ranges are the smallest and largest of %zu repetitions, which hold the true median with %.0f %% "
+                   "confidence; -r 6 gives 97 %%.",
+                   s.n, 100 * s.level);
         break;
     }
     return ANEMO_OK;
@@ -326,12 +332,15 @@ static void count_calls(const an_pairs *pairs, json_t *list)
 {
     size_t n[AN_CALL_N] = {0};
     for (size_t i = 0; i < pairs->n; i++) n[pairs->items[i].call]++;
-    an_say(list, "Against the reference of the same work: %zu faster, %zu slower, %zu equivalent, %zu undecided, %zu without a verdict.",
+    an_say(list,
+           "Against the reference of the same work: %zu faster, %zu slower, %zu equivalent, %zu undecided, %zu without "
+           "a verdict.",
            n[AN_CALL_BETTER], n[AN_CALL_WORSE], n[AN_CALL_EQUIVALENT], n[AN_CALL_UNDECIDED],
            n[AN_CALL_NONE] + n[AN_CALL_REFUSED]);
 }
 
-static anemo_status tell_pairs(const context *c, an_field_id field, size_t at_most, size_t *n_family, json_t *list, anemo_error *err)
+static anemo_status tell_pairs(const context *c, an_field_id field, size_t at_most, size_t *n_family, json_t *list,
+                               anemo_error *err)
 {
     anemo_status status;
     an_pairs pairs = {0};
@@ -366,7 +375,8 @@ static anemo_status verdict(const context *c, json_t *list, anemo_error *err)
             AN_TRY(tell_pairs(c, an_decisive_fields[f], PAIRS_TOLD, &n_family, list, err));
     }
     if (n_family > 1)
-        an_say(list, "The comparisons of one figure over the same work were corrected together (Holm), so that a false verdict among "
+        an_say(list, "The comparisons of one figure over the same work were corrected together (Holm), so that a false "
+                     "verdict among "
                      "all of them is as rare as in a single one.");
 cleanup:
     return status;
@@ -405,10 +415,14 @@ static void conclude_aa(const an_pairs *pairs, json_t *list)
         n_false += pairs->items[i].call == AN_CALL_REFUSED;
     }
     if (n_false)
-        an_say(list, "The A/A gate failed: a cell measured against itself seems to differ by %.1f %%. This machine is too noisy now for "
-                     "verdicts; anemo doctor may say why.", 100 * most);
+        an_say(list,
+               "The A/A gate failed: a cell measured against itself seems to differ by %.1f %%. This machine is too "
+               "noisy now for "
+               "verdicts; anemo doctor may say why.",
+               100 * most);
     else
-        an_say(list, "The A/A gate held: a cell measured against itself shows no difference (estimate %.2f %%).", 100 * most);
+        an_say(list, "The A/A gate held: a cell measured against itself shows no difference (estimate %.2f %%).",
+               100 * most);
 }
 
 /* The labels of the pairs' cells with one of two calls, ", " between; returns how many. */
@@ -423,8 +437,8 @@ static size_t names_with(const an_run *run, const an_pairs *pairs, an_call a, an
 }
 
 /*
- * "native is the fastest." or what stands in the way of saying so, for one kind of work. *winner: the cell that is faster than all
- * others, -1 when none is shown to be.
+ * "native is the fastest." or what stands in the way of saying so, for one kind of work. *winner: the cell that is
+ * faster than all others, -1 when none is shown to be.
  */
 static anemo_status conclude_group(const context *c, int group, int *winner, json_t *list, anemo_error *err)
 {
@@ -448,14 +462,15 @@ static anemo_status conclude_group(const context *c, int group, int *winner, jso
                        refused ? "the cells were not measured in alternation" : "there are too few blocks");
     } else {
         if (n_open)
-            an_str_appendf(&text, "For this work on this machine no difference in speed is shown between %s and %s", name,
-                           an_str_text(&open));
+            an_str_appendf(&text, "For this work on this machine no difference in speed is shown between %s and %s",
+                           name, an_str_text(&open));
         else if (n_same)
-            an_str_appendf(&text, "For this work on this machine %s and %s are equivalent in speed within %.3g %%", name,
-                           an_str_text(&same), 100 * an_run_margin(c->run));
+            an_str_appendf(&text, "For this work on this machine %s and %s are equivalent in speed within %.3g %%",
+                           name, an_str_text(&same), 100 * an_run_margin(c->run));
         else
             an_str_appendf(&text, "For this work on this machine %s is the fastest", name);
-        if (n_open && n_same) an_str_appendf(&text, "; %s %s equivalent to %s", an_str_text(&same), n_same == 1 ? "is" : "are", name);
+        if (n_open && n_same)
+            an_str_appendf(&text, "; %s %s equivalent to %s", an_str_text(&same), n_same == 1 ? "is" : "are", name);
         if (n_slower && (n_open || n_same))
             an_str_appendf(&text, "; %s %s slower", an_str_text(&slower), n_slower == 1 ? "is" : "are");
         an_str_append_char(&text, '.');
@@ -496,13 +511,13 @@ static anemo_status conclude_groups(const context *c, json_t *list, anemo_error 
         json_object_set_new(wins, engine, json_integer(json_integer_value(json_object_get(wins, engine)) + 1));
     }
     an_str_appendf(&text, "%zu cells of %zu kinds of work were measured", n_measured(c->run), c->groups->n);
-    json_object_foreach(wins, engine, n_win)
+    json_object_foreach (wins, engine, n_win)
         an_str_appendf(&text, "; a cell of %s is the fastest in %d of them", engine, (int)json_integer_value(n_win));
     if (n_open) an_str_appendf(&text, "; in %zu no cell is shown to be the fastest", n_open);
     an_str_append_char(&text, '.');
     an_say_text(list, &text);
     if (n_group <= GROUPS_TOLD)
-        json_array_foreach(single, i, sentence) json_array_append(list, sentence);
+        json_array_foreach (single, i, sentence) json_array_append(list, sentence);
 cleanup:
     an_str_free(&text);
     json_decref(single);
@@ -520,7 +535,8 @@ static anemo_status conclude_memory(const context *c, json_t *list, anemo_error 
     AN_TRY(an_pairs_against_best(&pairs, &best, c->run, c->groups, 0, AN_FIELD_ID_rss_peak_bytes, err));
     size_t n_more = 0;
     for (size_t i = 0; i < pairs.n; i++) n_more += pairs.items[i].call == AN_CALL_WORSE;
-    if (best >= 0 && pairs.n && n_more == pairs.n) an_say(list, "%s needs the least memory.", c->run->cells[best].label);
+    if (best >= 0 && pairs.n && n_more == pairs.n)
+        an_say(list, "%s needs the least memory.", c->run->cells[best].label);
 cleanup:
     an_pairs_free(&pairs);
     return status;
@@ -536,7 +552,8 @@ static void conclude_texts(const an_run *run, json_t *list)
         near += g->examined && g->near_tie;
     }
     if (run->n_agreement && real == 0)
-        an_say(list, near ? "The texts differ only where the model itself was undecided." : "All engines gave the same text.");
+        an_say(list, near ? "The texts differ only where the model itself was undecided."
+                          : "All engines gave the same text.");
     else if (real)
         an_say(list, "Some engines gave different text for the same weights and ids: see quality.");
 }
@@ -591,18 +608,12 @@ json_t *an_report_analysis(const an_run *run)
         const char *key;
         anemo_status (*write)(const context *, json_t *, anemo_error *);
     } parts[] = {
-        {"verdict", verdict},
-        {"evidence", evidence},
-        {"why", why},
-        {"speed", speed},
-        {"cpu", cpu},
-        {"memory", memory},
-        {"quality", quality},
-        {"portability", portability},
-        {"missing", missing},
-        {"comparability", comparability},
-        {"ranges", ranges},
-        {"conclusion", conclusion},
+        {"verdict", verdict}, {"evidence", evidence},
+        {"why", why},         {"speed", speed},
+        {"cpu", cpu},         {"memory", memory},
+        {"quality", quality}, {"portability", portability},
+        {"missing", missing}, {"comparability", comparability},
+        {"ranges", ranges},   {"conclusion", conclusion},
     };
     an_groups groups;
     json_t *doc = NULL;
@@ -614,7 +625,8 @@ json_t *an_report_analysis(const an_run *run)
         anemo_status status = parts[i].write(&c, list, NULL);
         size_t k;
         json_t *sentence;
-        json_array_foreach(list, k, sentence) if (!json_is_string(sentence)) status = ANEMO_ERR_NOMEM;
+        json_array_foreach (list, k, sentence)
+            if (!json_is_string(sentence)) status = ANEMO_ERR_NOMEM;
         shorten(list);
         json_object_set_new(doc, parts[i].key, list);
         if (status == ANEMO_OK) continue;

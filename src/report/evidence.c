@@ -1,4 +1,5 @@
-/* What speaks against the figures: drift over the run, outliers and what may have caused them, figures that are not there. */
+/* What speaks against the figures: drift over the run, outliers and what may have caused them, figures that are not
+ * there. */
 #include "report/report_internal.h"
 
 #include "base/alloc.h"
@@ -14,8 +15,8 @@ an_field_id an_primary_field(const an_cell *cell)
 }
 
 /*
- * The trend of ln(value / the cell's median) over the order of all repetitions. A change over the whole run of over one per cent
- * that chance gives less often than once in a hundred runs is worth a sentence.
+ * The trend of ln(value / the cell's median) over the order of all repetitions. A change over the whole run of over one
+ * per cent that chance gives less often than once in a hundred runs is worth a sentence.
  */
 void an_evidence_drift(const an_run *run, json_t *list)
 {
@@ -42,8 +43,10 @@ void an_evidence_drift(const an_run *run, json_t *list)
     double change = expm1(t.slope * (last - first));
     if (t.p < 0.01 && fabs(change) > 0.01)
         an_say(list,
-               "The machine drifted: speed changed by %+.1f %% from the first to the last repetition (p %.1g). Cells that were "
-               "measured in alternation share this, so that it cancels in their ratios; it does not cancel in their medians.",
+               "The machine drifted: speed changed by %+.1f %% from the first to the last repetition (p %.1g). Cells "
+               "that were "
+               "measured in alternation share this, so that it cancels in their ratios; it does not cancel in their "
+               "medians.",
                100 * change, t.p);
     an_free(x);
     an_free(y);
@@ -152,8 +155,7 @@ void an_evidence_missing(const an_run *run, json_t *list)
     for (size_t i = 0; i < run->n_cell; i++) {
         const char *key;
         json_t *reason;
-        json_object_foreach(run->cells[i].missing, key, reason)
-        {
+        json_object_foreach (run->cells[i].missing, key, reason) {
             an_field_id field;
             const char *text = json_string_value(reason);
             json_t *names = text ? json_object_get(by_reason, text) : NULL;
@@ -167,12 +169,11 @@ void an_evidence_missing(const an_run *run, json_t *list)
     }
     const char *why, *name;
     json_t *names, *unused;
-    json_object_foreach(by_reason, why, names)
-    {
+    json_object_foreach (by_reason, why, names) {
         an_str text = {0};
         an_str_append(&text, "Not available here: ");
         size_t n = 0;
-        json_object_foreach(names, name, unused) an_str_appendf(&text, "%s%s", n++ ? ", " : "", name);
+        json_object_foreach (names, name, unused) an_str_appendf(&text, "%s%s", n++ ? ", " : "", name);
         an_str_appendf(&text, " (%s).", why);
         an_say_text(list, &text);
         an_str_free(&text);

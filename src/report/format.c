@@ -11,7 +11,7 @@
 /* A unit as fields.def has it, and the one that a value of some size is shown in. */
 typedef struct unit {
     const char *of;
-    double from;   /* smallest value that is shown so */
+    double from; /* smallest value that is shown so */
     double factor;
     const char *name;
 } unit;
@@ -61,7 +61,7 @@ void an_format_value(an_field_id field, double v, char *out, size_t cap)
     else if (!strcmp(name, "ms"))
         snprintf(out, cap, v < 0.001 ? "%.3f ms" : v < 0.01 ? "%.2f ms" : "%.1f ms", shown);
     else if (!strcmp(name, "t/s") || !strcmp(name, "GB/s"))
-        snprintf(out, cap, shown < 10 ? "%.2f %s" : "%.1f %s", shown, name);
+        snprintf(out, cap, shown < 10 ? "%.2f %s" : shown < 1000 ? "%.1f %s" : "%.0f %s", shown, name);
     else if (!strcmp(name, "GB") || !strcmp(name, "GHz"))
         snprintf(out, cap, "%.2f %s", shown, name);
     else if (!strcmp(name, "MB") || !strcmp(name, "kB"))
@@ -132,7 +132,10 @@ void an_report_agreement_text(const an_run *run, int cell, char *out, size_t cap
         snprintf(out, cap, "identical");
     else if (g)
         snprintf(out, cap, "%zu of %zu same%s", g->n_same, g->n,
-                 g->n_same == g->n ? "" : g->examined && g->near_tie ? ", near-tie" : g->examined ? ", differs" : "");
+                 g->n_same == g->n            ? ""
+                 : g->examined && g->near_tie ? ", near-tie"
+                 : g->examined                ? ", differs"
+                                              : "");
     else
         snprintf(out, cap, "ids not known");
 }

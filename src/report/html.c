@@ -1,6 +1,6 @@
 /*
- * One self-contained HTML file of one or several runs: no network, no script that runs; readable with everything but the text
- * switched off. Order: the verdict, then what it rests on, then everything else.
+ * One self-contained HTML file of one or several runs: no network, no script that runs; readable with everything but
+ * the text switched off. Order: the verdict, then what it rests on, then everything else.
  */
 #include "report/html_internal.h"
 
@@ -26,8 +26,7 @@ static void sentences(an_page *p, const json_t *list, const char *classes)
     const json_t *s;
     if (json_array_size(list) == 0) return;
     an_str_appendf(p->out, "<ul class=\"%s\">\n", classes);
-    json_array_foreach(list, i, s)
-    {
+    json_array_foreach (list, i, s) {
         an_str_append(p->out, "<li>");
         an_html_text(p->out, json_string_value(s));
         an_str_append(p->out, "</li>\n");
@@ -48,10 +47,11 @@ static void verdict_items(an_page *p, const an_pairs *pairs)
         const an_pair *pair = &pairs->items[i];
         an_str text = {0};
         if (i == VERDICTS_OPEN)
-            an_str_appendf(p->out, "</ul>\n<details><summary>%zu more verdicts</summary>\n<ul class=\"verdicts\">\n", pairs->n - i);
+            an_str_appendf(p->out, "</ul>\n<details><summary>%zu more verdicts</summary>\n<ul class=\"verdicts\">\n",
+                           pairs->n - i);
         an_pair_sentence(p->run, pair, &text);
-        an_str_appendf(p->out, "<li class=\"%s\"><b><span aria-hidden=\"true\">%s</span> %s</b> <span>", classes[pair->call],
-                       signs[pair->call], an_call_word(pair->field, pair->call));
+        an_str_appendf(p->out, "<li class=\"%s\"><b><span aria-hidden=\"true\">%s</span> %s</b> <span>",
+                       classes[pair->call], signs[pair->call], an_call_word(pair->field, pair->call));
         an_html_text(p->out, an_str_text(&text));
         an_str_append(p->out, "</span></li>\n");
         if (text.failed) p->out->failed = true;
@@ -60,13 +60,13 @@ static void verdict_items(an_page *p, const an_pairs *pairs)
     an_str_append(p->out, pairs->n > VERDICTS_OPEN ? "</ul></details>\n" : "</ul>\n");
 }
 
-static void section_verdict(an_page *p, const json_t *analysis, const an_pairs *primary, const an_pairs *others, size_t n_other)
+static void section_verdict(an_page *p, const json_t *analysis, const an_pairs *primary, const an_pairs *others,
+                            size_t n_other)
 {
     size_t i;
     const json_t *s, *conclusion = json_object_get(analysis, "conclusion");
     an_str_appendf(p->out, "<h2 id=\"r%zu-verdict\">Verdict</h2>\n", p->run_index);
-    json_array_foreach(conclusion, i, s)
-    {
+    json_array_foreach (conclusion, i, s) {
         an_str_append(p->out, i == 0 ? "<p class=\"headline\">" : "<p>");
         an_html_text(p->out, json_string_value(s));
         an_str_append(p->out, "</p>\n");
@@ -104,7 +104,8 @@ static void section_failed(an_page *p)
             an_str_appendf(p->out, "<h3 id=\"r%zu-failed\">Cells without a result</h3>\n", p->run_index);
             an_html_region(p, "wide tall", "Cells without a result");
             an_str_append(p->out, "<table class=\"reasons\"><thead><tr>");
-            for (size_t k = 0; k < AN_COUNT_OF(heads); k++) an_str_appendf(p->out, "<th scope=\"col\">%s</th>", heads[k]);
+            for (size_t k = 0; k < AN_COUNT_OF(heads); k++)
+                an_str_appendf(p->out, "<th scope=\"col\">%s</th>", heads[k]);
             an_str_append(p->out, "</tr></thead><tbody>\n");
         }
         any = true;
@@ -125,7 +126,8 @@ static void drop_nulls(json_t *obj)
     void *next;
     json_t *value;
     const char *key;
-    json_object_foreach_safe(obj, next, key, value) if (json_is_null(value)) json_object_del(obj, key);
+    json_object_foreach_safe (obj, next, key, value)
+        if (json_is_null(value)) json_object_del(obj, key);
 }
 
 /* The longest parts of the repetitions: what a report of a thousand cells has no room for. */
@@ -139,19 +141,18 @@ static void thin_out(json_t *doc, bool short_form)
 {
     size_t i, k;
     json_t *cell, *rep;
-    json_array_foreach(json_object_get(doc, "cells"), i, cell)
-    {
+    json_array_foreach (json_object_get(doc, "cells"), i, cell) {
         drop_nulls(cell);
         if (short_form) json_object_del(cell, "summary");
-        json_array_foreach(json_object_get(cell, "reps"), k, rep)
-        {
+        json_array_foreach (json_object_get(cell, "reps"), k, rep) {
             drop_nulls(rep);
             if (short_form) drop_series(rep);
         }
     }
     if (short_form)
-        json_object_set_new(doc, "left_out", json_string("ids, times, texts and curves of the repetitions, and summaries: too large "
-                                                         "for this file; 'anemo results export' has them"));
+        json_object_set_new(doc, "left_out",
+                            json_string("ids, times, texts and curves of the repetitions, and summaries: too large "
+                                        "for this file; 'anemo results export' has them"));
 }
 
 /* As the content of a <script>: "<" would let a text end it. */
@@ -183,9 +184,13 @@ static anemo_status section_data(an_page *p, anemo_error *err)
     json_t *doc = an_run_json(p->run);
     thin_out(doc, short_form);
     AN_TRY(an_json_write(doc, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(short_form ? 6 : 9), &json, err));
-    an_str_appendf(p->out, "<h3>Raw data</h3>\n<p>This file holds the run as JSON (schema anemo.run/1, docs/run-json.md) in the element "
-                           "<code>#run-data-%zu</code>", p->run_index);
-    an_str_append(p->out, short_form ? ", without the ids, times and texts of the single repetitions.</p>\n" : ".</p>\n");
+    an_str_appendf(
+        p->out,
+        "<h3>Raw data</h3>\n<p>This file holds the run as JSON (schema anemo.run/1, docs/run-json.md) in the element "
+        "<code>#run-data-%zu</code>",
+        p->run_index);
+    an_str_append(p->out,
+                  short_form ? ", without the ids, times and texts of the single repetitions.</p>\n" : ".</p>\n");
     an_str_appendf(p->out, "<script type=\"application/json\" id=\"run-data-%zu\">", p->run_index);
     append_script(p->out, &json);
     an_str_append(p->out, "</script>\n");
@@ -220,8 +225,11 @@ static void run_title(an_page *p, bool single)
         an_str_append(p->out, "</p>\n");
     }
     an_str_appendf(p->out, "<nav aria-label=\"Sections of run %zu\"><ul>", p->run_index + 1);
-    static const char *const parts[][2] = {{"verdict", "Verdict"}, {"table", "Side by side"}, {"drawings", "Drawings"},
-                                           {"analysis", "Analysis"}, {"method", "Method and machine"}};
+    static const char *const parts[][2] = {{"verdict", "Verdict"},
+                                           {"table", "Side by side"},
+                                           {"drawings", "Drawings"},
+                                           {"analysis", "Analysis"},
+                                           {"method", "Method and machine"}};
     for (size_t i = 0; i < AN_COUNT_OF(parts); i++)
         an_str_appendf(p->out, "<li><a href=\"#r%zu-%s\">%s</a></li>", p->run_index, parts[i][0], parts[i][1]);
     an_str_append(p->out, "</ul></nav>\n");
@@ -229,14 +237,16 @@ static void run_title(an_page *p, bool single)
 
 static void section_analysis(an_page *p, const json_t *analysis)
 {
-    static const char *const parts[][2] = {{"why", "Why"}, {"speed", "Speed"}, {"cpu", "CPU"}, {"memory", "Memory"},
+    static const char *const parts[][2] = {{"why", "Why"},         {"speed", "Speed"},
+                                           {"cpu", "CPU"},         {"memory", "Memory"},
                                            {"quality", "Quality"}, {"portability", "Portability"}};
     an_str_appendf(p->out, "<h2 id=\"r%zu-analysis\">Analysis</h2>\n", p->run_index);
     for (size_t i = 0; i < AN_COUNT_OF(parts); i++) {
         const json_t *list = json_object_get(analysis, parts[i][0]);
         if (json_array_size(list) == 0) continue;
         an_str_appendf(p->out, "<h3>%s</h3>\n", parts[i][1]);
-        if (json_array_size(list) > 40) an_str_appendf(p->out, "<details><summary>%zu sentences</summary>\n", json_array_size(list));
+        if (json_array_size(list) > 40)
+            an_str_appendf(p->out, "<details><summary>%zu sentences</summary>\n", json_array_size(list));
         sentences(p, list, "plain");
         if (json_array_size(list) > 40) an_str_append(p->out, "</details>\n");
     }
@@ -291,9 +301,11 @@ cleanup:
 
 static void contents(const an_run *const *runs, size_t n_run, an_str *out)
 {
-    an_str_append(out, "<h1>Runs</h1>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr>"
-                       "<th scope=\"col\">Run</th><th scope=\"col\">Date</th><th scope=\"col\">Kind</th><th scope=\"col\">Machine</th>"
-                       "<th scope=\"col\">Cells</th></tr></thead><tbody>\n");
+    an_str_append(
+        out,
+        "<h1>Runs</h1>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr>"
+        "<th scope=\"col\">Run</th><th scope=\"col\">Date</th><th scope=\"col\">Kind</th><th scope=\"col\">Machine</th>"
+        "<th scope=\"col\">Cells</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < n_run; i++) {
         an_str_appendf(out, "<tr><th scope=\"row\"><a href=\"#r%zu\">", i);
         an_html_text(out, runs[i]->id);
@@ -313,13 +325,16 @@ anemo_status an_report_html(const an_run *const *runs, size_t n_run, an_str *out
     anemo_status status = ANEMO_OK;
     unsigned n_id = 0;
     /* Nothing may be loaded and no script may run, even if something escaped the escaping. */
-    an_str_append(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" "
+    an_str_append(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta "
+                       "http-equiv=\"Content-Security-Policy\" "
                        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<meta name=\"viewport\" "
                        "content=\"width=device-width, initial-scale=1\">\n<title>anemo: ");
     an_html_text(out, n_run == 1 ? runs[0]->id : "several runs");
     an_str_append(out, "</title>\n<style>\n");
     an_str_append(out, (const char *)style_sheet);
-    an_str_append(out, "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the verdict</a>\n<main id=\"main\">\n");
+    an_str_append(
+        out,
+        "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the verdict</a>\n<main id=\"main\">\n");
     if (n_run > 1) contents(runs, n_run, out);
     for (size_t i = 0; i < n_run; i++) {
         an_page page = {.out = out, .run = runs[i], .n_id = &n_id, .run_index = i};

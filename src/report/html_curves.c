@@ -37,8 +37,8 @@ static double curve_cpu(const an_curve_point *c)
     return c->cpu_percent;
 }
 
-static void curve(an_page *p, const an_rep *rep, curve_value get, const an_scale *x, const an_scale *y, double top, double height,
-                  const char *classes)
+static void curve(an_page *p, const an_rep *rep, curve_value get, const an_scale *x, const an_scale *y, double top,
+                  double height, const char *classes)
 {
     double px[CURVE_MAX], py[CURVE_MAX];
     size_t n = 0, step = (rep->n_curve + CURVE_MAX - 1) / CURVE_MAX;
@@ -51,8 +51,8 @@ static void curve(an_page *p, const an_rep *rep, curve_value get, const an_scale
     if (n >= 2) an_svg_path(p->out, px, py, n, top, height, classes);
 }
 
-static void resource_row(an_page *p, const an_cell *cell, int series, const an_rep *rep, const an_scale *x, const an_scale *memory,
-                         const an_scale *cpu)
+static void resource_row(an_page *p, const an_cell *cell, int series, const an_rep *rep, const an_scale *x,
+                         const an_scale *memory, const an_scale *cpu)
 {
     char title[256], under[128], peak[32];
     double most = NAN, busiest = NAN;
@@ -111,7 +111,8 @@ void an_fig_resources(an_page *p)
         an_scale_finish(&memory);
         an_scale_finish(&cpu);
         an_fig_open(p, "Memory and CPU over time",
-                    "One repetition of each cell that was watched and is not among the timed ones: looking costs a little time. "
+                    "One repetition of each cell that was watched and is not among the timed ones: looking costs a "
+                    "little time. "
                     "Horizontal: seconds since its begin.");
     }
     an_fig_close(p);
@@ -121,20 +122,21 @@ void an_fig_resources(an_page *p)
 
 typedef struct point {
     size_t cell;
-    double x, y; /* 0..1 */
+    double x, y;   /* 0..1 */
     double dx, dy; /* of its number from the dot, in pixels */
+    bool crowded;  /* there is no room for the number */
 } point;
 
 enum { TRADE_HEIGHT = 260, TRADE_NARROW = 290, TRADE_LABELLED = 24 };
 
 /*
- * Put each point's number where it hits no other number and no dot on the narrowest page; on wider ones what stood apart only
- * gets further apart.
+ * Put each point's number where it hits no other number and no dot on the narrowest page; on wider ones what stood
+ * apart only gets further apart. Where there is no such place it is left out: the table has it.
  */
 static void place_numbers(point *points, size_t n)
 {
-    static const double tries[][2] = {{10, 4}, {-18, 4}, {-4, -9}, {-4, 18}, {10, -8}, {10, 16}, {-18, -8}, {-18, 16}, {-4, -22}, {-4, 31},
-                                      {14, -20}, {14, 28}};
+    static const double tries[][2] = {{10, 4},   {-18, 4},  {-4, -9},  {-4, 18}, {10, -8},  {10, 16},
+                                      {-18, -8}, {-18, 16}, {-4, -22}, {-4, 31}, {14, -20}, {14, 28}};
     for (size_t i = 0; i < n; i++) {
         for (size_t t = 0; t < AN_COUNT_OF(tries); t++) {
             double ax = points[i].x * TRADE_NARROW + tries[t][0], ay = TRADE_HEIGHT * (1 - points[i].y) + tries[t][1];
@@ -142,13 +144,14 @@ static void place_numbers(point *points, size_t n)
             for (size_t k = 0; k < n && !hit; k++) {
                 double kx = points[k].x * TRADE_NARROW, ky = TRADE_HEIGHT * (1 - points[k].y);
                 hit = ax < kx + 5 && ax + 16 > kx - 5 && ay - 11 < ky + 5 && ay > ky - 5;
-                if (k < i && !hit) {
+                if (k < i && !hit && !points[k].crowded) {
                     double lx = kx + points[k].dx, ly = ky + points[k].dy;
                     hit = ax < lx + 16 && ax + 16 > lx && ay - 11 < ly && ay > ly - 11;
                 }
             }
             points[i].dx = tries[t][0];
             points[i].dy = tries[t][1];
+            points[i].crowded = hit;
             if (!hit) break;
         }
     }
@@ -164,7 +167,8 @@ static void trade_table(an_page *p, const point *points, size_t n, an_field_id s
         snprintf(t[0], 32, "%zu", i + 1);
         an_format_value(speed, an_cell_summary(cell, speed).median, t[1], 32);
         an_format_value(AN_FIELD_ID_rss_peak_bytes, an_cell_summary(cell, AN_FIELD_ID_rss_peak_bytes).median, t[2], 32);
-        uint64_t bytes = cell->model >= 0 && (size_t)cell->model < p->run->n_model ? p->run->models[cell->model].bytes : 0;
+        uint64_t bytes =
+            cell->model >= 0 && (size_t)cell->model < p->run->n_model ? p->run->models[cell->model].bytes : 0;
         an_format_value(AN_FIELD_ID_rss_peak_bytes, bytes ? (double)bytes : NAN, t[3], 32);
         const char *texts[] = {cell->label, t[0], t[1], t[2], t[3]};
         an_fig_tr(p, texts, 5);
@@ -177,8 +181,9 @@ static void trade_drawing(an_page *p, point *points, size_t n, an_field_id speed
     const char *unit_y;
     char name[96];
     an_format_unit(speed, 1, &unit_y);
-    an_svg_open(p->out, "plot", TRADE_HEIGHT + 36, ++*p->n_id, "Speed against memory",
-                "Each cell as a dot: further up is faster, further left needs less memory; the figures are in the table.");
+    an_svg_open(
+        p->out, "plot", TRADE_HEIGHT + 36, ++*p->n_id, "Speed against memory",
+        "Each cell as a dot: further up is faster, further left needs less memory; the figures are in the table.");
     an_svg_axis_y(p->out, y, 8, TRADE_HEIGHT + 8);
     an_svg_axis_x(p->out, x, 8, TRADE_HEIGHT + 8, true);
     if (n <= TRADE_LABELLED) place_numbers(points, n);
@@ -188,7 +193,8 @@ static void trade_drawing(an_page *p, point *points, size_t n, an_field_id speed
         snprintf(classes, sizeof classes, "s%zu", points[i].cell % AN_SERIES_N);
         an_svg_dot(p->out, points[i].x, py, n <= TRADE_LABELLED ? 5 : 3, n <= TRADE_LABELLED ? classes : "s0");
         snprintf(number, sizeof number, "%zu", i + 1);
-        if (n <= TRADE_LABELLED) an_svg_text(p->out, points[i].x, points[i].dx, py + points[i].dy, "start", "n", number);
+        if (n <= TRADE_LABELLED && !points[i].crowded)
+            an_svg_text(p->out, points[i].x, points[i].dx, py + points[i].dy, "start", "n", number);
     }
     an_svg_close(p->out);
     snprintf(name, sizeof name, "peak memory in MB (vertical: %s in %s)", an_field_get(speed)->title, unit_y);
@@ -205,8 +211,35 @@ static void trade_drawing(an_page *p, point *points, size_t n, an_field_id speed
     an_str_append(p->out, "</ol>\n");
 }
 
+/* The kind of work with the most measured cells, one that generates before one that does not: others are not comparable
+ * with it. */
+static int largest_group(const an_page *p)
+{
+    int best = -1;
+    bool generates = false;
+    for (size_t i = 0; i < p->run->n_cell; i++) {
+        int g = p->groups->of[i];
+        bool now = p->run->cells[i].work.n_gen > 0;
+        int more = best < 0 ? 1 : p->groups->size[g] - p->groups->size[best];
+        if (more < 0 || (more == 0 && (generates || !now))) continue;
+        best = g;
+        generates = now;
+    }
+    return best;
+}
+
 void an_fig_tradeoff(an_page *p)
 {
+    int group = largest_group(p);
+    char how[200] = "Further up is faster, further left needs less memory.";
+    if (p->groups->n > 1)
+        for (size_t i = 0; i < p->run->n_cell; i++) {
+            char work[64];
+            if (p->groups->of[i] != group) continue;
+            an_work_label(&p->run->cells[i].work, work, sizeof work);
+            snprintf(how, sizeof how, "Cells that did %s. Further up is faster, further left needs less memory.", work);
+            break;
+        }
     static const an_field_id speeds[] = {AN_FIELD_ID_decode_tps, AN_FIELD_ID_step_tps};
     for (size_t k = 0; k < AN_COUNT_OF(speeds); k++) {
         an_scale x = an_scale_new(false), y = an_scale_new(false);
@@ -218,7 +251,9 @@ void an_fig_tradeoff(an_page *p)
         }
         for (size_t i = 0; i < p->run->n_cell; i++) {
             const an_cell *cell = &p->run->cells[i];
-            double memory = an_cell_measured(cell) ? 1e-6 * an_cell_summary(cell, AN_FIELD_ID_rss_peak_bytes).median : NAN;
+            if (p->groups->of[i] != group) continue;
+            double memory =
+                an_cell_measured(cell) ? 1e-6 * an_cell_summary(cell, AN_FIELD_ID_rss_peak_bytes).median : NAN;
             double speed = an_cell_measured(cell) ? an_cell_summary(cell, speeds[k]).median : NAN;
             if (!isfinite(memory) || !isfinite(speed)) continue;
             an_scale_add(&x, memory);
@@ -234,7 +269,7 @@ void an_fig_tradeoff(an_page *p)
                 points[i].x = an_scale_at(&x, points[i].x);
                 points[i].y = an_scale_at(&y, points[i].y);
             }
-            an_fig_open(p, "Speed against memory", "Further up is faster, further left needs less memory.");
+            an_fig_open(p, "Speed against memory", how);
             trade_drawing(p, points, n, speeds[k], &x, &y);
             trade_table(p, points, n, speeds[k]);
             an_fig_close(p);
@@ -297,10 +332,11 @@ static void fill_sample(const an_run *run, size_t i, dimension d, sample *s)
 {
     const an_cell *cell = &run->cells[i];
     *s = (sample){.cell = i, .x = (double)dimension_of(cell, d), .field = speed_over(cell, d)};
-    int n = snprintf(s->key, sizeof s->key, "%d %d %d %d %.20s %.60s", (int)s->field, cell->model, cell->work.n_gen, cell->stock,
-                     cell->engine, an_cell_model_name(run, cell));
+    int n = snprintf(s->key, sizeof s->key, "%d %d %d %d %.20s %.60s", (int)s->field, cell->model, cell->work.n_gen,
+                     cell->stock, cell->engine, an_cell_model_name(run, cell));
     for (int k = 0; k < DIMENSION_N && n > 0 && n < (int)sizeof s->key; k++)
-        if (k != (int)d) n += snprintf(s->key + n, sizeof s->key - (size_t)n, " %" PRId64, dimension_of(cell, (dimension)k));
+        if (k != (int)d)
+            n += snprintf(s->key + n, sizeof s->key - (size_t)n, " %" PRId64, dimension_of(cell, (dimension)k));
 }
 
 /* In what the series of one drawing differ, so that their names need say nothing else. */
@@ -324,7 +360,8 @@ static void series_name(const an_run *run, const sample *s, const differences *d
     if (differ->model) n += snprintf(out + n, cap - (size_t)n, " · %.60s", an_cell_model_name(run, cell));
     for (int k = 0; k < DIMENSION_N && n > 0 && (size_t)n + 48 < cap; k++)
         if (differ->dimension[k])
-            n += snprintf(out + n, cap - (size_t)n, " · %s %" PRId64, dimensions[k].title, dimension_of(cell, (dimension)k));
+            n += snprintf(out + n, cap - (size_t)n, " · %s %" PRId64, dimensions[k].title,
+                          dimension_of(cell, (dimension)k));
     if (differ->n_gen && (size_t)n + 24 < cap) snprintf(out + n, cap - (size_t)n, " · %d generated", cell->work.n_gen);
 }
 
@@ -349,7 +386,8 @@ static bool is_curve(const sample *s, size_t n)
     return n >= 2 && s[n - 1].x > s[0].x;
 }
 
-static void curve_series(an_page *p, const sample *s, size_t n, int series, const an_scale *x, const an_scale *y, double height)
+static void curve_series(an_page *p, const sample *s, size_t n, int series, const an_scale *x, const an_scale *y,
+                         double height)
 {
     double px[CURVE_MAX], py[CURVE_MAX];
     char classes[24];
@@ -364,7 +402,8 @@ static void curve_series(an_page *p, const sample *s, size_t n, int series, cons
         an_svg_dot(p->out, at, 8 + height * (1 - an_scale_at(y, v.median)), 3.5, classes);
         snprintf(classes, sizeof classes, "cap s%d", series % AN_SERIES_N);
         if (isfinite(v.lo) && isfinite(v.hi))
-            an_svg_line(p->out, at, 8 + height * (1 - an_scale_at(y, v.lo)), at, 8 + height * (1 - an_scale_at(y, v.hi)), classes);
+            an_svg_line(p->out, at, 8 + height * (1 - an_scale_at(y, v.lo)), at,
+                        8 + height * (1 - an_scale_at(y, v.hi)), classes);
     }
     snprintf(classes, sizeof classes, "l s%d", series % AN_SERIES_N);
     if (k >= 2) an_svg_path(p->out, px, py, k, 8, height, classes);
@@ -420,18 +459,23 @@ static void draw_dimension(an_page *p, const sample *samples, size_t n, dimensio
     an_scale_finish(&x);
     an_scale_finish(&y);
     snprintf(title, sizeof title, "Speed over %s", dimensions[d].title);
-    snprintf(how, sizeof how, "Medians in tokens/s with their intervals; cells of one line differ in %s alone.", dimensions[d].title);
+    snprintf(how, sizeof how, "Medians in tokens/s with their intervals; cells of one line differ in %s alone.",
+             dimensions[d].title);
     an_fig_open(p, title, how);
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n_series; i++) {
-        an_str_appendf(p->out, "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-                               "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>", i % AN_SERIES_N);
+        an_str_appendf(
+            p->out,
+            "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
+            "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
+            i % AN_SERIES_N);
         series_name(p->run, &samples[begin[i]], &differ, name, sizeof name);
         an_html_text(p->out, name);
         an_str_append(p->out, "</li>");
     }
     an_str_append(p->out, "</ul>");
-    an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, title, "One line for each series; the figures are in the table.");
+    an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, title,
+                "One line for each series; the figures are in the table.");
     an_svg_axis_y(p->out, &y, 8, HEIGHT + 8);
     an_svg_axis_x(p->out, &x, 8, HEIGHT + 8, true);
     for (size_t i = 0; i < n_series; i++)
@@ -439,7 +483,8 @@ static void draw_dimension(an_page *p, const sample *samples, size_t n, dimensio
     an_svg_close(p->out);
     an_str_appendf(p->out, "<p class=\"xname\" aria-hidden=\"true\">%s (vertical: t/s)</p>\n", dimensions[d].unit);
     if (n_all > n_series)
-        an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu series are drawn; the table has all.</p>\n", n_series, n_all);
+        an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu series are drawn; the table has all.</p>\n",
+                       n_series, n_all);
     curves_table(p, samples, n, d, &differ);
     an_fig_close(p);
 }

@@ -16,14 +16,15 @@ typedef struct an_page {
     an_str *out;
     const an_run *run;
     const an_groups *groups;
-    unsigned *n_id;      /* last id given to an element of the document */
-    size_t run_index;    /* 0 for the first run of the document */
+    unsigned *n_id;   /* last id given to an element of the document */
+    size_t run_index; /* 0 for the first run of the document */
 } an_page;
 
 /* A drawing with its caption. `how` says how to read it. Nothing is escaped twice: all texts are plain. */
 void an_fig_open(an_page *p, const char *title, const char *how);
 void an_fig_close(an_page *p);
-/* A row of a drawing: the label at its left (above it on a narrow page) and a figure under the label; then the svg follows. */
+/* A row of a drawing: the label at its left (above it on a narrow page) and a figure under the label; then the svg
+ * follows. */
 void an_fig_row(an_page *p, const char *label, const char *under, int series);
 void an_fig_row_end(an_page *p);
 /* The last row: numbers of the x axis and what they are. */

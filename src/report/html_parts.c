@@ -12,21 +12,50 @@
 
 /* Rows of the side-by-side table, in this order; those that no cell has are left out. */
 static const an_field_id shown[] = {
-    AN_FIELD_ID_total_s, AN_FIELD_ID_step_tps, AN_FIELD_ID_ttft_s, AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps,
-    AN_FIELD_ID_decode_n_tps, AN_FIELD_ID_itl_p50_s, AN_FIELD_ID_itl_p90_s, AN_FIELD_ID_itl_p99_s, AN_FIELD_ID_stall_share,
-    AN_FIELD_ID_load_cold_s, AN_FIELD_ID_load_warm_s, AN_FIELD_ID_rss_peak_bytes, AN_FIELD_ID_rss_anon_bytes,
-    AN_FIELD_ID_rss_file_bytes, AN_FIELD_ID_cpu_percent, AN_FIELD_ID_cpu_s, AN_FIELD_ID_cpu_user_s, AN_FIELD_ID_cpu_system_s,
-    AN_FIELD_ID_ctx_voluntary, AN_FIELD_ID_ctx_involuntary, AN_FIELD_ID_faults_minor, AN_FIELD_ID_faults_major,
-    AN_FIELD_ID_swap_in_bytes, AN_FIELD_ID_energy_j, AN_FIELD_ID_energy_per_token_j, AN_FIELD_ID_power_w,
-    AN_FIELD_ID_bytes_per_token, AN_FIELD_ID_bandwidth_bps, AN_FIELD_ID_mbu, AN_FIELD_ID_mfu, AN_FIELD_ID_cpu_hz,
-    AN_FIELD_ID_steal_share, AN_FIELD_ID_temperature_c, AN_FIELD_ID_n_prompt, AN_FIELD_ID_n_generated, AN_FIELD_ID_n_depth,
+    AN_FIELD_ID_total_s,
+    AN_FIELD_ID_step_tps,
+    AN_FIELD_ID_ttft_s,
+    AN_FIELD_ID_prefill_tps,
+    AN_FIELD_ID_decode_tps,
+    AN_FIELD_ID_decode_n_tps,
+    AN_FIELD_ID_itl_p50_s,
+    AN_FIELD_ID_itl_p90_s,
+    AN_FIELD_ID_itl_p99_s,
+    AN_FIELD_ID_stall_share,
+    AN_FIELD_ID_load_cold_s,
+    AN_FIELD_ID_load_warm_s,
+    AN_FIELD_ID_rss_peak_bytes,
+    AN_FIELD_ID_rss_anon_bytes,
+    AN_FIELD_ID_rss_file_bytes,
+    AN_FIELD_ID_cpu_percent,
+    AN_FIELD_ID_cpu_s,
+    AN_FIELD_ID_cpu_user_s,
+    AN_FIELD_ID_cpu_system_s,
+    AN_FIELD_ID_ctx_voluntary,
+    AN_FIELD_ID_ctx_involuntary,
+    AN_FIELD_ID_faults_minor,
+    AN_FIELD_ID_faults_major,
+    AN_FIELD_ID_swap_in_bytes,
+    AN_FIELD_ID_energy_j,
+    AN_FIELD_ID_energy_per_token_j,
+    AN_FIELD_ID_power_w,
+    AN_FIELD_ID_bytes_per_token,
+    AN_FIELD_ID_bandwidth_bps,
+    AN_FIELD_ID_mbu,
+    AN_FIELD_ID_mfu,
+    AN_FIELD_ID_cpu_hz,
+    AN_FIELD_ID_steal_share,
+    AN_FIELD_ID_temperature_c,
+    AN_FIELD_ID_n_prompt,
+    AN_FIELD_ID_n_generated,
+    AN_FIELD_ID_n_depth,
 };
 
 /* Of many cells only these; the raw data have all. */
 static const an_field_id shown_of_many[] = {
-    AN_FIELD_ID_total_s, AN_FIELD_ID_step_tps, AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps, AN_FIELD_ID_ttft_s,
-    AN_FIELD_ID_itl_p99_s, AN_FIELD_ID_load_warm_s, AN_FIELD_ID_rss_peak_bytes, AN_FIELD_ID_cpu_percent,
-    AN_FIELD_ID_energy_per_token_j, AN_FIELD_ID_mbu, AN_FIELD_ID_mfu,
+    AN_FIELD_ID_total_s,     AN_FIELD_ID_step_tps,           AN_FIELD_ID_prefill_tps, AN_FIELD_ID_decode_tps,
+    AN_FIELD_ID_ttft_s,      AN_FIELD_ID_itl_p99_s,          AN_FIELD_ID_load_warm_s, AN_FIELD_ID_rss_peak_bytes,
+    AN_FIELD_ID_cpu_percent, AN_FIELD_ID_energy_per_token_j, AN_FIELD_ID_mbu,         AN_FIELD_ID_mfu,
 };
 
 static bool any_has(const an_run *run, an_field_id field)
@@ -79,9 +108,10 @@ static void verdict_td(an_page *p, const an_pairs *pairs, int cell, size_t *from
         an_str_appendf(p->out, "<td class=\"%s\"><b>%s</b><small>%s</small></td>", call_classes[pair->call],
                        an_call_word(pair->field, pair->call), ratio);
     } else
-        an_str_appendf(p->out, "<td>%s</td>", p->groups->reference[p->groups->of[cell]] == cell ? "reference"
-                                              : an_cell_measured(c)                            ? "–"
-                                                                    : an_cell_status_name(c->status));
+        an_str_appendf(p->out, "<td>%s</td>",
+                       p->groups->reference[p->groups->of[cell]] == cell ? "reference"
+                       : an_cell_measured(c)                             ? "–"
+                                                                         : an_cell_status_name(c->status));
 }
 
 static void text_row(an_page *p, const char *title, const char *(*get)(const an_run *, size_t, char *, size_t))
@@ -154,7 +184,8 @@ static void cells_as_columns(an_page *p, const an_pairs *pairs)
         an_str_append(p->out, "<tr><th scope=\"row\">");
         an_html_text(p->out, f->title);
         if (f->better != AN_BETTER_NONE)
-            an_str_appendf(p->out, "<span class=\"dir\" aria-hidden=\"true\">%s</span><span class=\"sr\">, %s is better</span>",
+            an_str_appendf(p->out,
+                           "<span class=\"dir\" aria-hidden=\"true\">%s</span><span class=\"sr\">, %s is better</span>",
                            f->better == AN_BETTER_LOWER ? "↓" : "↑", f->better == AN_BETTER_LOWER ? "less" : "more");
         an_str_append(p->out, "</th>");
         for (size_t i = 0; i < p->run->n_cell; i++) value_td(p, &p->run->cells[i], shown[k]);
@@ -174,7 +205,8 @@ static void cells_as_rows(an_page *p, const an_pairs *pairs)
     bool has[AN_COUNT_OF(shown_of_many)];
     size_t from = 0;
     char work[64];
-    an_str_append(p->out, "<thead><tr><th scope=\"col\">Cell</th><th scope=\"col\">Work</th><th scope=\"col\">Verdict</th>");
+    an_str_append(p->out,
+                  "<thead><tr><th scope=\"col\">Cell</th><th scope=\"col\">Work</th><th scope=\"col\">Verdict</th>");
     for (size_t k = 0; k < AN_COUNT_OF(shown_of_many); k++) {
         has[k] = any_has(p->run, shown_of_many[k]);
         if (!has[k]) continue;
@@ -199,8 +231,10 @@ static void cells_as_rows(an_page *p, const an_pairs *pairs)
 
 void an_html_table(an_page *p, const an_pairs *pairs)
 {
-    an_str_append(p->out, "<p class=\"note\">Medians of the timed repetitions, under them the interval of the median. ↑ more is better, "
-                          "↓ less is better.</p>\n");
+    an_str_append(
+        p->out,
+        "<p class=\"note\">Medians of the timed repetitions, under them the interval of the median. ↑ more is better, "
+        "↓ less is better.</p>\n");
     an_html_region(p, "wide tall", "Side by side");
     an_str_append(p->out, "<table class=\"side\"><caption class=\"sr\">Side by side</caption>\n");
     if (p->run->n_cell <= AN_HTML_COLUMNS_MAX)
@@ -280,8 +314,9 @@ void an_html_texts(an_page *p)
             continue;
         }
         if (n_told == 0)
-            an_str_append(p->out, "<h3>Texts</h3>\n<p>Cells that wrote the same stand together. The first difference from the "
-                                  "reference is marked.</p>\n");
+            an_str_append(p->out,
+                          "<h3>Texts</h3>\n<p>Cells that wrote the same stand together. The first difference from the "
+                          "reference is marked.</p>\n");
         told[n_told++] = rep;
         an_str_append(p->out, "<h4>");
         an_html_text(p->out, run->cells[i].label);
@@ -296,7 +331,9 @@ void an_html_texts(an_page *p)
         an_str_append(p->out, "</h4>\n");
         one_text(p, rep, ref);
     }
-    if (n_more) an_str_appendf(p->out, "<p class=\"note\">%zu more cells wrote yet other texts; the raw data have them.</p>\n", n_more);
+    if (n_more)
+        an_str_appendf(p->out, "<p class=\"note\">%zu more cells wrote yet other texts; the raw data have them.</p>\n",
+                       n_more);
 }
 
 /* ---- environment, method, definitions */
@@ -322,7 +359,8 @@ static void dl_json(an_page *p, const char *key, const json_t *value)
     bool bytes = strlen(key) > 6 && strcmp(key + strlen(key) - 6, "_bytes") == 0 && json_is_number(value);
     bool per_s = strlen(key) > 4 && strcmp(key + strlen(key) - 4, "_bps") == 0 && json_is_number(value);
     if (bytes || per_s) {
-        an_format_value(bytes ? AN_FIELD_ID_rss_peak_bytes : AN_FIELD_ID_bandwidth_bps, json_number_value(value), text, sizeof text);
+        an_format_value(bytes ? AN_FIELD_ID_rss_peak_bytes : AN_FIELD_ID_bandwidth_bps, json_number_value(value), text,
+                        sizeof text);
         dl(p, key, text);
         return;
     }
@@ -336,11 +374,12 @@ void an_html_environment(an_page *p)
     json_t *doc = an_environment_json(&p->run->environment), *value;
     const char *key;
     an_str_append(p->out, "<h3>Machine and build</h3>\n<dl class=\"env\">\n");
-    json_object_foreach(doc, key, value) dl_json(p, key, value);
+    json_object_foreach (doc, key, value) dl_json(p, key, value);
     json_decref(doc);
     an_str_append(p->out, "</dl>\n");
     if (p->run->n_model == 0) return;
-    static const char *const heads[] = {"Model", "Container", "Size", "Parameters", "Bytes a decode step reads", "Read by", "SHA-256"};
+    static const char *const heads[] = {"Model",   "Container", "Size", "Parameters", "Bytes a decode step reads",
+                                        "Read by", "SHA-256"};
     an_str_append(p->out, "<h3>Models</h3>\n");
     an_html_region(p, "wide", "Models");
     an_str_append(p->out, "<table><thead><tr>");
@@ -350,9 +389,15 @@ void an_html_environment(an_page *p)
         const an_run_model *m = &p->run->models[i];
         char size[32], n_param[32] = "–", weights[32];
         an_format_value(AN_FIELD_ID_rss_peak_bytes, m->bytes ? (double)m->bytes : NAN, size, sizeof size);
-        an_format_value(AN_FIELD_ID_rss_peak_bytes, m->weight_bytes ? (double)m->weight_bytes : NAN, weights, sizeof weights);
+        an_format_value(AN_FIELD_ID_rss_peak_bytes, m->weight_bytes ? (double)m->weight_bytes : NAN, weights,
+                        sizeof weights);
         if (m->n_param) snprintf(n_param, sizeof n_param, "%.1f M", 1e-6 * (double)m->n_param);
-        const char *texts[] = {m->name ? m->name : "", m->container, size, n_param, weights, m->read_by ? m->read_by : "",
+        const char *texts[] = {m->name ? m->name : "",
+                               m->container,
+                               size,
+                               n_param,
+                               weights,
+                               m->read_by ? m->read_by : "",
                                m->sha256[0] ? m->sha256 : "not computed"};
         an_fig_tr(p, texts, AN_COUNT_OF(heads));
     }
@@ -365,8 +410,7 @@ static void workload(an_page *p)
     const char *key;
     if (json_object_size(p->run->workload) == 0) return;
     an_str_append(p->out, "<h3>What was asked</h3>\n<dl class=\"env\">\n");
-    json_object_foreach(p->run->workload, key, value)
-    {
+    json_object_foreach (p->run->workload, key, value) {
         /* A thousand ids would hide the rest; they are in the raw data. */
         if (json_is_array(value) && json_array_size(value) > 64) {
             char text[64];
@@ -384,21 +428,31 @@ void an_html_method(an_page *p)
     double level = run->n_look > 0 ? an_look_level(run->n_look, 0.95) : 0.95;
     an_str_append(p->out, "<h3>Method</h3>\n<p>");
     if (run->n_block > 0)
-        an_str_appendf(p->out, "Every block runs each cell once, in an order drawn anew, so that what drifts hits all cells alike: "
-                               "%d complete blocks. ", run->n_block);
+        an_str_appendf(
+            p->out,
+            "Every block runs each cell once, in an order drawn anew, so that what drifts hits all cells alike: "
+            "%d complete blocks. ",
+            run->n_block);
     if (run->n_look > 0)
-        an_str_appendf(p->out, "The data were looked at %d %s, so each interval is widened to %.2f %% for all looks together to hold "
-                               "with 95 %%. ", run->n_look, run->n_look == 1 ? "time" : "times", 100 * level);
+        an_str_appendf(
+            p->out,
+            "The data were looked at %d %s, so each interval is widened to %.2f %% for all looks together to hold "
+            "with 95 %%. ",
+            run->n_look, run->n_look == 1 ? "time" : "times", 100 * level);
     if (run->stop_reason[0]) {
         an_str_append(p->out, "The plan ended by: ");
         an_html_text(p->out, run->stop_reason);
         an_str_append(p->out, ". ");
     }
-    an_str_appendf(p->out, "A ratio is exp of the Hodges-Lehmann median of ln(a/b) of the blocks, tested with Wilcoxon's signed "
-                           "ranks; several pairs are corrected together after Holm. A verdict needs the whole interval outside 1 ± "
-                           "%.3g %%, equivalence needs it inside. No repetition is ever left out.</p>\n", 100 * an_run_margin(run));
+    an_str_appendf(
+        p->out,
+        "A ratio is exp of the Hodges-Lehmann median of ln(a/b) of the blocks, tested with Wilcoxon's signed "
+        "ranks; several pairs are corrected together after Holm. A verdict needs the whole interval outside 1 ± "
+        "%.3g %%, equivalence needs it inside. No repetition is ever left out.</p>\n",
+        100 * an_run_margin(run));
     if (isfinite(run->aa_noise))
-        an_str_appendf(p->out, "<p>A cell against itself differed by up to %.2f %% on this machine (95th percentile).</p>\n",
+        an_str_appendf(p->out,
+                       "<p>A cell against itself differed by up to %.2f %% on this machine (95th percentile).</p>\n",
                        100 * run->aa_noise);
     if (run->command) {
         an_str_append(p->out, "<h3>Command</h3>\n<pre class=\"cmd\"><code>");
@@ -410,17 +464,22 @@ void an_html_method(an_page *p)
 
 void an_html_definitions(an_str *out)
 {
-    an_str_append(out, "<details><summary>Definitions of all figures</summary>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" "
-                       "aria-label=\"Definitions\"><table><thead><tr><th scope=\"col\">Figure</th><th scope=\"col\">Name in the "
-                       "data</th><th scope=\"col\">Unit</th><th scope=\"col\">Better</th><th scope=\"col\">Definition</th><th "
-                       "scope=\"col\">From</th></tr></thead><tbody>\n");
+    an_str_append(
+        out,
+        "<details><summary>Definitions of all figures</summary>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" "
+        "aria-label=\"Definitions\"><table><thead><tr><th scope=\"col\">Figure</th><th scope=\"col\">Name in the "
+        "data</th><th scope=\"col\">Unit</th><th scope=\"col\">Better</th><th scope=\"col\">Definition</th><th "
+        "scope=\"col\">From</th></tr></thead><tbody>\n");
     for (int f = 0; f < AN_FIELD_N; f++) {
         const an_field *x = an_field_get((an_field_id)f);
         const char *better = x->better == AN_BETTER_LOWER ? "less" : x->better == AN_BETTER_HIGHER ? "more" : "–";
         const char *const texts[] = {x->title, x->name, x->unit, better, x->definition, x->source};
         an_str_append(out, "<tr>");
         for (size_t k = 0; k < AN_COUNT_OF(texts); k++) {
-            an_str_append(out, k == 0 ? "<th scope=\"row\">" : k == 1 ? "<td><code>" : k == 4 ? "<td class=\"prose\">" : "<td>");
+            an_str_append(out, k == 0   ? "<th scope=\"row\">"
+                               : k == 1 ? "<td><code>"
+                               : k == 4 ? "<td class=\"prose\">"
+                                        : "<td>");
             an_html_text(out, texts[k]);
             an_str_append(out, k == 0 ? "</th>" : k == 1 ? "</code></td>" : "</td>");
         }

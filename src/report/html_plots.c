@@ -118,11 +118,12 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     size_t n = with_blocks ? block_ratios(run, pair, blocks, 64) : 0;
     char under[160], title[400];
     an_pair_short(pair, under, sizeof under);
-    snprintf(title, sizeof title, "%s against %s: %s", run->cells[pair->cell].label, run->cells[pair->reference].label, under);
+    snprintf(title, sizeof title, "%s against %s: %s", run->cells[pair->cell].label, run->cells[pair->reference].label,
+             under);
     an_fig_row(p, run->cells[pair->cell].label, under, -1);
     an_svg_open(p->out, "strip", 34, ++*p->n_id, title, NULL);
-    an_svg_rect(p->out, an_scale_at(x, 1 / (1 + margin)),
-                0, an_scale_at(x, 1 + margin) - an_scale_at(x, 1 / (1 + margin)), 34, "band");
+    an_svg_rect(p->out, an_scale_at(x, 1 / (1 + margin)), 0,
+                an_scale_at(x, 1 + margin) - an_scale_at(x, 1 / (1 + margin)), 34, "band");
     an_svg_axis_x(p->out, x, 0, 34, false);
     an_svg_line(p->out, an_scale_at(x, 1), 0, an_scale_at(x, 1), 34, "one");
     an_str_appendf(p->out, "<g class=\"%s\">", color);
@@ -141,16 +142,29 @@ static void ratio_row(an_page *p, const an_pair *pair, const an_scale *x, bool w
     an_fig_row_end(p);
 }
 
+/* The bootstrap interval of a pair, the same way round as its ratio; not where so many would take seconds. */
+static void bootstrap_of(const an_run *run, const an_pairs *pairs, const an_pair *q, double *lo, double *hi)
+{
+    enum { BOOTSTRAP_MAX = 8 };
+    if (pairs->n > BOOTSTRAP_MAX) return;
+    an_paired boot = an_cell_paired_bootstrap(run, q->cell, q->reference, q->field, true);
+    bool inverse = an_field_get(q->field)->better == AN_BETTER_LOWER;
+    *lo = inverse ? 1 / boot.boot_hi : boot.boot_lo;
+    *hi = inverse ? 1 / boot.boot_lo : boot.boot_hi;
+}
+
 static void ratio_table(an_page *p, const an_pairs *pairs)
 {
-    static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p", "p, Holm",
-                                        "Smallest difference seen", "Blocks needed"};
+    static const char *const heads[] = {"Cell", "Against", "Verdict", "Ratio", "From", "To", "Level", "Blocks", "p",
+                                        "p, Holm", "Smallest difference seen", "Blocks needed", "Bootstrap, from", "to"};
     char caption[96];
     snprintf(caption, sizeof caption, "%s, verdicts", an_field_get(pairs->items[0].field)->title);
-    an_fig_table(p, caption, heads, 12);
+    an_fig_table(p, caption, heads, 14);
     for (size_t i = 0; i < pairs->n; i++) {
         const an_pair *q = &pairs->items[i];
-        char t[9][32];
+        double boot_lo = NAN, boot_hi = NAN;
+        bootstrap_of(p->run, pairs, q, &boot_lo, &boot_hi);
+        char t[11][32];
         snprintf(t[0], 32, "%.4f", q->p.ratio);
         snprintf(t[1], 32, "%.4f", q->p.lo);
         snprintf(t[2], 32, "%.4f", q->p.hi);
@@ -160,11 +174,14 @@ static void ratio_table(an_page *p, const an_pairs *pairs)
         snprintf(t[6], 32, "%.3g", q->p.p_adjusted);
         snprintf(t[7], 32, "%.1f %%", 100 * q->p.mde);
         snprintf(t[8], 32, "%zu", q->p.n_needed);
-        for (int k = 0; k < 9; k++)
+        snprintf(t[9], 32, "%.4f", boot_lo);
+        snprintf(t[10], 32, "%.4f", boot_hi);
+        for (int k = 0; k < 11; k++)
             if (strstr(t[k], "nan")) snprintf(t[k], 32, "–");
         const char *texts[] = {p->run->cells[q->cell].label, p->run->cells[q->reference].label,
-                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]};
-        an_fig_tr(p, texts, 12);
+                               an_call_word(q->field, q->call), t[0], t[1], t[2], t[3], t[4], t[5],
+                               t[6], t[7], t[8], t[9], t[10]};
+        an_fig_tr(p, texts, 14);
     }
     an_fig_table_end(p);
 }
@@ -190,10 +207,13 @@ void an_fig_ratios(an_page *p, const an_pairs *pairs)
     }
     an_scale_finish(&x);
     snprintf(title, sizeof title, "%s against the reference", an_field_get(pairs->items[0].field)->title);
-    snprintf(how, sizeof how, "Right of the line at 1 is better than %s. The bar is the interval of the ratio, the large dot its "
-             "estimate, the small dots are the blocks (hollow: beyond the drawing). A verdict needs the whole bar outside the band of ±%.3g %%; a bar "
+    snprintf(how, sizeof how,
+             "Right of the line at 1 is better than %s. The bar is the interval of the ratio, the large dot its "
+             "estimate, the small dots are the blocks (hollow: beyond the drawing). A verdict needs the whole bar "
+             "outside the band of ±%.3g %%; a bar "
              "inside it is equivalent.",
-             p->groups->n == 1 ? p->run->cells[pairs->items[0].reference].label : "the reference of the same work", 100 * margin);
+             p->groups->n == 1 ? p->run->cells[pairs->items[0].reference].label : "the reference of the same work",
+             100 * margin);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < drawn; i++) {
         if (i == AN_HTML_OPEN_MAX && drawn > AN_HTML_OPEN_MAX + 2) {
@@ -219,7 +239,8 @@ static void sample_row(an_page *p, size_t cell, an_field_id field, const an_scal
     char value[32], under[96], title[256];
     an_format_value(field, s.median, value, sizeof value);
     snprintf(under, sizeof under, "median %s", value);
-    snprintf(title, sizeof title, "%s of %s, %zu repetitions in their order, %s", an_field_get(field)->title, c->label, s.n, under);
+    snprintf(title, sizeof title, "%s of %s, %zu repetitions in their order, %s", an_field_get(field)->title, c->label,
+             s.n, under);
     an_fig_row(p, c->label, under, (int)cell);
     an_svg_open(p->out, "strip", SAMPLE_HEIGHT, ++*p->n_id, title, NULL);
     an_svg_line(p->out, 0, SAMPLE_HEIGHT * (1 - an_scale_at(y, 0)), 1, SAMPLE_HEIGHT * (1 - an_scale_at(y, 0)), "g");
@@ -251,8 +272,8 @@ static void bandwidth_row(an_page *p, const an_scale *x)
                     an_scale_add(&y, v);
                     n++;
                 } else
-                    an_svg_dot(p->out, an_scale_at(x, (double)rep->order), 4 + (SAMPLE_HEIGHT - 8) * (1 - an_scale_at(&y, v)), 2.5,
-                               NULL);
+                    an_svg_dot(p->out, an_scale_at(x, (double)rep->order),
+                               4 + (SAMPLE_HEIGHT - 8) * (1 - an_scale_at(&y, v)), 2.5, NULL);
             }
         if (n == 0) return;
         if (draw) break;
@@ -269,7 +290,8 @@ static void bandwidth_row(an_page *p, const an_scale *x)
 
 static void sample_table(an_page *p, an_field_id field, const size_t *cells, size_t n)
 {
-    static const char *const heads[] = {"Cell", "Repetitions", "Median", "From", "To", "Level", "Smallest", "Largest", "MAD"};
+    static const char *const heads[] = {"Cell",  "Repetitions", "Median",  "From", "To",
+                                        "Level", "Smallest",    "Largest", "MAD"};
     char caption[96];
     snprintf(caption, sizeof caption, "%s, repetitions", an_field_get(field)->title);
     an_fig_table(p, caption, heads, 9);
@@ -293,8 +315,10 @@ static void sample_table(an_page *p, an_field_id field, const size_t *cells, siz
 
 static void sample_axis(an_page *p)
 {
-    an_str_append(p->out, "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
-                          "<span>order of the run</span><span>last</span></div></div>\n");
+    an_str_append(
+        p->out,
+        "<div class=\"row axis\" aria-hidden=\"true\"><div class=\"lab\"></div><div class=\"ends\"><span>first</span>"
+        "<span>order of the run</span><span>last</span></div></div>\n");
 }
 
 static void samples_of(an_page *p, an_field_id field, bool bandwidth)
@@ -327,8 +351,11 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
     y.hi = ceil(fmin(widest, fmax(6 * usual, 2)));
     y.lo = -y.hi;
     snprintf(title, sizeof title, "%s, every repetition", an_field_get(field)->title);
-    snprintf(how, sizeof how, "Each dot is one timed repetition, from left to right in the order in which all cells were measured; the "
-             "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it (hollow: beyond that).", y.hi, y.hi);
+    snprintf(
+        how, sizeof how,
+        "Each dot is one timed repetition, from left to right in the order in which all cells were measured; the "
+        "line is the cell's median, the strip reaches from %.3g %% below to %.3g %% above it (hollow: beyond that).",
+        y.hi, y.hi);
     an_fig_open(p, title, how);
     for (size_t i = 0; i < n; i++) {
         if (i == AN_HTML_OPEN_MAX && n > AN_HTML_OPEN_MAX + 2) {
@@ -341,7 +368,9 @@ static void samples_of(an_page *p, an_field_id field, bool bandwidth)
     if (bandwidth && n <= AN_HTML_OPEN_MAX + 2) bandwidth_row(p, &x);
     sample_axis(p);
     if (n > AN_HTML_OPEN_MAX + 2) an_str_append(p->out, "</details>\n");
-    if (n_all > n) an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu cells are drawn; the raw data have all.</p>\n", n, n_all);
+    if (n_all > n)
+        an_str_appendf(p->out, "<p class=\"note\">The first %zu of %zu cells are drawn; the raw data have all.</p>\n",
+                       n, n_all);
     sample_table(p, field, cells, n);
     an_fig_close(p);
 }
@@ -429,18 +458,23 @@ void an_fig_latency(an_page *p)
     }
     if (n == 0) goto cleanup;
     an_scale_finish(&x);
-    an_fig_open(p, "Gaps between tokens", "Share of the gaps that are at most so long, over all timed repetitions; the dots are p50, "
-                                          "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
+    an_fig_open(p, "Gaps between tokens",
+                "Share of the gaps that are at most so long, over all timed repetitions; the dots are p50, "
+                "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
-        an_str_appendf(p->out, "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-                               "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>", cells[i] % AN_SERIES_N);
+        an_str_appendf(
+            p->out,
+            "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
+            "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
+            cells[i] % AN_SERIES_N);
         an_html_text(p->out, p->run->cells[cells[i]].label);
         an_str_append(p->out, "</li>");
     }
     an_str_append(p->out, "</ul>");
     an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, "Distribution of the gaps between tokens",
-                "Cumulative share of gaps over their length in milliseconds, one line for each cell; the figures are in the table.");
+                "Cumulative share of gaps over their length in milliseconds, one line for each cell; the figures are "
+                "in the table.");
     an_svg_axis_y(p->out, &y, 8, HEIGHT + 8);
     an_svg_axis_x(p->out, &x, 8, HEIGHT + 8, true);
     for (size_t i = 0; i < n; i++) {

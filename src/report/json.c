@@ -56,8 +56,17 @@ static void csv_cell(an_str *out, const an_run *run, const an_cell *cell)
 {
     char work[64];
     an_work_label(&cell->work, work, sizeof work);
-    const char *head[] = {run->id, cell->label, cell->engine, cell->engine_version, an_cell_model_name(run, cell), cell->format,
-                          cell->quantization, cell->compute_dtype, cell->device, work, an_cell_status_name(cell->status),
+    const char *head[] = {run->id,
+                          cell->label,
+                          cell->engine,
+                          cell->engine_version,
+                          an_cell_model_name(run, cell),
+                          cell->format,
+                          cell->quantization,
+                          cell->compute_dtype,
+                          cell->device,
+                          work,
+                          an_cell_status_name(cell->status),
                           cell->reason ? cell->reason : ""};
     for (size_t r = 0; r < (cell->n_rep ? cell->n_rep : 1); r++) {
         for (size_t h = 0; h < AN_COUNT_OF(head); h++) {
@@ -71,7 +80,8 @@ static void csv_cell(an_str *out, const an_run *run, const an_cell *cell)
 
 void an_report_csv(const an_run *const *runs, size_t n_run, an_str *out)
 {
-    an_str_append(out, "run,cell,engine,engine_version,model,format,quantization,compute_dtype,device,work,status,reason,kind,rep,block,"
+    an_str_append(out, "run,cell,engine,engine_version,model,format,quantization,compute_dtype,device,work,status,"
+                       "reason,kind,rep,block,"
                        "order,page_cache");
     for (int f = 0; f < AN_FIELD_N; f++) an_str_appendf(out, ",%s", an_field_get((an_field_id)f)->name);
     an_str_append(out, ",stop_reason,text\n");

@@ -536,7 +536,9 @@ static anemo_status md_footer(const an_run *run, an_str *out, anemo_error *err)
             seen = run->cells[k].status == AN_CELL_OK && !strcmp(run->cells[k].engine, c->engine);
         if (seen) continue;
         AN_TRY(make_row(&r, run, c, err));
-        an_str_appendf(out, "%s%s%s%s (%s)", first ? "" : ", ", alone ? "" : c->engine, alone ? "" : " ",
+        /* A commit that is made of the engine's name says it already. */
+        bool name = !alone && !an_str_starts_with(r.text[K_BUILD_COMMIT], c->engine);
+        an_str_appendf(out, "%s%s%s%s (%s)", first ? "" : ", ", name ? c->engine : "", name ? " " : "",
                        r.text[K_BUILD_COMMIT], r.text[K_BUILD_NUMBER]);
         free_row(&r);
         r = (row){0};

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CANVAS_MAX = 200, ROWS_TOLD = 24, LABEL_MAX = 28 };
+enum { CANVAS_MAX = 200, ROWS_TOLD = 24, LABEL_MAX = 36 };
 
 /* The characters of a drawing in UTF-8 and in ASCII. */
 typedef enum glyph { G_SPACE, G_ONE, G_BAND, G_LINE, G_LEFT, G_RIGHT, G_DOT, G_MANY, G_N } glyph;
@@ -94,7 +94,8 @@ static void ratios(const an_run *run, const an_pairs *pairs, an_report_style sty
             }
     }
     canvas c = make_canvas(style.width - label - 1, least, most);
-    an_str_appendf(out, "\n%s against the reference: ratio, right is better\n", an_field_get(pairs->items[0].field)->title);
+    an_str_appendf(out, "\n%s against the reference: ratio, right is better\n",
+                   an_field_get(pairs->items[0].field)->title);
     for (size_t i = 0; i < n; i++) ratio_line(run, &pairs->items[i], c, label, style, out);
     snprintf(ends[0], sizeof ends[0], "%.3f", exp(least));
     snprintf(ends[1], sizeof ends[1], "%.3f", exp(most));
@@ -104,10 +105,12 @@ static void ratios(const an_run *run, const an_pairs *pairs, an_report_style sty
     if (n < pairs->n) an_str_appendf(out, "%zu more pairs are not drawn.\n", pairs->n - n);
 }
 
-static void sample_line(const an_cell *cell, an_field_id field, canvas c, int label, an_report_style style, an_str *out)
+/* unit: what a repetition is measured in, the cell's median or 1. */
+static void sample_line(const an_cell *cell, an_field_id field, double unit, canvas c, int label, an_report_style style,
+                        an_str *out)
 {
     for (size_t i = 0; i < cell->n_rep; i++) {
-        double v = cell->reps[i].values[field];
+        double v = cell->reps[i].values[field] / unit;
         if (cell->reps[i].kind != AN_REP_TIMED || !isfinite(v)) continue;
         glyph *g = &c.at[column(&c, v)];
         *g = *g == G_SPACE ? G_DOT : G_MANY;
@@ -118,52 +121,57 @@ static void sample_line(const an_cell *cell, an_field_id field, canvas c, int la
     an_str_append_char(out, '\n');
 }
 
-static void samples(const an_run *run, an_field_id field, an_report_style style, an_str *out)
+/* In the field's own unit; `relative`: to each cell's median, where cells did different work. */
+static void samples(const an_run *run, an_field_id field, bool relative, an_report_style style, an_str *out)
 {
     int label = label_width(run, style.width);
     double lo = INFINITY, hi = -INFINITY;
-    size_t n = 0;
+    size_t n = 0, told = 0;
     bool repeated = false;
     char ends[2][32];
     for (size_t i = 0; i < run->n_cell; i++) {
         an_summary s = an_cell_summary(&run->cells[i], field);
         if (!an_cell_measured(&run->cells[i]) || s.n == 0) continue;
-        lo = fmin(lo, s.min);
-        hi = fmax(hi, s.max);
+        lo = fmin(lo, relative ? s.min / s.median : s.min);
+        hi = fmax(hi, relative ? s.max / s.median : s.max);
         repeated |= s.n > 1;
         n++;
     }
     if (n == 0 || !repeated) return;
     canvas c = make_canvas(style.width - label - 1, lo, hi);
-    an_str_appendf(out, "\n%s, every repetition\n", an_field_get(field)->title);
-    size_t told = 0;
+    an_str_appendf(out, "\n%s, every repetition%s\n", an_field_get(field)->title,
+                   relative ? ", in parts of its cell's median" : "");
     for (size_t i = 0; i < run->n_cell && told < ROWS_TOLD; i++) {
-        double v;
-        if (!an_cell_measured(&run->cells[i]) || an_cell_values(&run->cells[i], field, &v, 1) == 0) continue;
+        an_summary s = an_cell_summary(&run->cells[i], field);
+        if (!an_cell_measured(&run->cells[i]) || s.n == 0) continue;
         told++;
-        sample_line(&run->cells[i], field, c, label, style, out);
+        sample_line(&run->cells[i], field, relative ? s.median : 1, c, label, style, out);
     }
-    an_format_value(field, lo, ends[0], sizeof ends[0]);
-    an_format_value(field, hi, ends[1], sizeof ends[1]);
+    for (int k = 0; k < 2; k++)
+        if (relative)
+            snprintf(ends[k], sizeof ends[k], "%.3f", k ? hi : lo);
+        else
+            an_format_value(field, k ? hi : lo, ends[k], sizeof ends[k]);
     an_str_append_repeat(out, ' ', (size_t)label + 1);
     an_text_pad(out, ends[0], c.width - an_text_width(ends[1]));
     an_str_appendf(out, "%s\n", ends[1]);
     if (told < n) an_str_appendf(out, "%zu more cells are not drawn.\n", n - told);
 }
 
-anemo_status an_report_plots(const an_run *run, const an_groups *groups, const an_pairs *pairs, an_report_style style, an_str *out,
-                             anemo_error *err)
+anemo_status an_report_plots(const an_run *run, const an_groups *groups, const an_pairs *pairs, an_report_style style,
+                             an_str *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_pairs decode = {0};
+    bool mixed = groups->n > 1;
     ratios(run, pairs, style, out);
     if (an_run_primary_field(run) == AN_FIELD_ID_total_s) {
         AN_TRY(an_pairs_make(&decode, run, groups, AN_FIELD_ID_decode_tps, err));
         ratios(run, &decode, style, out);
-        samples(run, AN_FIELD_ID_total_s, style, out);
-        samples(run, AN_FIELD_ID_decode_tps, style, out);
+        samples(run, AN_FIELD_ID_total_s, mixed, style, out);
+        samples(run, AN_FIELD_ID_decode_tps, mixed, style, out);
     } else
-        samples(run, AN_FIELD_ID_step_tps, style, out);
+        samples(run, AN_FIELD_ID_step_tps, mixed, style, out);
 cleanup:
     an_pairs_free(&decode);
     return status;

@@ -34,20 +34,22 @@ static anemo_status write_json(const an_run *const *runs, size_t n_run, an_str *
 }
 
 /* Tables of several runs follow each other under their ids. */
-static anemo_status write_tables(const an_run *const *runs, size_t n_run, an_report_style style, bool markdown, an_str *out,
-                                 anemo_error *err)
+static anemo_status write_tables(const an_run *const *runs, size_t n_run, an_report_style style, bool markdown,
+                                 an_str *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     for (size_t i = 0; i < n_run; i++) {
-        if (n_run > 1) an_str_appendf(out, "%s%s %s%s\n\n", i ? "\n" : "", markdown ? "##" : "==", runs[i]->id, markdown ? "" : " ==");
+        if (n_run > 1)
+            an_str_appendf(out, "%s%s %s%s\n\n", i ? "\n" : "", markdown ? "##" : "==", runs[i]->id,
+                           markdown ? "" : " ==");
         AN_TRY(an_report_table(runs[i], style, markdown, out, err));
     }
 cleanup:
     return status;
 }
 
-anemo_status an_report_write_all(const an_run *const *runs, size_t n_run, an_report_format format, an_report_style style, an_str *out,
-                                 anemo_error *err)
+anemo_status an_report_write_all(const an_run *const *runs, size_t n_run, an_report_format format,
+                                 an_report_style style, an_str *out, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     switch (format) {
@@ -63,7 +65,8 @@ cleanup:
     return status;
 }
 
-anemo_status an_report_write(const an_run *run, an_report_format format, an_report_style style, an_str *out, anemo_error *err)
+anemo_status an_report_write(const an_run *run, an_report_format format, an_report_style style, an_str *out,
+                             anemo_error *err)
 {
     return an_report_write_all(&run, 1, format, style, out, err);
 }

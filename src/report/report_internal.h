@@ -49,12 +49,12 @@ ANEMO_MUST_CHECK anemo_status an_groups_make(an_groups *g, const an_run *run, an
 void an_groups_free(an_groups *g);
 
 typedef enum an_call {
-    AN_CALL_NONE,       /* fewer than two pairs */
-    AN_CALL_BETTER,     /* faster, or less of what should be little */
+    AN_CALL_NONE,   /* fewer than two pairs */
+    AN_CALL_BETTER, /* faster, or less of what should be little */
     AN_CALL_WORSE,
     AN_CALL_EQUIVALENT,
     AN_CALL_UNDECIDED,
-    AN_CALL_REFUSED,    /* an A/A run, a gate that failed, or cells measured one after the other */
+    AN_CALL_REFUSED, /* an A/A run, a gate that failed, or cells measured one after the other */
     AN_CALL_N
 } an_call;
 
@@ -71,13 +71,13 @@ typedef struct an_pairs {
     size_t n;
 } an_pairs;
 
-/* Each measured cell against its group's reference in one field, corrected within its group (Holm). Cells without the field are
- * left out; in the order of the cells. */
+/* Each measured cell against its group's reference in one field, corrected within its group (Holm). Cells without the
+ * field are left out; in the order of the cells. */
 ANEMO_MUST_CHECK anemo_status an_pairs_make(an_pairs *out, const an_run *run, const an_groups *g, an_field_id field,
                                             anemo_error *err);
 /* Each cell of one group against the cell with the group's best median, -1 when none has the field. */
-ANEMO_MUST_CHECK anemo_status an_pairs_against_best(an_pairs *out, int *best, const an_run *run, const an_groups *g, int group,
-                                                    an_field_id field, anemo_error *err);
+ANEMO_MUST_CHECK anemo_status an_pairs_against_best(an_pairs *out, int *best, const an_run *run, const an_groups *g,
+                                                    int group, an_field_id field, anemo_error *err);
 int an_group_best(const an_run *run, const an_groups *g, int group, an_field_id field);
 void an_pairs_free(an_pairs *p);
 
@@ -110,19 +110,21 @@ void an_report_csv(const an_run *const *runs, size_t n_run, an_str *out);
 ANEMO_MUST_CHECK anemo_status an_report_plots(const an_run *run, const an_groups *groups, const an_pairs *pairs,
                                               an_report_style style, an_str *out, anemo_error *err);
 /*
- * A table is written with these marks, and an_report_clean() makes of the whole what a terminal or Markdown may see: marks become
- * colours or <sub>, control characters spaces, bytes that are not UTF-8 and what turns directions U+FFFD; Markdown's "<" is escaped.
+ * A table is written with these marks, and an_report_clean() makes of the whole what a terminal or Markdown may see:
+ * marks become colours or <sub>, control characters spaces, bytes that are not UTF-8 and what turns directions U+FFFD;
+ * Markdown's "<" is escaped.
  */
-#define AN_MARK_BOLD "\x01"
-#define AN_MARK_DIM "\x02"
-#define AN_MARK_PLAIN "\x03"
-#define AN_MARK_SUB "\x04"
+#define AN_MARK_BOLD    "\x01"
+#define AN_MARK_DIM     "\x02"
+#define AN_MARK_PLAIN   "\x03"
+#define AN_MARK_SUB     "\x04"
 #define AN_MARK_SUB_END "\x05"
 void an_report_clean(const an_str *raw, bool color, bool markdown, an_str *out);
 /* U+202A to U+202E and U+2066 to U+2069: what turns the direction of the text after it. */
 bool an_turns_direction(uint32_t cp);
 
-/* Columns that a text takes, and a text cut to `width` columns (never inside a code point) and filled up with spaces. */
+/* Columns that a text takes, and a text cut to `width` columns (never inside a code point) and filled up with spaces.
+ */
 int an_text_width(const char *text);
 void an_text_pad(an_str *out, const char *text, int width);
 ANEMO_MUST_CHECK anemo_status an_report_html(const an_run *const *runs, size_t n_run, an_str *out, anemo_error *err);

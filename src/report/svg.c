@@ -163,8 +163,8 @@ void an_svg_dot(an_str *out, double x, double y, double r, const char *classes)
 
 void an_svg_line(an_str *out, double x1, double y1, double x2, double y2, const char *classes)
 {
-    an_str_appendf(out, "<line x1=\"%.4g%%\" y1=\"%.4g\" x2=\"%.4g%%\" y2=\"%.4g\" class=\"%s\"/>", 100 * x1, y1, 100 * x2, y2,
-                   classes);
+    an_str_appendf(out, "<line x1=\"%.4g%%\" y1=\"%.4g\" x2=\"%.4g%%\" y2=\"%.4g\" class=\"%s\"/>", 100 * x1, y1,
+                   100 * x2, y2, classes);
 }
 
 void an_svg_rect(an_str *out, double x, double y, double w, double h, const char *classes)
@@ -175,8 +175,8 @@ void an_svg_rect(an_str *out, double x, double y, double w, double h, const char
 
 void an_svg_text(an_str *out, double x, double dx, double y, const char *anchor, const char *classes, const char *text)
 {
-    an_str_appendf(out, "<text x=\"%.4g%%\" y=\"%.4g\" dx=\"%.4g\" text-anchor=\"%s\" class=\"%s\">", 100 * x, y, dx, anchor,
-                   classes);
+    an_str_appendf(out, "<text x=\"%.4g%%\" y=\"%.4g\" dx=\"%.4g\" text-anchor=\"%s\" class=\"%s\">", 100 * x, y, dx,
+                   anchor, classes);
     an_html_text(out, text);
     an_str_append(out, "</text>");
 }
@@ -211,9 +211,10 @@ void an_svg_path(an_str *out, const double *x, const double *y, size_t n, double
                  const char *classes)
 {
     /* A box of its own that may be stretched: paths have no percentages. The pen is not stretched (vector-effect). */
-    an_str_appendf(out, "<svg y=\"%.4g\" width=\"100%%\" height=\"%.4g\" viewBox=\"0 0 1000 1000\" "
-                        "preserveAspectRatio=\"none\" overflow=\"visible\"><path class=\"%s\" d=\"", y_top, height, classes);
-    for (size_t i = 0; i < n; i++)
-        an_str_appendf(out, "%c%.4g %.4g", i ? 'L' : 'M', 1000 * x[i], 1000 * (1 - y[i]));
+    an_str_appendf(out,
+                   "<svg y=\"%.4g\" width=\"100%%\" height=\"%.4g\" viewBox=\"0 0 1000 1000\" "
+                   "preserveAspectRatio=\"none\" overflow=\"visible\"><path class=\"%s\" d=\"",
+                   y_top, height, classes);
+    for (size_t i = 0; i < n; i++) an_str_appendf(out, "%c%.4g %.4g", i ? 'L' : 'M', 1000 * x[i], 1000 * (1 - y[i]));
     an_str_append(out, "\"/></svg>");
 }

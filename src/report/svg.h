@@ -1,6 +1,6 @@
 /*
- * Scales, ticks and the SVG elements of the HTML report. A drawing is as wide as its place on the page: positions along x are
- * shares of the width, so that nothing is scaled and text keeps its size at 400 px; heights are pixels.
+ * Scales, ticks and the SVG elements of the HTML report. A drawing is as wide as its place on the page: positions along
+ * x are shares of the width, so that nothing is scaled and text keeps its size at 400 px; heights are pixels.
  */
 #ifndef AN_REPORT_SVG_H
 #define AN_REPORT_SVG_H
@@ -27,8 +27,8 @@ size_t an_scale_ticks(const an_scale *s, double *ticks, double *step);
 void an_tick_text(double v, double step, char *out, size_t cap);
 
 /*
- * Text as HTML and as an attribute's value: & < > " ' escaped, bytes that are not UTF-8, control characters and those that turn
- * the direction of what follows become U+FFFD; newline and tab stay.
+ * Text as HTML and as an attribute's value: & < > " ' escaped, bytes that are not UTF-8, control characters and those
+ * that turn the direction of what follows become U+FFFD; newline and tab stay.
  */
 void an_html_bytes(an_str *out, const char *text, size_t n);
 void an_html_text(an_str *out, const char *text); /* NULL is nothing */

@@ -11,8 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL_WIDTH = 22, LABEL_WIDTH_ALL = 30, COLUMN_GAP = 2, COLUMNS_MAX = 64, COLUMNS_TOLD = 12, TEXTS_TOLD = 12, TEXT_SHOWN_BYTES = 2000 };
-
+enum {
+    LABEL_WIDTH = 22,
+    LABEL_WIDTH_ALL = 30,
+    COLUMN_GAP = 2,
+    COLUMNS_MAX = 64,
+    COLUMNS_TOLD = 12,
+    TEXTS_TOLD = 12,
+    TEXT_SHOWN_BYTES = 2000
+};
 
 /* A run and what its table is made from. */
 typedef struct sheet {
@@ -71,13 +78,15 @@ static void write_itl(const sheet *t, int cell, char *value, char *under, size_t
 
 static void write_cpu(const sheet *t, int cell, char *value, char *under, size_t cap)
 {
-    an_format_value(AN_FIELD_ID_cpu_percent, an_cell_summary(&t->run->cells[cell], AN_FIELD_ID_cpu_percent).median, value, cap);
+    an_format_value(AN_FIELD_ID_cpu_percent, an_cell_summary(&t->run->cells[cell], AN_FIELD_ID_cpu_percent).median,
+                    value, cap);
     two_medians(&t->run->cells[cell], AN_FIELD_ID_cpu_user_s, AN_FIELD_ID_cpu_system_s, under, cap);
 }
 
 static void write_memory(const sheet *t, int cell, char *value, char *under, size_t cap)
 {
-    an_format_value(AN_FIELD_ID_rss_peak_bytes, an_cell_summary(&t->run->cells[cell], AN_FIELD_ID_rss_peak_bytes).median, value, cap);
+    an_format_value(AN_FIELD_ID_rss_peak_bytes,
+                    an_cell_summary(&t->run->cells[cell], AN_FIELD_ID_rss_peak_bytes).median, value, cap);
     two_medians(&t->run->cells[cell], AN_FIELD_ID_rss_anon_bytes, AN_FIELD_ID_rss_file_bytes, under, cap);
 }
 
@@ -314,7 +323,8 @@ static void print_list(const sheet *t, bool markdown, an_str *out)
         int w = an_text_width(t->run->cells[i].label);
         if (w > width) width = w;
     }
-    if (markdown) an_str_append(out, "| cell | work | median | interval | verdict |\n| --- | --- | --- | --- | --- |\n");
+    if (markdown)
+        an_str_append(out, "| cell | work | median | interval | verdict |\n| --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < t->run->n_cell; i++) {
         const an_cell *cell = &t->run->cells[i];
         an_summary s = an_cell_summary(cell, an_primary_field(cell));
@@ -329,11 +339,12 @@ static void print_list(const sheet *t, bool markdown, an_str *out)
         if (markdown) {
             an_str_append(out, "| ");
             markdown_text(out, cell->label);
-            an_str_appendf(out, " | %s | %s | %s | %s%s%s |\n", work, value, under, verdict, ratio[0] ? ", " : "", ratio);
+            an_str_appendf(out, " | %s | %s | %s | %s%s%s |\n", work, value, under, verdict, ratio[0] ? ", " : "",
+                           ratio);
             continue;
         }
         const char *texts[] = {cell->label, work, value, under, verdict};
-        const int widths[] = {width, 18, 12, 20, 11};
+        const int widths[] = {width, 18, 12, 24, 11};
         for (int k = 0; k < 5; k++) {
             an_text_pad(out, texts[k], widths[k]);
             an_str_append_repeat(out, ' ', COLUMN_GAP);
@@ -394,14 +405,12 @@ static void print_texts(const an_run *c, bool color, bool markdown, an_str *out)
         bool seen = false;
         const an_rep *rep = an_cell_timed(cell, 0);
         if (!rep || !rep->text) continue;
-        for (size_t j = 0; j < i && !seen; j++)
-            seen = same_text(an_cell_timed(&c->cells[j], 0), rep);
+        for (size_t j = 0; j < i && !seen; j++) seen = same_text(an_cell_timed(&c->cells[j], 0), rep);
         if (seen) continue;
         if (++n_told > TEXTS_TOLD) continue;
         an_str_appendf(out, "\n%s%s", markdown ? "**" : color ? AN_MARK_BOLD : "", cell->label);
         for (size_t j = i + 1; j < c->n_cell; j++)
-            if (same_text(an_cell_timed(&c->cells[j], 0), rep))
-                an_str_appendf(out, ", %s", c->cells[j].label);
+            if (same_text(an_cell_timed(&c->cells[j], 0), rep)) an_str_appendf(out, ", %s", c->cells[j].label);
         an_str_appendf(out, "%s\n%s", markdown ? "**\n" : color ? AN_MARK_PLAIN : "", markdown ? "> " : "    ");
         size_t head = rep->text_bytes_before_eos, total = rep->text_bytes;
         if (total > TEXT_SHOWN_BYTES) total = TEXT_SHOWN_BYTES;
@@ -453,14 +462,18 @@ static anemo_status print_analysis(const an_run *c, an_report_style style, bool 
     if (!doc) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     /* jansson drops what it has no memory for without a word; writing notices (base/json.h). */
     anemo_status status = an_json_write(json_incref(doc), JSON_COMPACT, &check, err);
-    json_object_foreach(doc, key, list)
-    {
+    json_object_foreach (doc, key, list) {
         if (json_array_size(list) == 0) continue;
         const char *rest = strcmp(key, "cpu") == 0 ? "PU" : key + 1;
-        an_str_appendf(out, "%s%c%s%s\n", markdown ? "- **" : style.color ? AN_MARK_BOLD : "", toupper((unsigned char)key[0]),
-                       rest, markdown ? "**" : style.color ? AN_MARK_PLAIN : "");
-        json_array_foreach(list, i, sentence)
-        {
+        an_str_appendf(out, "%s%c%s%s\n",
+                       markdown      ? "- **"
+                       : style.color ? AN_MARK_BOLD
+                                     : "",
+                       toupper((unsigned char)key[0]), rest,
+                       markdown      ? "**"
+                       : style.color ? AN_MARK_PLAIN
+                                     : "");
+        json_array_foreach (list, i, sentence) {
             if (markdown)
                 an_str_appendf(out, "  - %s\n", json_string_value(sentence));
             else
@@ -499,9 +512,12 @@ static void print_head(const an_run *c, bool markdown, an_str *out)
     } else if (n_ids)
         an_str_appendf(out, "Prompt: %zu given ids · ", n_ids);
     if (n_predict > 0)
-        an_str_appendf(out, "%d tokens%s · ", n_predict, json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "");
-    if (c->n_block > 0) an_str_appendf(out, "%d block%s", c->n_block, c->n_block == 1 ? "" : "s");
-    else an_str_appendf(out, "%zu cell%s", c->n_cell, c->n_cell == 1 ? "" : "s");
+        an_str_appendf(out, "%d tokens%s · ", n_predict,
+                       json_is_false(json_object_get(c->workload, "fixed_length")) ? " at most" : "");
+    if (c->n_block > 0)
+        an_str_appendf(out, "%d block%s", c->n_block, c->n_block == 1 ? "" : "s");
+    else
+        an_str_appendf(out, "%zu cell%s", c->n_cell, c->n_cell == 1 ? "" : "s");
     an_str_append(out, "\n\n");
 }
 

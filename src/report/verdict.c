@@ -24,8 +24,8 @@ anemo_status an_groups_make(an_groups *g, const an_run *run, anemo_error *err)
 {
     size_t n = run->n_cell ? run->n_cell : 1;
     int *first = an_calloc(n, sizeof *first); /* a cell of each group */
-    *g = (an_groups){.of = an_calloc(n, sizeof(int)), .reference = an_calloc(n, sizeof(int)),
-                     .size = an_calloc(n, sizeof(int))};
+    *g = (an_groups){
+        .of = an_calloc(n, sizeof(int)), .reference = an_calloc(n, sizeof(int)), .size = an_calloc(n, sizeof(int))};
     if (!first || !g->of || !g->reference || !g->size) {
         an_free(first);
         an_groups_free(g);
@@ -107,12 +107,12 @@ static an_call call_of(const an_run *run, const an_pair *pair)
     case AN_VERDICT_UNDECIDED: return pair->blocked ? AN_CALL_UNDECIDED : AN_CALL_REFUSED;
     case AN_VERDICT_UNKNOWN: break;
     }
-    return AN_CALL_NONE;
+    return pair->blocked ? AN_CALL_NONE : AN_CALL_REFUSED;
 }
 
 /*
- * The verdicts about one kind of work are given together: Holm's rule. Above what it takes, Bonferroni's, which is never less
- * strict.
+ * The verdicts about one kind of work are given together: Holm's rule. Above what it takes, Bonferroni's, which is
+ * never less strict.
  */
 static void correct(an_paired *p, size_t n)
 {
@@ -128,7 +128,8 @@ static void correct(an_paired *p, size_t n)
 }
 
 /* Each cell of a group against one of them, appended to the pairs; `all` gets the comparisons at the same places. */
-static void compare_group(an_pairs *out, an_paired *all, const an_run *run, const an_groups *g, int group, int ref, an_field_id field)
+static void compare_group(an_pairs *out, an_paired *all, const an_run *run, const an_groups *g, int group, int ref,
+                          an_field_id field)
 {
     bool lower = an_field_get(field)->better == AN_BETTER_LOWER;
     double v;
@@ -139,9 +140,12 @@ static void compare_group(an_pairs *out, an_paired *all, const an_run *run, cons
             an_cell_values(&run->cells[i], field, &v, 1) == 0)
             continue;
         an_paired p = an_cell_paired(run, (int)i, ref, field, true);
+        /* Without common blocks the medians' ratio is all that can be told. */
+        if (p.n == 0)
+            p.ratio = an_cell_summary(&run->cells[i], field).median / an_cell_summary(&run->cells[ref], field).median;
         all[out->n] = lower ? inverse(p) : p;
-        out->items[out->n++] = (an_pair){.cell = (int)i, .reference = ref, .field = field,
-                                         .blocked = alternate(&run->cells[i], &run->cells[ref])};
+        out->items[out->n++] = (an_pair){
+            .cell = (int)i, .reference = ref, .field = field, .blocked = alternate(&run->cells[i], &run->cells[ref])};
     }
     correct(all + first, out->n - first);
 }
@@ -152,8 +156,8 @@ static int by_cell(const void *a, const void *b)
 }
 
 /* group and ref as for compare_group(); group -1: every group against its own reference. */
-static anemo_status make_pairs(an_pairs *out, const an_run *run, const an_groups *g, int group, int ref, an_field_id field,
-                               anemo_error *err)
+static anemo_status make_pairs(an_pairs *out, const an_run *run, const an_groups *g, int group, int ref,
+                               an_field_id field, anemo_error *err)
 {
     an_paired *all = an_calloc(run->n_cell ? run->n_cell : 1, sizeof *all);
     *out = (an_pairs){.items = an_calloc(run->n_cell ? run->n_cell : 1, sizeof *out->items)};
@@ -193,8 +197,8 @@ int an_group_best(const an_run *run, const an_groups *g, int group, an_field_id 
     return best;
 }
 
-anemo_status an_pairs_against_best(an_pairs *out, int *best, const an_run *run, const an_groups *g, int group, an_field_id field,
-                                   anemo_error *err)
+anemo_status an_pairs_against_best(an_pairs *out, int *best, const an_run *run, const an_groups *g, int group,
+                                   an_field_id field, anemo_error *err)
 {
     *best = an_group_best(run, g, group, field);
     return make_pairs(out, run, g, group, *best, field, err);
@@ -221,8 +225,10 @@ static bool is_speed(an_field_id field)
 
 const char *an_call_word(an_field_id field, an_call call)
 {
-    static const char *const speed[AN_CALL_N] = {"no verdict", "faster", "slower", "equivalent", "undecided", "no verdict"};
-    static const char *const amount[AN_CALL_N] = {"no verdict", "less", "more", "equivalent", "undecided", "no verdict"};
+    static const char *const speed[AN_CALL_N] = {"no verdict", "faster",    "slower",
+                                                 "equivalent", "undecided", "no verdict"};
+    static const char *const amount[AN_CALL_N] = {"no verdict", "less",      "more",
+                                                  "equivalent", "undecided", "no verdict"};
     return (is_speed(field) ? speed : amount)[call];
 }
 
@@ -263,13 +269,16 @@ static void append_interval(const an_pair *pair, an_str *out)
                    100 * p->level, p->lo, p->hi);
 }
 
-/* The interval lies outside the margin, but the rank test cannot be sure yet: too few blocks for so many comparisons. */
+/* The interval lies outside the margin, but the rank test cannot be sure yet: too few blocks for so many comparisons.
+ */
 static void append_unproven(const an_pair *pair, an_str *out)
 {
     const an_paired *p = &pair->p;
     const char *word = an_call_word(pair->field, p->lo > 1 ? AN_CALL_BETTER : AN_CALL_WORSE);
     if (p->p_adjusted > p->p)
-        an_str_appendf(out, "; alone it would count as %s, but not together with the other comparisons (p %.2g after Holm's correction)",
+        an_str_appendf(out,
+                       "; alone it would count as %s, but not together with the other comparisons (p %.2g after Holm's "
+                       "correction)",
                        word, p->p_adjusted);
     else
         an_str_appendf(out, "; it looks %s, but %zu blocks are too few to prove it (p %.2g)", word, p->n, p->p);
@@ -296,11 +305,10 @@ void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
     case AN_CALL_UNDECIDED:
         an_str_appendf(out, "%s: undecided between %s and %s; the estimate is %s", title, cell, ref, ratio);
         append_interval(pair, out);
-        if (p->lo > 1 + an_run_margin(run) || p->hi < 1 - an_run_margin(run))
-            append_unproven(pair, out);
-        if (p->n_needed > p->n)
-            an_str_appendf(out, ". About %zu more blocks would decide", p->n_needed - p->n);
-        if (isfinite(p->mde)) an_str_appendf(out, "; %zu blocks of this spread show differences of %.1f %% or more", p->n, 100 * p->mde);
+        if (p->lo > 1 + an_run_margin(run) || p->hi < 1 - an_run_margin(run)) append_unproven(pair, out);
+        if (p->n_needed > p->n) an_str_appendf(out, ". About %zu more blocks would decide", p->n_needed - p->n);
+        if (isfinite(p->mde))
+            an_str_appendf(out, "; %zu blocks of this spread show differences of %.1f %% or more", p->n, 100 * p->mde);
         break;
     case AN_CALL_REFUSED:
         an_str_appendf(out, "%s: no verdict on %s and %s", title, cell, ref);
@@ -309,8 +317,9 @@ void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out)
         else if (run->aa)
             an_str_append(out, ", which are the same cell");
         else
-            an_str_append(out, ": they were measured one after the other, so that drift of the machine is in the difference; "
-                               "anemo compare measures in alternation");
+            an_str_append(
+                out, ": they were measured one after the other, so that drift of the machine is in the difference; "
+                     "anemo compare measures in alternation");
         an_str_appendf(out, ". The estimate is %s", ratio);
         append_interval(pair, out);
         break;

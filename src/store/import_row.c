@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/str.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -104,28 +105,39 @@ static json_t *text_to_number(const column *c, const char *text)
     return NULL;
 }
 
+static bool is_of_kind(const json_t *value, column_kind kind)
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING: return kind == TEXT;
+    case JSON_ARRAY: return kind == LIST;
+    case JSON_TRUE:
+    case JSON_FALSE: return kind == YES_NO;
+    case JSON_INTEGER: return kind == WHOLE || kind == REAL;
+    case JSON_REAL: return kind == REAL;
+    default: return false;
+    }
+}
+
 /* The value in the column's kind. Gives *out; NULL for a value that is not there. */
 static anemo_status bring_to_kind(const column *c, json_t *value, json_t **out, const char *where, anemo_error *err)
 {
     static const char *const kind[] = {"a text", "a whole number", "a finite number", "true or false", "a list"};
+    json_type type = json_typeof(value);
     *out = NULL;
-    if (json_is_null(value)) return ANEMO_OK;
-    if (c->kind == TEXT ? json_is_string(value) : c->kind == LIST ? json_is_array(value)
-                                              : c->kind == YES_NO ? json_is_boolean(value)
-                                              : c->kind == WHOLE  ? json_is_integer(value)
-                                                                  : json_is_number(value)) {
+    if (type == JSON_NULL) return ANEMO_OK;
+    if (is_of_kind(value, c->kind)) {
         *out = json_incref(value);
         return ANEMO_OK;
     }
-    if (json_is_string(value)) {
+    if (type == JSON_STRING) {
         *out = text_to_number(c, json_string_value(value));
         if (*out) return ANEMO_OK;
         return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s must be %s, it is '%.40s'", where, c->name, kind[c->kind],
                        json_string_value(value));
     }
-    /* llama-bench wrote flash_attn as true or false once. */
-    if (c->kind == WHOLE && json_is_boolean(value)) *out = json_integer(json_is_true(value));
-    if (c->kind == YES_NO && json_is_integer(value)) *out = json_boolean(json_integer_value(value) != 0);
+    /* llama-bench wrote flash_attn as true or false once, and yes-or-no columns are 0 or 1 in sqlite3's dump. */
+    if (c->kind == WHOLE && (type == JSON_TRUE || type == JSON_FALSE)) *out = json_integer(type == JSON_TRUE);
+    if (c->kind == YES_NO && type == JSON_INTEGER) *out = json_boolean(json_integer_value(value) != 0);
     if (*out) return ANEMO_OK;
     return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s must be %s", where, c->name, kind[c->kind]);
 }
@@ -140,6 +152,13 @@ static void parts_free(parts *p)
     json_decref(p->figures);
     json_decref(p->settings);
     json_decref(p->beside);
+}
+
+/* A text among values that were brought to their kind. */
+static const char *text_of(const json_t *typed, const char *key, const char *absent)
+{
+    const char *text = json_string_value(json_object_get(typed, key));
+    return text ? text : absent;
 }
 
 static anemo_status split_row(const json_t *row, parts *p, const char *where, anemo_error *err)
@@ -166,28 +185,26 @@ no_memory:
     return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
 }
 
+static anemo_status set(json_t *obj, const char *key, json_t *value, const char *where, anemo_error *err)
+{
+    return json_object_set_new(obj, key, value) == 0 ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
+}
+
 /* The settings that every engine of anemo has, under their names there. */
 static anemo_status add_common_settings(parts *p, const char *where, anemo_error *err)
 {
     anemo_status status;
-    const char *k, *v;
+    const char *k = text_of(p->figures, "type_k", "f16"), *v = text_of(p->figures, "type_v", "f16");
     int64_t threads, flash;
     AN_TRY(an_json_get_i64(p->figures, "n_threads", 0, 0, 65536, &threads, where, err));
     AN_TRY(an_json_get_i64(p->figures, "flash_attn", -1, -1, 1, &flash, where, err));
-    AN_TRY(an_json_get_str(p->figures, "type_k", "f16", &k, where, err));
-    AN_TRY(an_json_get_str(p->figures, "type_v", "f16", &v, where, err));
-    bool ok = json_object_set_new(p->settings, "flash_attn", json_string(flash < 0 ? "auto" : flash ? "on" : "off")) == 0;
+    AN_TRY(set(p->settings, "flash_attn", json_string(flash < 0 ? "auto" : flash ? "on" : "off"), where, err));
     if (threads > 0) {
-        ok = ok && json_object_set_new(p->settings, "threads", json_integer(threads)) == 0 &&
-             json_object_set_new(p->settings, "threads_batch", json_integer(threads)) == 0;
+        AN_TRY(set(p->settings, "threads", json_integer(threads), where, err));
+        AN_TRY(set(p->settings, "threads_batch", json_integer(threads), where, err));
     }
-    if (!strcmp(k, v)) {
-        ok = ok && json_object_set_new(p->settings, "kv_type", json_string(k)) == 0;
-    } else {
-        ok = ok && json_object_set_new(p->settings, "kv_type_k", json_string(k)) == 0 &&
-             json_object_set_new(p->settings, "kv_type_v", json_string(v)) == 0;
-    }
-    if (!ok) status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
+    AN_TRY(set(p->settings, strcmp(k, v) ? "kv_type_k" : "kv_type", json_string(k), where, err));
+    if (strcmp(k, v) != 0) AN_TRY(set(p->settings, "kv_type_v", json_string(v), where, err));
 cleanup:
     return status;
 }
@@ -225,26 +242,19 @@ static anemo_status find_model(an_run *run, const char *path, int64_t n_param, c
 static bool same_machine(const an_run *run, const char *cpu, const char *gpu)
 {
     return !strncmp(run->environment.cpu, cpu, sizeof run->environment.cpu - 1) &&
-           !strcmp(gpu, json_string_value(json_object_get(run->environment.more, "gpu"))
-                            ? json_string_value(json_object_get(run->environment.more, "gpu"))
-                            : "");
+           !strcmp(gpu, text_of(run->environment.more, "gpu", ""));
 }
 
 static anemo_status begin_run(an_importing *to, const parts *p, const char *cpu, const char *gpu, an_run **out,
                               const char *where, anemo_error *err)
 {
-    anemo_status status;
-    const char *time, *number = "0123456789";
+    const char *time = text_of(p->beside, "test_time", "");
     static const char form[] = "0000-00-00T00:00:00Z";
     an_run *run = an_importing_add(to);
     if (!run) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
-    AN_TRY(an_json_get_str(p->beside, "test_time", "", &time, where, err));
     for (size_t i = 0; i < sizeof form; i++) {
-        if (form[i] == '0' ? !time[i] || !strchr(number, time[i]) : time[i] != form[i]) {
-            status = an_fail(err, ANEMO_ERR_FORMAT, "%s: test_time must be a time as 2026-11-25T17:45:01Z, it is '%.30s'", where,
-                             time);
-            goto cleanup;
-        }
+        if (form[i] == '0' ? !isdigit((unsigned char)time[i]) : time[i] != form[i])
+            return an_fail(err, ANEMO_ERR_FORMAT, "%s: test_time must be a time as 2026-11-25T17:45:01Z, it is '%.30s'", where, time);
     }
     snprintf(run->environment.date, sizeof run->environment.date, "%s", time);
     snprintf(run->environment.cpu, sizeof run->environment.cpu, "%s", cpu);
@@ -253,13 +263,9 @@ static anemo_status begin_run(an_importing *to, const parts *p, const char *cpu,
     run->environment.more = json_pack("{s:s}", "gpu", gpu);
     run->workload = json_pack("{s:s}", "imported_from", "llama-bench");
     run->extra = json_pack("{s:s,s:[]}", "source", "llama-bench", "rows");
-    if (!run->environment.more || !run->workload || !run->extra) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
-        goto cleanup;
-    }
+    if (!run->environment.more || !run->workload || !run->extra) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", where);
     *out = run;
-cleanup:
-    return status;
+    return ANEMO_OK;
 }
 
 static anemo_status read_work(const json_t *figures, an_work *work, const char *where, anemo_error *err)
@@ -305,7 +311,7 @@ static anemo_status add_sample(an_importing *to, an_run *run, an_cell *cell, dou
 static anemo_status positive(const json_t *v, const char *what, size_t i, double *out, const char *where, anemo_error *err)
 {
     *out = json_number_value(v);
-    if (json_is_number(v) && isfinite(*out) && *out > 0) return ANEMO_OK;
+    if (*out > 0) return ANEMO_OK; /* it is 0 for what is no number */
     return an_fail(err, ANEMO_ERR_FORMAT, "%s: %s[%zu] must be a number above 0", where, what, i);
 }
 
@@ -322,7 +328,7 @@ static anemo_status add_samples(an_importing *to, an_run *run, an_cell *cell, co
     if (*only_mean) {
         double tps = 0, mean_ns = NAN;
         AN_TRY(positive(avg, "avg_ts", 0, &tps, where, err));
-        if (json_is_number(avg_ns) && json_number_value(avg_ns) > 0) mean_ns = json_number_value(avg_ns);
+        if (json_number_value(avg_ns) > 0) mean_ns = json_number_value(avg_ns);
         return add_sample(to, run, cell, mean_ns, tps, where, err);
     }
     if (ns && ts && json_array_size(ts) != n) {
@@ -346,44 +352,33 @@ cleanup:
 /* What only `anemo bench` tells of a cell; llama-bench is its own engine. */
 static anemo_status fill_ours(an_cell *cell, const json_t *figures, const char *where, anemo_error *err)
 {
-    anemo_status status;
-    const char *engine, *version, *state, *compute, *device, *key;
-    AN_TRY(an_json_get_str(figures, "engine", "llama.cpp", &engine, where, err));
-    AN_TRY(an_json_get_str(figures, "engine_version", "", &version, where, err));
-    AN_TRY(an_json_get_str(figures, "status", "ok", &state, where, err));
-    AN_TRY(an_json_get_str(figures, "compute_dtype", "", &compute, where, err));
-    AN_TRY(an_json_get_str(figures, "device_used", "", &device, where, err));
-    AN_TRY(an_json_get_str(figures, "cell_key", "", &key, where, err));
-    snprintf(cell->engine, sizeof cell->engine, "%s", engine);
+    const char *version = text_of(figures, "engine_version", ""), *device = text_of(figures, "device_used", "");
+    const char *state = text_of(figures, "status", "ok"), *key = text_of(figures, "cell_key", "");
+    snprintf(cell->engine, sizeof cell->engine, "%s", text_of(figures, "engine", "llama.cpp"));
     snprintf(cell->label, sizeof cell->label, "%s", cell->engine);
+    snprintf(cell->compute_dtype, sizeof cell->compute_dtype, "%s", text_of(figures, "compute_dtype", ""));
     if (version[0]) snprintf(cell->engine_version, sizeof cell->engine_version, "%s", version);
     if (device[0]) snprintf(cell->device, sizeof cell->device, "%s", device);
-    snprintf(cell->compute_dtype, sizeof cell->compute_dtype, "%s", compute);
     if (strlen(key) == sizeof cell->key - 1 && !key[strspn(key, "0123456789abcdef")]) memcpy(cell->key, key, sizeof cell->key);
-    cell->status = AN_CELL_STATUS_N;
-    for (int i = 0; i < AN_CELL_STATUS_N; i++)
-        if (!strcmp(state, an_cell_status_name((an_cell_status)i))) cell->status = (an_cell_status)i;
-    if (cell->status == AN_CELL_STATUS_N || cell->status == AN_CELL_PENDING)
-        status = an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.20s' is no status of a finished measurement", where, state);
-cleanup:
-    return status;
+    for (int i = 0; i < AN_CELL_PENDING; i++) {
+        if (strcmp(state, an_cell_status_name((an_cell_status)i)) != 0) continue;
+        cell->status = (an_cell_status)i;
+        return ANEMO_OK;
+    }
+    return an_fail(err, ANEMO_ERR_FORMAT, "%s: '%.20s' is no status of a finished measurement", where, state);
 }
 
 /* All that a cell is, but not yet its repetitions; belongs to no run. */
 static anemo_status fill_cell(an_cell *cell, parts *p, const char *where, anemo_error *err)
 {
     anemo_status status;
-    const char *commit, *backends, *type;
     int64_t number;
-    AN_TRY(an_json_get_str(p->figures, "build_commit", "", &commit, where, err));
-    AN_TRY(an_json_get_str(p->figures, "backends", "", &backends, where, err));
-    AN_TRY(an_json_get_str(p->beside, "model_type", "", &type, where, err));
     AN_TRY(an_json_get_i64(p->figures, "build_number", 0, 0, INT32_MAX, &number, where, err));
     AN_TRY(read_work(p->figures, &cell->work, where, err));
     AN_TRY(add_common_settings(p, where, err));
-    snprintf(cell->engine_version, sizeof cell->engine_version, "b%" PRId64 " %.40s", number, commit);
-    snprintf(cell->device, sizeof cell->device, "%s", backends);
-    snprintf(cell->quantization, sizeof cell->quantization, "%s", quantization_of(type));
+    snprintf(cell->engine_version, sizeof cell->engine_version, "b%" PRId64 " %.40s", number, text_of(p->figures, "build_commit", ""));
+    snprintf(cell->device, sizeof cell->device, "%s", text_of(p->figures, "backends", ""));
+    snprintf(cell->quantization, sizeof cell->quantization, "%s", quantization_of(text_of(p->beside, "model_type", "")));
     AN_TRY(fill_ours(cell, p->figures, where, err));
     cell->settings = json_incref(p->settings);
 cleanup:
@@ -405,12 +400,10 @@ static anemo_status add_to_run(an_importing *to, an_run *run, parts *p, const ch
 {
     anemo_status status;
     int64_t n_param;
-    const char *container, *reason;
+    const char *container = text_of(p->figures, "container", ""), *reason = text_of(p->figures, "reason", "");
     bool only_mean = false;
     an_cell made = {0};
     AN_TRY(an_json_get_i64(p->figures, "model_n_params", 0, 0, INT64_MAX, &n_param, where, err));
-    AN_TRY(an_json_get_str(p->figures, "container", "", &container, where, err));
-    AN_TRY(an_json_get_str(p->figures, "reason", "", &reason, where, err));
     AN_TRY(fill_cell(&made, p, where, err));
     AN_TRY(find_model(run, path, n_param, container, &made.model, where, err));
     if (!made.key[0]) AN_TRY(an_cell_make_key(run, &made, err));
@@ -442,14 +435,11 @@ anemo_status an_import_row(an_importing *to, const json_t *row, const char *wher
 {
     anemo_status status;
     parts p = {0};
-    const char *path, *cpu, *gpu, *state;
     bool again = true;
     AN_TRY(split_row(row, &p, where, err));
-    AN_TRY(an_json_get_str(p.figures, "model_filename", "", &path, where, err));
-    AN_TRY(an_json_get_str(p.figures, "cpu_info", "", &cpu, where, err));
-    AN_TRY(an_json_get_str(p.figures, "gpu_info", "", &gpu, where, err));
-    AN_TRY(an_json_get_str(p.figures, "status", "ok", &state, where, err));
-    if (!path[0] || (!json_object_get(p.beside, "avg_ts") && !strcmp(state, "ok"))) {
+    const char *path = text_of(p.figures, "model_filename", ""), *cpu = text_of(p.figures, "cpu_info", ""),
+               *gpu = text_of(p.figures, "gpu_info", "");
+    if (!path[0] || (!json_object_get(p.beside, "avg_ts") && !strcmp(text_of(p.figures, "status", "ok"), "ok"))) {
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: %s is missing: this is no row of llama-bench", where,
                          path[0] ? "avg_ts" : "model_filename");
         goto cleanup;

@@ -20,7 +20,8 @@ typedef enum an_store_mode { AN_STORE_READ, AN_STORE_WRITE } an_store_mode; /* W
 
 /*
  * `path` NULL: ANEMO_DB, else results.db in the user's data folder. ERR_NOTFOUND (READ of one that is not there), ERR_FORMAT (not
- * ours, damaged, or of a newer anemo: says so), ERR_IO, ERR_NOSPACE, ERR_BUSY after 30 s of a lock.
+ * ours, damaged, or of a newer anemo: says so), ERR_UNSUPPORTED (WRITE on a network file system), ERR_IO, ERR_NOSPACE, ERR_BUSY
+ * after 30 s of a lock. A store belongs to one thread at a time.
  */
 ANEMO_MUST_CHECK anemo_status an_store_open(an_store **out, const char *path, an_store_mode mode, anemo_error *err);
 void an_store_close(an_store *s); /* NULL is fine */
@@ -28,15 +29,26 @@ const char *an_store_path(const an_store *s);
 
 /* ---- writing: each call is one transaction that is on the disk when it returns */
 
-/* The head and all cells as they are now, without repetitions. ERR_INVAL: the id is there already. */
+/*
+ * The head and all cells as they are now, without repetitions. ERR_INVAL: the id is there already. Its tags move here from other runs;
+ * later, tags and note are changed by an_store_tag() and an_store_note() alone.
+ */
 ANEMO_MUST_CHECK anemo_status an_store_begin(an_store *s, const an_run *run, anemo_error *err);
-/* Repetitions of this cell that are not in the database yet, and the cell's present state. */
+/*
+ * Repetitions of this cell that are not in the database yet (their order is above the last one there), and the cell's present state.
+ * ERR_NOTFOUND: somebody removed the run meanwhile; so too for finish.
+ */
 ANEMO_MUST_CHECK anemo_status an_store_put_cell(an_store *s, const an_run *run, size_t cell, anemo_error *err);
-/* Head, cells, agreements: the run's last state. */
+/* Head, cells, repetitions that are not there yet, agreements: the run's last state. */
 ANEMO_MUST_CHECK anemo_status an_store_finish(an_store *s, const an_run *run, anemo_error *err);
-/* A whole run at once (an import, a merge). *added false: the same run is there already and nothing changed. */
+/*
+ * A whole run at once, or what the run of that id lacks of it (an import, a merge; the rules: docs/results.md). *added false: nothing
+ * changed. ERR_FORMAT: an id or a tag that cannot be one, or repetitions of a cell whose orders do not rise.
+ */
 ANEMO_MUST_CHECK anemo_status an_store_put_run(an_store *s, const an_run *run, bool *added, anemo_error *err);
 
+/* May this be a tag? ERR_INVAL says what is wrong with it: for an option, before anything is measured. */
+ANEMO_MUST_CHECK anemo_status an_store_check_tag(const char *tag, anemo_error *err);
 /* `tag` is added, or with `remove` taken away. A tag names one run: it moves from another run that has it. */
 ANEMO_MUST_CHECK anemo_status an_store_tag(an_store *s, const char *run, const char *tag, bool remove, anemo_error *err);
 ANEMO_MUST_CHECK anemo_status an_store_note(an_store *s, const char *run, const char *note, anemo_error *err);

@@ -10,7 +10,7 @@
 /* ---- names */
 
 /* "2026-baseline", "main@a1b2"; nothing that a user could mean as another way to name a run. */
-static anemo_status check_tag(const char *tag, anemo_error *err)
+anemo_status an_store_check_tag(const char *tag, anemo_error *err)
 {
     size_t n = strlen(tag);
     if (n == 0 || n > 100) return an_fail(err, ANEMO_ERR_INVAL, "a tag has 1 to 100 bytes, not %zu", n);
@@ -31,7 +31,7 @@ anemo_status an_run_check(const an_run *run, anemo_error *err)
         return an_fail(err, ANEMO_ERR_FORMAT, "'%s' is not the id of a run: letters, digits, '-', '_' and '.'", run->id);
     for (size_t i = 0; i < json_array_size(run->tags); i++) {
         const char *tag = json_string_value(json_array_get(run->tags, i));
-        if (!tag || check_tag(tag, err) != ANEMO_OK) return an_fail_prefix(err, ANEMO_ERR_FORMAT, "run %s", run->id);
+        if (!tag || an_store_check_tag(tag, err) != ANEMO_OK) return an_fail_prefix(err, ANEMO_ERR_FORMAT, "run %s", run->id);
     }
     for (size_t c = 0; c < run->n_cell; c++)
         for (size_t r = 1; r < run->cells[c].n_rep; r++)
@@ -176,8 +176,8 @@ anemo_status an_agreement_put(const an_store *s, const char *run, const an_agree
     anemo_status status = ANEMO_OK;
     an_query q = {0};
     AN_TRY(an_query_open(&q, s,
-                         "INSERT INTO agreements (run, a, b, n_same, n, identical, examined, near_tie, logit_gap, prob_margin, "
-                         "examined_by, text_same) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                         "INSERT OR REPLACE INTO agreements (run, a, b, n_same, n, identical, examined, near_tie, logit_gap, prob_margin, "
+                         "examined_by, text_same) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                          err));
     an_query_text(&q, run);
     an_query_i64(&q, a->a);
@@ -379,7 +379,7 @@ anemo_status an_store_tag(an_store *s, const char *run, const char *tag, bool re
     if (status != ANEMO_OK) return status;
     AN_TRY(an_store_find(s, run, id, err));
     if (!remove) {
-        AN_TRY(check_tag(tag, err));
+        AN_TRY(an_store_check_tag(tag, err));
         AN_TRY(put_tag(s, id, tag, true, err));
         goto cleanup;
     }

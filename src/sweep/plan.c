@@ -9,6 +9,7 @@
 #include "bench/grammar.h"
 #include "drivers/driver.h"
 #include "os/file.h"
+#include "store/store.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -291,17 +292,25 @@ cleanup:
     return status;
 }
 
+static anemo_status take_tags(an_plan *plan, const an_ini_entry *e, const char *place, anemo_error *err)
+{
+    size_t n;
+    anemo_status status = an_ini_split(e->value, ',', place, &plan->tags, &n, err);
+    for (size_t i = 0; status == ANEMO_OK && i < n; i++)
+        if (an_store_check_tag(plan->tags[i], err) != ANEMO_OK) status = an_fail_prefix(err, ANEMO_ERR_INVAL, "%s", place);
+    return status;
+}
+
 /* Keys of [sweep] that are no axes. *known false: it is none of them. */
 static anemo_status take_sweep_key(an_plan *plan, const an_ini_entry *e, const char *place, bool *known,
                                    anemo_error *err)
 {
     const char *key = e->key;
-    size_t n;
     *known = true;
     if (!strcmp(key, "name")) return take_text(e, place, &plan->name, err);
     if (!strcmp(key, "note")) return take_text(e, place, &plan->note, err);
     if (!strcmp(key, "url")) return take_text(e, place, &plan->url, err);
-    if (!strcmp(key, "tags")) return an_ini_split(e->value, ',', place, &plan->tags, &n, err);
+    if (!strcmp(key, "tags")) return take_tags(plan, e, place, err);
     if (!strcmp(key, "pg")) return take_pairs(plan, e, place, err);
     if (!strcmp(key, "repetitions")) return take_int(e, place, 1, 10000, &plan->n_rep, err);
     if (!strcmp(key, "warmup")) return take_int(e, place, 0, 1000, &plan->n_warmup, err);

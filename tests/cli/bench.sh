@@ -111,6 +111,12 @@ expect 0 "pp4" "${quick[@]}" -p 4 -n 0 --prio -1
 expect 0 "benchmark 1/1: native · pp4: repetition 2 of 2" "${quick[@]}" -p 4 -n 0 --progress
 expect 0 "native: cpu" --list-devices
 
+# A worker serves the next test where both want the same context, and is made anew where they do not.
+expect 0 "repetition 2 of 2" "${quick[@]}" -p 4 -n 4 --progress
+[ "$(grep -c loading "$work/err")" = 1 ] || fail "a worker that could stay was ended"
+expect 0 "repetition 2 of 2" "${quick[@]}" -p 4 -n 3 --progress
+[ "$(grep -c loading "$work/err")" = 2 ] || fail "a worker was taken over with another context"
+
 # The result is kept, one cell a test, warm-ups and loads labelled.
 expect 0 "kept as run" -m "$model" -e native -t 1 --no-probe -r 3 -p 4 -n 2 -d 5 --tag nightly --note "a note"
 "$anemo" results export last -o "$work/run.json" >"$work/out" 2>"$work/err" || "$anemo" results show last --json >"$work/run.json" 2>>"$work/err"

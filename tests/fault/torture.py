@@ -85,10 +85,6 @@ COMMANDS = [
       "{}/out.md"], "out.md", "worker"),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--aa", "--cold", "--db", "{}/r.db", "--tag",
       "a", "--note", "b", "-q"], None, "main"),
-    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "json", "-o", "{}/out.json"],
-     "out.json", "main", IO),
-    (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", "--format", "md", "-o", "{}/out.md"],
-     "out.md", "worker"),
     (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "2", "-r", "1", "-t", "1", "--no-probe", "--no-store", "-o",
       "json", "-oe", "md"], None, "main"),
     (["bench", "-m", "{}/tiny.gguf", "-e", "native", "-p", "2", "-n", "0", "-r", "1", "-t", "1", "--no-probe", "--db", "{}/b.db",
@@ -139,8 +135,7 @@ COMMANDS = [
     (["convert", "{}/native", "{}/out.gguf", "--to", "gguf", "--dtype", "f16", "--threads", "1"], "out.gguf", "main", IO),
 ]
 # Their output holds times, memory or process ids.
-UNSTEADY = ("run", "compare", "sweep", "worker")
-UNSTEADY = ("run", "compare", "bench", "worker")
+UNSTEADY = ("run", "compare", "bench", "sweep", "worker")
 
 
 def make_cache(repo, gguf):

@@ -56,6 +56,16 @@ def help_and_usage():
     results("list", "--limit", "0", code=2)
 
 
+def tags_before_measuring():
+    """A tag that cannot be one is refused in the first second, not when the run is to be kept."""
+    model = pathlib.Path(__file__).resolve().parents[1] / "golden/tiny/files/chatml.gguf"
+    for words in (["compare", model, "--engine", "native"], ["bench", "-m", model, "-p", "4", "-n", "2"]):
+        for tag in ("a b", "last", "-x"):
+            done = subprocess.run([ANEMO, *words, f"--tag={tag}", "--db", "/nonexistent/r.db"], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=60)
+            same(f"{words[0]} --tag={tag}", (done.returncode, "tag '" in done.stderr, done.stdout), (2, True, ""))
+
+
 def lists(db):
     results("tag", "a-1", "base", db=db)
     results("note", "base", 'with "quotes", commas', db=db)
@@ -188,6 +198,7 @@ def main():
         folder = pathlib.Path(temp)
         subprocess.run([WRITER, folder / "r.db", "a", "3"], check=True, stdout=subprocess.DEVNULL)
         help_and_usage()
+        tags_before_measuring()
         lists(folder / "r.db")
         round_trips(folder / "r.db", folder)
         merging(folder / "r.db", folder)

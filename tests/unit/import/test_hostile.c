@@ -81,6 +81,11 @@ static const bad list[] = {
     {"{\"model_filename\": \"m\", \"avg_ts\": 5, \"n_gen\": 1, \"test_time\": \"2026-01-01T00:00:00Z+\"}", "test_time must be", F},
     {HEAD ", \"status\": \"pending\"}", "'pending' is no status", F},
     {HEAD ", \"status\": \"great\"}", "'great' is no status", F},
+    {HEAD ", \"build_number\": -1}", "\"build_number\" is -1", F},
+    {HEAD ", \"n_threads\": -1}", "\"n_threads\" is -1", F},
+    {HEAD ", \"model_n_params\": -1}", "\"model_n_params\" is -1", F},
+    {HEAD ", \"samples_ts\": [1, \"x\"]}", "samples_ts[1] must be", F},
+    {HEAD ", \"samples_ns\": [-5]}", "samples_ns[0] must be", F},
     {HEAD ", \"engine\": 5}", "engine must be a text", F},
     /* SQL */
     {"CREATE TABLE", "name of the table is missing", F},
@@ -220,6 +225,9 @@ static void test_many(void **state)
 {
     (void)state;
     an_str s = {0};
+    for (int i = 0; i < 300; i++) an_str_appendf(&s, "avg_ts%d,", i);
+    refused(s.data, s.len, F, "more than 256 columns");
+    an_str_clear(&s);
     an_str_append(&s, CSV);
     for (int i = 0; i <= AN_IMPORT_CELLS_MAX; i++) an_str_appendf(&s, "m.gguf,%d,5,2026-01-01T00:00:00Z\n", i % 100 + 1);
     refused(s.data, s.len, F, "more than 10000 rows");

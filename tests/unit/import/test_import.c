@@ -182,7 +182,7 @@ static void test_appended(void **state)
 {
     (void)state;
     load_text(ROW("2026-01-01T00:00:00Z", "A", "") ROW("2026-01-02T00:00:00Z", "A", "") "\n" ROW("2026-01-03T00:00:00Z", "B", "")
-              ROW("2026-01-04T00:00:00Z", "B", ", \"flash_attn\": true, \"type_v\": \"q8_0\", \"novel\": [1, null]"));
+              ROW("2026-01-04T00:00:00Z", "B", ", \"flash_attn\": true, \"no_host\": 1, \"avg_ns\": 5, \"poll\": null, \"type_v\": \"q8_0\", \"novel\": [1, null]"));
     assert_int_equal(n_run, 3);
     assert_string_equal(runs[1].environment.date, "2026-01-02T00:00:00Z");
     assert_string_equal(runs[0].cells[0].key, runs[1].cells[0].key);

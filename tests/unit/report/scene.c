@@ -64,9 +64,9 @@ static void begin(an_run *run, const char *kind)
     e->load_average = 0.1;
     e->peak_bandwidth_bps = 25e9;
     e->peak_flops = 400e9;
-    run->workload = json_pack("{s:s, s:[i, i, i], s:i, s:s, s:b, s:i, s:i, s:{s:i}}", "prompt", "Who invented the light bulb?",
-                              "prompt_ids", 1, 2, 3, "n_predict", 120, "chat_format", "none", "fixed_length", 1, "n_rep", 20,
-                              "n_warmup", 1, "settings", "threads", 8);
+    run->workload = json_pack("{s:s, s:[i, i, i], s:i, s:s, s:b, s:i, s:i, s:{s:i}}", "prompt",
+                              "Who invented the light bulb?", "prompt_ids", 1, 2, 3, "n_predict", 120, "chat_format",
+                              "none", "fixed_length", 1, "n_rep", 20, "n_warmup", 1, "settings", "threads", 8);
     run->command = copy("anemo compare smollm2-135m-instruct-q4_1 --blocks 20");
     run->kept_loaded = true;
 }
@@ -137,7 +137,8 @@ static void set_tokens(an_rep *rep, size_t n, double first, double gap, const ch
 }
 
 /* A timed generation: `slow` is the cell's factor, `weather` the machine's. */
-static void add_generation(an_cell *cell, int block, int64_t order, double slow, double weather, size_t n_token, const char *text)
+static void add_generation(an_cell *cell, int block, int64_t order, double slow, double weather, size_t n_token,
+                           const char *text)
 {
     an_rep rep;
     an_rep_init(&rep);
@@ -177,21 +178,28 @@ static void add_observed(an_cell *cell, double slow)
     AN_ASSERT(rep.curve);
     for (size_t i = 0; i < rep.n_curve; i++) {
         double t = (double)i * 0.01 * slow;
-        rep.curve[i] = (an_curve_point){.t_s = t, .rss_anon_bytes = 30e6 + 25e6 * fmin(1, t / 0.2),
-                                        .rss_file_bytes = 98e6, .cpu_percent = i < 2 ? 120 : 730 + 30 * noise(), .cpu_hz = 3.1e9};
+        rep.curve[i] = (an_curve_point){.t_s = t,
+                                        .rss_anon_bytes = 30e6 + 25e6 * fmin(1, t / 0.2),
+                                        .rss_file_bytes = 98e6,
+                                        .cpu_percent = i < 2 ? 120 : 730 + 30 * noise(),
+                                        .cpu_hz = 3.1e9};
     }
     add_rep(cell, &rep);
 }
 
-static const char text_a[] = "Thomas Edison did, in 1879, with a filament of carbonized bamboo that burned for over a thousand hours.";
-static const char text_b[] = "Thomas Edison did, in 1880, with a thread of carbon. Joseph Swan showed one in England before him.";
+static const char text_a[] =
+    "Thomas Edison did, in 1879, with a filament of carbonized bamboo that burned for over a thousand hours.";
+static const char text_b[] =
+    "Thomas Edison did, in 1880, with a thread of carbon. Joseph Swan showed one in England before him.";
 
 static void make_compare(an_run *run)
 {
     static const struct {
         const char *engine, *label;
         double slow;
-    } arms[] = {{"native", "native", 1}, {"llama.cpp", "llama.cpp", 1.11}, {"mlx", "mlx · smollm2-135m-instruct-q4_1-mlx", 1.0}};
+    } arms[] = {{"native", "native", 1},
+                {"llama.cpp", "llama.cpp", 1.11},
+                {"mlx", "mlx · smollm2-135m-instruct-q4_1-mlx", 1.0}};
     begin(run, "compare");
     add_model(run, "smollm2-135m-instruct-q4_1.gguf", "gguf", 98);
     add_model(run, "smollm2-135m-instruct-q4_1-mlx", "mlx", 99);
@@ -217,8 +225,8 @@ static void make_compare(an_run *run)
         }
     for (int i = 0; i < 3; i++) {
         add_observed(&run->cells[i], arms[i].slow);
-        run->cells[i].missing = json_pack("{s:s, s:s, s:s}", "energy_j", "no RAPL counters", "energy_per_token_j", "no RAPL counters",
-                                          "temperature_c", "no sensor");
+        run->cells[i].missing = json_pack("{s:s, s:s, s:s}", "energy_j", "no RAPL counters", "energy_per_token_j",
+                                          "no RAPL counters", "temperature_c", "no sensor");
     }
     run->n_block = 20;
     run->n_look = 4;
@@ -226,9 +234,18 @@ static void make_compare(an_run *run)
     run->agreements = an_calloc(2, sizeof *run->agreements);
     AN_ASSERT(run->agreements);
     run->n_agreement = 2;
-    run->agreements[0] = (an_agreement){.a = 0, .b = 1, .n = 120, .n_same = 41, .examined = true, .near_tie = true, .logit_gap = 0.125,
-                                        .prob_margin = 0.02, .examined_by = 0, .text_same = 26};
-    run->agreements[1] = (an_agreement){.a = 0, .b = 2, .n = 120, .n_same = 120, .identical = true, .text_same = sizeof text_a - 1};
+    run->agreements[0] = (an_agreement){.a = 0,
+                                        .b = 1,
+                                        .n = 120,
+                                        .n_same = 41,
+                                        .examined = true,
+                                        .near_tie = true,
+                                        .logit_gap = 0.125,
+                                        .prob_margin = 0.02,
+                                        .examined_by = 0,
+                                        .text_same = 26};
+    run->agreements[1] =
+        (an_agreement){.a = 0, .b = 2, .n = 120, .n_same = 120, .identical = true, .text_same = sizeof text_a - 1};
 }
 
 static void make_two(an_run *run, bool aa)
@@ -239,7 +256,8 @@ static void make_two(an_run *run, bool aa)
     add_cell(run, "llama.cpp", 0, aa ? "native (B)" : "llama.cpp");
     for (int c = 0; c < 2; c++)
         for (int b = 0; b < 12; b++)
-            add_generation(&run->cells[c], b, aa ? 2 * b + (c ^ (b & 1)) : 12 * c + b, aa || c == 0 ? 1 : 1.2, 1, 40, text_a);
+            add_generation(&run->cells[c], b, aa ? 2 * b + (c ^ (b & 1)) : 12 * c + b, aa || c == 0 ? 1 : 1.2, 1, 40,
+                           text_a);
     run->n_block = 12;
     run->n_look = 2;
     run->aa = aa;
@@ -259,7 +277,8 @@ static void add_steps(an_cell *cell, int n_block, double tps, int64_t first_orde
     }
 }
 
-static void add_bench_cell(an_run *run, const char *engine, an_work work, int threads, int n_batch, double tps, int n_block)
+static void add_bench_cell(an_run *run, const char *engine, an_work work, int threads, int n_batch, double tps,
+                           int n_block)
 {
     char label[96], of[48];
     an_work_label(&work, of, sizeof of);
@@ -312,8 +331,8 @@ static void make_sweep(an_run *run)
             continue;
         }
         for (int b = 0; b < 6; b++)
-            add_generation(cell, b, b * 1000 + (i * 37 + b * 11) % 1000, (1 + 0.2 * e + 0.1 * m) / (0.4 + 0.15 * t), 1, 60,
-                           i % 3 ? text_a : text_b);
+            add_generation(cell, b, b * 1000 + (i * 37 + b * 11) % 1000, (1 + 0.2 * e + 0.1 * m) / (0.4 + 0.15 * t), 1,
+                           60, i % 3 ? text_a : text_b);
     }
     run->n_block = 6;
     run->n_look = 1;
@@ -321,7 +340,8 @@ static void make_sweep(an_run *run)
 
 static void make_hostile(an_run *run)
 {
-    static const char evil[] = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--\x1b[2J\xff\xfe\xe2\x80\xae";
+    static const char evil[] =
+        "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--\x1b[2J\xff\xfe\xe2\x80\xae";
     begin(run, "compare");
     add_model(run, "</title><svg onload=alert(3)>|`\n=cmd()", "gguf", 98);
     snprintf(run->environment.cpu, sizeof run->environment.cpu, "<b>%s", "CPU\x1b]0;title\x07");
