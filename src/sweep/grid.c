@@ -44,20 +44,23 @@ static anemo_status no_memory(anemo_error *err)
     return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
-static uint64_t dir_weight_bytes(const char *path)
+static anemo_status dir_weight_bytes(const char *path, uint64_t *bytes, anemo_error *err)
 {
     char **names;
     size_t n;
-    uint64_t bytes = 0;
-    if (an_dir_list(path, &names, &n, NULL) != ANEMO_OK) return 0;
-    for (size_t i = 0; i < n; i++) {
-        char *file = an_str_ends_with(names[i], ".safetensors") ? an_path_join(path, names[i]) : NULL;
-        int64_t size = file ? an_path_size(file) : -1;
-        if (size > 0) bytes += (uint64_t)size;
+    anemo_status status = an_dir_list(path, &names, &n, err);
+    if (status != ANEMO_OK) return status;
+    for (size_t i = 0; i < n && status == ANEMO_OK; i++) {
+        if (!an_str_ends_with(names[i], ".safetensors")) continue;
+        char *file = an_path_join(path, names[i]);
+        if (file)
+            *bytes += (uint64_t)an_max_i64(an_path_size(file), 0);
+        else
+            status = no_memory(err);
         an_free(file);
     }
     an_names_free(names);
-    return bytes;
+    return status;
 }
 
 /* Names of the engines that read a container, ", " between them; an_free. */
@@ -70,26 +73,42 @@ static char *readers(an_container container)
     return an_str_take(&names);
 }
 
-/* Sizes of a model. One that we cannot run ourselves may still run elsewhere: then only its bytes are known. */
+/*
+ * Content and sizes of a model: they are part of what the sweep is, so one that is not read by accident must not pass for one that
+ * arch does not know. Such a model may still run elsewhere; then only its bytes are known.
+ */
 static anemo_status measure_model(an_run_model *m, grid_model *g, const char *quant, anemo_error *err)
 {
-    anemo_status status = an_model_probe(m->path, &g->container, err);
-    an_model_file *file;
-    if (status != ANEMO_OK) return status;
+    anemo_status status;
+    an_model_file *file = NULL;
+    AN_TRY(an_model_probe(m->path, &g->container, err));
     snprintf(m->container, sizeof m->container, "%s", g->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
-    m->read_by = readers(g->container);
-    if (!m->read_by) return no_memory(err);
-    m->bytes =
-        g->container == AN_CONTAINER_MLX ? dir_weight_bytes(m->path) : (uint64_t)an_max_i64(an_path_size(m->path), 0);
-    an_run_model_figures(m);
-    an_model_digest(m->path, g->container, m->sha256);
     snprintf(g->quant, sizeof g->quant, "%s", quant);
-    if (an_model_file_open(&file, m->path, NULL) != ANEMO_OK) return ANEMO_OK;
-    m->n_ctx_train = file->hp.n_ctx_train;
-    if (m->bytes < file->weight_bytes) m->bytes = file->weight_bytes; /* the other shards of a split */
-    if (!quant[0]) snprintf(g->quant, sizeof g->quant, "%s", file->quantization);
-    an_model_file_close(file);
-    return ANEMO_OK;
+    m->read_by = readers(g->container);
+    if (!m->read_by) {
+        status = no_memory(err);
+        goto cleanup;
+    }
+    if (g->container == AN_CONTAINER_MLX)
+        AN_TRY(dir_weight_bytes(m->path, &m->bytes, err));
+    else
+        m->bytes = (uint64_t)an_max_i64(an_path_size(m->path), 0);
+    status = an_model_file_open(&file, m->path, err);
+    if (status == ANEMO_OK) {
+        m->n_ctx_train = file->hp.n_ctx_train;
+        if (m->bytes < file->weight_bytes) m->bytes = file->weight_bytes; /* the other shards of a split */
+        if (!quant[0]) snprintf(g->quant, sizeof g->quant, "%s", file->quantization);
+        an_run_model_figures(m);
+    }
+    bool unread = status == ANEMO_OK && m->weight_bytes == 0;
+    if (status == ANEMO_ERR_UNSUPPORTED || status == ANEMO_ERR_FORMAT) status = ANEMO_OK;
+    if (status != ANEMO_OK) goto cleanup;
+    an_model_digest(m->path, g->container, m->sha256);
+    if (unread || !m->sha256[0])
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: cannot be read whole, for want of memory or because of the disk", m->path);
+cleanup:
+    if (file) an_model_file_close(file);
+    return status;
 }
 
 static anemo_status add_model(grid *g, const char *name, const char *quant, an_sweep_find find, anemo_error *err)

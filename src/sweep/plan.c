@@ -65,11 +65,6 @@ const char *an_axis_word(an_axis axis, const char *text)
     return NULL;
 }
 
-bool an_axis_in_range(an_axis axis, int64_t number)
-{
-    return number >= axes[axis].min && number <= axes[axis].max;
-}
-
 static anemo_status no_memory(anemo_error *err)
 {
     return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");

@@ -12,7 +12,6 @@ ANEMO_MUST_CHECK anemo_status an_axis_read(an_axis axis, const char *value, cons
 bool an_axis_find(const char *name, size_t len, an_axis *out);
 /* The static text of a word that the axis knows; NULL for others. */
 const char *an_axis_word(an_axis axis, const char *text);
-bool an_axis_in_range(an_axis axis, int64_t number);
 an_tristate an_sweep_tristate(const char *word); /* "on", "off", anything else is auto */
 
 /* Add one rule from its text. */

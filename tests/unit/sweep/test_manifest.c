@@ -203,11 +203,46 @@ static void bad_manifests(void **state)
     an_sweep_free(&a);
 }
 
+/* Each key of the head and of a cell in turn is missing, or holds something of another type. */
+static void other_keys(void **state)
+{
+    (void)state;
+    static const char *const optional[] = {"note", "url", "tags", "probes"};
+    an_sweep a = build(PLAN);
+    const char *end = strchr(strchr(a.manifest.data, '\n') + 1, '\n');
+    int n_key = 0;
+    for (const char *p = a.manifest.data; (p = strstr(p, "\":")) && p < end; p++) {
+        const char *key = p;
+        while (key[-1] != '"') key--;
+        bool may_miss = false;
+        for (size_t i = 0; i < AN_COUNT_OF(optional); i++)
+            may_miss |= !strncmp(key, optional[i], strlen(optional[i])) && key + strlen(optional[i]) == p;
+        for (int kind = 0; kind < 2; kind++) {
+            anemo_error err = {0};
+            an_sweep s;
+            an_str text = {0};
+            an_str_append_bytes(&text, a.manifest.data, (size_t)((kind ? p : key) - a.manifest.data));
+            an_str_append(&text, kind ? "\":[],\"z" : "x");
+            an_str_append(&text, kind ? p : key);
+            anemo_status status = an_sweep_parse_manifest(&s, text.data, text.len, "m", &err);
+            bool accepted = status == ANEMO_OK;
+            if (accepted) an_sweep_free(&s);
+            if (!accepted && (status != ANEMO_ERR_FORMAT || strncmp(err.message, "m", 1) != 0))
+                fail_msg("%.20s: %d: %s", key, status, err.message);
+            if (accepted != may_miss && !(kind == 1 && may_miss)) fail_msg("%.20s (%d): accepted: %d", key, kind, accepted);
+            an_str_free(&text);
+        }
+        n_key++;
+    }
+    assert_true(n_key > 40);
+    an_sweep_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells),    cmocka_unit_test(bad_grids),     cmocka_unit_test(round_trip),
-        cmocka_unit_test(identity), cmocka_unit_test(bad_manifests),
+        cmocka_unit_test(identity), cmocka_unit_test(bad_manifests), cmocka_unit_test(other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,7 @@ static void whole_plan(void **state)
                       "[machine]\n"
                       "memory = 75%\n"
                       "disk_reserve = 1.5 GB\n"
+                      "probes = off\n"
                       "; no rules yet\n");
     assert_string_equal(p.name, "night # 1");
     assert_int_equal(p.axes[AN_AXIS_ENGINE].n, 2);
@@ -66,6 +67,7 @@ static void whole_plan(void **state)
     assert_int_equal(p.n_rep, 7);
     assert_true(p.delay_s == 0.5 && p.has_seed && p.seed == 42 && p.memory_share == 0.75);
     assert_int_equal(p.disk_reserve_bytes, 1500000000);
+    assert_false(p.probes);
     assert_string_equal(p.tags[1], "b");
     an_plan_free(&p);
 }
@@ -170,6 +172,7 @@ static void bad_plans(void **state)
         {"[sweep]\nmodels = a\n[machine]\nmemory = 1.2.3GB\n", "an amount"},
         {"[sweep]\nmodels = a\n[machine]\ndisk_reserve = 10%\n", "an amount such as"},
         {"[sweep]\nmodels = a\n[machine]\ndisk = 10%\n", "no such key in [machine]"},
+        {"[sweep]\nmodels = a\n[machine]\nprobes = yes\n", "'yes' is none of on, off"},
         {"[sweep]\nmodels = a\n[exclude]\nengine\n", "is no condition"},
         {"[sweep]\nmodels = a\n[exclude]\nengine=\n", "is no condition"},
         {"[sweep]\nmodels = a\n[exclude]\nspeed=1\n", "the grid has no key 'speed'"},
