@@ -175,6 +175,8 @@ typedef struct identity {
 static anemo_status identify(an_store *s, identity *id, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
+    /* One moment for all three: another first user may be making the tables just now. */
+    AN_TRY(an_sql_exec(s, "BEGIN", err));
     AN_TRY(an_sql_number(s, "PRAGMA application_id", NULL, 0, &id->application, err));
     AN_TRY(an_sql_number(s, "PRAGMA user_version", NULL, 0, &id->version, err));
     AN_TRY(an_sql_number(s, "SELECT count(*) FROM sqlite_master", NULL, 0, &id->n_object, err));
@@ -190,6 +192,7 @@ static anemo_status identify(an_store *s, identity *id, anemo_error *err)
     else if (id->version < 0)
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not as anemo makes it (schema %" PRId64 ")", s->path, id->version);
 cleanup:
+    if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     return status;
 }
 
