@@ -227,8 +227,11 @@ anemo_status an_rep_from_json(an_rep *rep, const json_t *obj, const char *name, 
     an_utf8_copy(rep->page_cache, sizeof rep->page_cache, text);
     AN_TRY(an_json_get_str(obj, "stop_reason", "", &text, name, err));
     an_utf8_copy(rep->stop_reason, sizeof rep->stop_reason, text);
-    for (int i = 0; i < AN_FIELD_N; i++)
+    for (int i = 0; i < AN_FIELD_N; i++) {
         AN_TRY(an_json_get_f64(obj, fields[i].name, NAN, &rep->values[i], name, err));
+        /* A count is whole here as it will be when it is written. */
+        if (fields[i].kind == AN_FIELD_COUNT) rep->values[i] = trunc(rep->values[i]);
+    }
     AN_TRY(fill_tokens(rep, obj, name, err));
     AN_TRY(fill_curve(rep, obj, name, err));
     AN_TRY(an_json_get_str(obj, "text", "", &text, name, err));

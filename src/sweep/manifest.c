@@ -29,11 +29,12 @@ static json_t *models_json(const an_run *run)
     json_t *list = json_array();
     for (size_t i = 0; i < run->n_model; i++) {
         const an_run_model *m = &run->models[i];
-        json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:i}", "name", m->name, "path", m->path,
+        json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:i}", "name", m->name, "path", m->path,
                                 "container", m->container, "sha256", m->sha256, "bytes", (json_int_t)m->bytes,
                                 "n_param", (json_int_t)m->n_param, "weight_bytes", (json_int_t)m->weight_bytes,
                                 "kv_values_per_pos", (json_int_t)m->kv_values_per_pos, "flop_per_token",
-                                m->flop_per_token, "n_ctx_train", m->n_ctx_train);
+                                m->flop_per_token, "head_flop", m->head_flop, "attention_width",
+                                (json_int_t)m->attention_width, "n_ctx_train", m->n_ctx_train);
         if (json_array_append_new(list, obj) != 0) {
             json_decref(list);
             return NULL;
@@ -170,12 +171,13 @@ static anemo_status get_real(const json_t *obj, const char *key, double min, dou
 static anemo_status read_model(an_sweep *s, const json_t *obj, const char *place, anemo_error *err)
 {
     anemo_status status;
-    int64_t bytes, n_param, weights, kv, n_ctx;
+    int64_t bytes, n_param, weights, kv, width, n_ctx;
     const char *name, *path, *container, *sha256;
     const int_field ints[] = {{"bytes", 0, INT64_MAX, &bytes},
                               {"n_param", 0, INT64_MAX, &n_param},
                               {"weight_bytes", 0, INT64_MAX, &weights},
                               {"kv_values_per_pos", 0, UINT32_MAX, &kv},
+                              {"attention_width", 0, UINT32_MAX, &width},
                               {"n_ctx_train", 0, INT32_MAX, &n_ctx}};
     an_run_model *m = an_run_add_model(&s->run);
     if (!m) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
@@ -185,6 +187,7 @@ static anemo_status read_model(an_sweep *s, const json_t *obj, const char *place
     AN_TRY(get_text(obj, "container", sizeof m->container, &container, place, err));
     AN_TRY(get_text(obj, "sha256", sizeof m->sha256, &sha256, place, err));
     AN_TRY(get_real(obj, "flop_per_token", 0, 1e30, &m->flop_per_token, place, err));
+    AN_TRY(get_real(obj, "head_flop", 0, 1e30, &m->head_flop, place, err));
     m->name = an_strdup(name);
     m->path = an_strdup(path);
     if (!m->name || !m->path) {
@@ -197,6 +200,7 @@ static anemo_status read_model(an_sweep *s, const json_t *obj, const char *place
     m->n_param = (uint64_t)n_param;
     m->weight_bytes = (uint64_t)weights;
     m->kv_values_per_pos = (uint64_t)kv;
+    m->attention_width = (uint64_t)width;
     m->n_ctx_train = (int)n_ctx;
 cleanup:
     return status;
