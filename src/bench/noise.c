@@ -6,9 +6,9 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/thread.h"
+#include "stats/summary.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { N_COL = 8192, N_ROW_MAX = 4096, N_ROW_MIN = 64, N_TOK = 12, N_PASS = 8, BLOCK_VALUES = 32, BLOCK_BYTES = 34, N_WARM = 2 };
@@ -23,12 +23,6 @@ typedef struct noise_work {
     size_t scratch_each;
 } noise_work;
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 an_noise an_noise_of(const double *seconds, int n)
 {
     an_noise o = {.n = n, .median_s = NAN, .cv = NAN, .p95_ln_ratio = NAN};
@@ -38,13 +32,10 @@ an_noise an_noise_of(const double *seconds, int n)
     for (int i = 0; i < n; i++) square += (seconds[i] - mean) * (seconds[i] - mean);
     o.cv = sqrt(square / (n - 1)) / mean;
     memcpy(sorted, seconds, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-    o.median_s = 0.5 * (sorted[(n - 1) / 2] + sorted[n / 2]);
+    o.median_s = an_median_inplace(sorted, (size_t)n);
     for (int i = 0; i + 1 < n; i++) ratios[i] = fabs(log(seconds[i] / seconds[i + 1]));
-    qsort(ratios, (size_t)(n - 1), sizeof *ratios, by_value);
-    double at = 0.95 * (n - 2);
-    int low = (int)at, high = low + 1 < n - 1 ? low + 1 : low;
-    o.p95_ln_ratio = ratios[low] + (at - low) * (ratios[high] - ratios[low]);
+    an_sort(ratios, (size_t)(n - 1));
+    o.p95_ln_ratio = an_interpolate(ratios, (size_t)(n - 1), 0.95);
     return o;
 }
 

@@ -4,10 +4,9 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "base/str.h"
+#include "stats/summary.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const an_field fields[AN_FIELD_N] = {
@@ -64,20 +63,6 @@ void an_rep_free(an_rep *rep)
     an_rep_init(rep);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Linear interpolation on (n - 1) q. */
-static double quantile(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
-}
-
 /* Latencies between ids. Without memory they stay unknown, as on a machine that cannot tell them. */
 static void derive_gaps(an_rep *rep)
 {
@@ -87,10 +72,10 @@ static void derive_gaps(an_rep *rep)
     if (!gaps) return;
     for (size_t i = 0; i < n; i++) gaps[i] = rep->token_times_s[i + 1] - rep->token_times_s[i];
     v[AN_FIELD_ID_ttst_s] = gaps[0];
-    qsort(gaps, n, sizeof *gaps, by_value);
-    v[AN_FIELD_ID_itl_p50_s] = quantile(gaps, n, 0.5);
-    v[AN_FIELD_ID_itl_p90_s] = quantile(gaps, n, 0.9);
-    if (n >= 100) v[AN_FIELD_ID_itl_p99_s] = quantile(gaps, n, 0.99);
+    an_sort(gaps, n);
+    v[AN_FIELD_ID_itl_p50_s] = an_interpolate(gaps, n, 0.5);
+    v[AN_FIELD_ID_itl_p90_s] = an_interpolate(gaps, n, 0.9);
+    if (n >= 100) v[AN_FIELD_ID_itl_p99_s] = an_interpolate(gaps, n, 0.99);
     for (size_t i = 0; i < n; i++) stalls += gaps[i] > 3 * v[AN_FIELD_ID_itl_p50_s];
     v[AN_FIELD_ID_stall_share] = (double)stalls / (double)n;
     an_free(gaps);

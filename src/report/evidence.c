@@ -6,7 +6,6 @@
 #include "base/json.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 an_field_id an_primary_field(const an_cell *cell)
@@ -88,19 +87,13 @@ static void append_causes(const an_cell *cell, const an_rep *rep, an_str *out)
 
 enum { OUTLIERS_TOLD = 8 };
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Tukey's outer fences: three interquartile ranges beyond the quartiles, and two per cent of the median at least. */
 static bool fences(const an_cell *cell, an_field_id field, double *lo, double *hi)
 {
     double values[AN_PAIRS_MAX];
     size_t n = an_cell_values(cell, field, values, AN_PAIRS_MAX);
     if (n < 6) return false;
-    qsort(values, n, sizeof *values, by_value);
+    an_sort(values, n);
     double q1 = an_quantile_of(values, n, 0.25).value, q3 = an_quantile_of(values, n, 0.75).value;
     double room = fmax(3 * (q3 - q1), 0.02 * values[n / 2]);
     *lo = q1 - room;

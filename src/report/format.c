@@ -174,3 +174,13 @@ void an_report_clean(const an_str *raw, bool color, bool markdown, an_str *out)
         i += len ? (size_t)len : 1;
     }
 }
+
+void an_csv_text(an_str *out, const char *text)
+{
+    an_str_append_char(out, '"');
+    for (; *text; text++) {
+        if (*text == '"') an_str_append_char(out, '"');
+        an_str_append_char(out, *text);
+    }
+    an_str_append_char(out, '"');
+}

@@ -464,14 +464,8 @@ static void draw_dimension(an_page *p, const sample *samples, size_t n, dimensio
     an_fig_open(p, title, how);
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n_series; i++) {
-        an_str_appendf(
-            p->out,
-            "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-            "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
-            i % AN_SERIES_N);
         series_name(p->run, &samples[begin[i]], &differ, name, sizeof name);
-        an_html_text(p->out, name);
-        an_str_append(p->out, "</li>");
+        an_fig_legend_item(p, i, name);
     }
     an_str_append(p->out, "</ul>");
     an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, title,

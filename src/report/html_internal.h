@@ -23,6 +23,8 @@ typedef struct an_page {
 /* A drawing with its caption. `how` says how to read it. Nothing is escaped twice: all texts are plain. */
 void an_fig_open(an_page *p, const char *title, const char *how);
 void an_fig_close(an_page *p);
+/* A line of a legend (<ul class="legend">): the stroke of a series and its name. */
+void an_fig_legend_item(an_page *p, size_t series, const char *name);
 /* A row of a drawing: the label at its left (above it on a narrow page) and a figure under the label; then the svg
  * follows. */
 void an_fig_row(an_page *p, const char *label, const char *under, int series);

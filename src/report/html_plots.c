@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void an_fig_open(an_page *p, const char *title, const char *how)
@@ -20,6 +19,16 @@ void an_fig_open(an_page *p, const char *title, const char *how)
 void an_fig_close(an_page *p)
 {
     an_str_append(p->out, "</figure>\n");
+}
+
+void an_fig_legend_item(an_page *p, size_t series, const char *name)
+{
+    an_str_appendf(p->out,
+                   "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
+                   "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
+                   series % AN_SERIES_N);
+    an_html_text(p->out, name);
+    an_str_append(p->out, "</li>");
 }
 
 void an_fig_row(an_page *p, const char *label, const char *under, int series)
@@ -394,12 +403,6 @@ void an_fig_samples(an_page *p)
 
 /* ---- gaps between tokens */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 enum { GAPS_MAX = 20000, CURVE_POINTS = 160 };
 
 /* All gaps of the timed repetitions, sorted, in milliseconds; returns how many. */
@@ -413,15 +416,8 @@ static size_t gaps(const an_cell *cell, double *out)
             if (rep->token_times_s[t] > rep->token_times_s[t - 1])
                 out[n++] = 1e3 * (rep->token_times_s[t] - rep->token_times_s[t - 1]);
     }
-    qsort(out, n, sizeof *out, by_value);
+    an_sort(out, n);
     return n;
-}
-
-static double quantile(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
 }
 
 static void ecdf(an_page *p, const double *sorted, size_t n, int series, const an_scale *x, double height)
@@ -429,7 +425,7 @@ static void ecdf(an_page *p, const double *sorted, size_t n, int series, const a
     double px[CURVE_POINTS + 1], py[CURVE_POINTS + 1];
     for (int i = 0; i <= CURVE_POINTS; i++) {
         py[i] = (double)i / CURVE_POINTS;
-        px[i] = an_scale_at(x, quantile(sorted, n, py[i]));
+        px[i] = an_scale_at(x, an_interpolate(sorted, n, py[i]));
     }
     char classes[16];
     snprintf(classes, sizeof classes, "l s%d", series % AN_SERIES_N);
@@ -437,7 +433,7 @@ static void ecdf(an_page *p, const double *sorted, size_t n, int series, const a
     static const double marks[] = {0.5, 0.9, 0.99};
     for (int i = 0; i < 3; i++) {
         snprintf(classes, sizeof classes, "s%d", series % AN_SERIES_N);
-        an_svg_dot(p->out, an_scale_at(x, quantile(sorted, n, marks[i])), 8 + height * (1 - marks[i]), 3.5, classes);
+        an_svg_dot(p->out, an_scale_at(x, an_interpolate(sorted, n, marks[i])), 8 + height * (1 - marks[i]), 3.5, classes);
     }
 }
 
@@ -463,13 +459,7 @@ void an_fig_latency(an_page *p)
                 "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
-        an_str_appendf(
-            p->out,
-            "<li><svg class=\"swatch\" width=\"34\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-            "x2=\"33\" y2=\"5\" class=\"l s%zu\"/></svg>",
-            cells[i] % AN_SERIES_N);
-        an_html_text(p->out, p->run->cells[cells[i]].label);
-        an_str_append(p->out, "</li>");
+        an_fig_legend_item(p, cells[i], p->run->cells[cells[i]].label);
     }
     an_str_append(p->out, "</ul>");
     an_svg_open(p->out, "plot", HEIGHT + 36, ++*p->n_id, "Distribution of the gaps between tokens",
@@ -488,10 +478,10 @@ void an_fig_latency(an_page *p)
         char t[5][32];
         size_t k = gaps(&p->run->cells[cells[i]], sorted);
         snprintf(t[0], 32, "%zu", k);
-        snprintf(t[1], 32, "%.3f", quantile(sorted, k, 0.5));
-        snprintf(t[2], 32, "%.3f", quantile(sorted, k, 0.9));
+        snprintf(t[1], 32, "%.3f", an_interpolate(sorted, k, 0.5));
+        snprintf(t[2], 32, "%.3f", an_interpolate(sorted, k, 0.9));
         if (k >= 100)
-            snprintf(t[3], 32, "%.3f", quantile(sorted, k, 0.99));
+            snprintf(t[3], 32, "%.3f", an_interpolate(sorted, k, 0.99));
         else
             snprintf(t[3], 32, "under 100 gaps");
         snprintf(t[4], 32, "%.3f", sorted[k - 1]);

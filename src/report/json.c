@@ -22,16 +22,6 @@ json_t *an_report_json(const an_run *run)
     return NULL;
 }
 
-static void csv_text(an_str *out, const char *text)
-{
-    an_str_append_char(out, '"');
-    for (; *text; text++) {
-        if (*text == '"') an_str_append_char(out, '"');
-        an_str_append_char(out, *text);
-    }
-    an_str_append_char(out, '"');
-}
-
 static void csv_rep(an_str *out, const an_rep *rep, size_t number)
 {
     if (!rep) {
@@ -41,15 +31,15 @@ static void csv_rep(an_str *out, const an_rep *rep, size_t number)
     an_str_appendf(out, ",%s,%zu,", an_rep_kind_name(rep->kind), number);
     if (rep->block >= 0) an_str_appendf(out, "%d", rep->block + 1);
     an_str_appendf(out, ",%lld,", (long long)rep->order);
-    csv_text(out, rep->page_cache);
+    an_csv_text(out, rep->page_cache);
     for (int f = 0; f < AN_FIELD_N; f++) {
         an_str_append_char(out, ',');
         if (isfinite(rep->values[f])) an_str_appendf(out, "%.9g", rep->values[f]);
     }
     an_str_append_char(out, ',');
-    csv_text(out, rep->stop_reason);
+    an_csv_text(out, rep->stop_reason);
     an_str_append_char(out, ',');
-    csv_text(out, rep->text ? rep->text : "");
+    an_csv_text(out, rep->text ? rep->text : "");
 }
 
 static void csv_cell(an_str *out, const an_run *run, const an_cell *cell)
@@ -71,7 +61,7 @@ static void csv_cell(an_str *out, const an_run *run, const an_cell *cell)
     for (size_t r = 0; r < (cell->n_rep ? cell->n_rep : 1); r++) {
         for (size_t h = 0; h < AN_COUNT_OF(head); h++) {
             if (h) an_str_append_char(out, ',');
-            csv_text(out, head[h]);
+            an_csv_text(out, head[h]);
         }
         csv_rep(out, cell->n_rep ? &cell->reps[r] : NULL, r + 1);
         an_str_append_char(out, '\n');

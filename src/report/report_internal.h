@@ -129,4 +129,7 @@ int an_text_width(const char *text);
 void an_text_pad(an_str *out, const char *text, int width);
 ANEMO_MUST_CHECK anemo_status an_report_html(const an_run *const *runs, size_t n_run, an_str *out, anemo_error *err);
 
+/* A text as a quoted field of CSV. */
+void an_csv_text(an_str *out, const char *text);
+
 #endif

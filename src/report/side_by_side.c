@@ -169,16 +169,6 @@ json_t *an_side_by_side_json(const an_side_by_side *s)
 
 /* ---------------------------------------------------------------------------------------------------- CSV */
 
-static void csv_text(an_str *out, const char *text)
-{
-    an_str_append_char(out, '"');
-    for (; *text; text++) {
-        if (*text == '"') an_str_append_char(out, '"');
-        an_str_append_char(out, *text);
-    }
-    an_str_append_char(out, '"');
-}
-
 static void csv_number(an_str *out, double v)
 {
     if (isfinite(v))
@@ -197,9 +187,9 @@ static void write_csv(const an_side_by_side *s, an_str *out)
                                   c->ratio.hi, c->ratio.level, c->ratio.p,     c->ratio.p_adjusted};
         char title[256];
         an_cell_title(s->b, m->b, title, sizeof title);
-        csv_text(out, title);
+        an_csv_text(out, title);
         an_str_appendf(out, ",%s,%s,", m->same ? "yes" : "no", an_field_get(c->field)->name);
-        csv_text(out, an_field_get(c->field)->unit);
+        an_csv_text(out, an_field_get(c->field)->unit);
         an_str_appendf(out, ",%zu,%zu", c->n_a, c->n_b);
         for (size_t k = 0; k < AN_COUNT_OF(numbers); k++) csv_number(out, numbers[k]);
         an_str_appendf(out, ",%s,%s\n", an_verdict_name(c->ratio.verdict), an_contrast_word(c));

@@ -9,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-double an_interpolate(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
-}
-
 double an_normal_cdf(double x)
 {
     return 0.5 * erfc(-x * 0.70710678118654752440);

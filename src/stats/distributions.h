@@ -4,9 +4,6 @@
 
 #include <stddef.h>
 
-/* The quantile q of n > 0 sorted values, interpolated between order statistics as NumPy and R (type 7) do. */
-double an_interpolate(const double *sorted, size_t n, double q);
-
 double an_normal_cdf(double x);
 double an_normal_quantile(double p); /* -inf at 0, inf at 1 */
 

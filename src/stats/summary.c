@@ -19,9 +19,21 @@ static double median_of_sorted(const double *v, size_t n)
     return n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
 }
 
-double an_median_inplace(double *values, size_t n)
+void an_sort(double *values, size_t n)
 {
     qsort(values, n, sizeof *values, compare_doubles);
+}
+
+double an_interpolate(const double *sorted, size_t n, double q)
+{
+    double at = q * (double)(n - 1);
+    size_t i = (size_t)at;
+    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
+}
+
+double an_median_inplace(double *values, size_t n)
+{
+    an_sort(values, n);
     return median_of_sorted(values, n);
 }
 

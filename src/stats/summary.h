@@ -19,6 +19,12 @@ typedef struct an_summary {
 /* NaN and infinite values are left out. Sorts a copy in `work` [n]; work may be NULL for n <= 64. */
 an_summary an_summarize(const double *values, size_t n, double *work);
 
+/* In rising order. No value may be NaN. */
+void an_sort(double *values, size_t n);
+
+/* The quantile q of n > 0 sorted values, interpolated between order statistics as NumPy and R (type 7) do. */
+double an_interpolate(const double *sorted, size_t n, double q);
+
 /* Median by linear interpolation between the two middle values. NaN for n = 0. `values` [n] gets sorted. */
 double an_median_inplace(double *values, size_t n);
 
