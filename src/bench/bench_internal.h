@@ -14,9 +14,6 @@ const char *an_page_cache_state(const char *path, an_container container);
  */
 bool an_page_cache_drop(const char *path, an_container container);
 
-/* The machine and the build now. The probes' peaks are NaN. */
-void an_environment_read(an_environment *e);
-
 /* Send a line to the caller's progress function. */
 void an_bench_progress(const an_comparison_options *o, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -25,6 +22,13 @@ void an_bench_progress(const an_comparison_options *o, const char *fmt, ...)
 bool an_bench_stopped(const an_comparison *c);
 
 /* ---- a cell's worker: worker.c */
+
+/* The cell failed, or is missing or skipped: what the worker (NULL: none yet) or its start said becomes the reason. */
+void an_cell_fail(an_cell *cell, an_client *client, const anemo_error *failure, an_cell_status status);
+
+/* What a worker says of itself and its engine, and of the model that it loaded. */
+void an_cell_note_hello(an_cell *cell, const an_hello *h);
+void an_cell_note_loaded(an_cell *cell, const an_load_result *loaded);
 
 /*
  * Start the worker of a cell and load its model, the load being a repetition of its own. Gives the client, running, or NULL after

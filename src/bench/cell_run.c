@@ -50,21 +50,6 @@ static bool stopped(const task *t)
     return t->job->stop && *t->job->stop;
 }
 
-/* The cell failed: what the worker or its start said becomes the reason. */
-static void fail_cell(task *t, const anemo_error *failure, an_cell_status status)
-{
-    an_str reason = {0};
-    if (t->client)
-        an_client_describe_failure(t->client, failure, &reason);
-    else
-        an_str_append(&reason, failure->message);
-    an_free(t->cell->reason);
-    an_free(t->cell->stderr_tail);
-    t->cell->reason = an_str_take(&reason);
-    t->cell->stderr_tail = t->client ? an_strdup(an_client_stderr_tail(t->client)) : NULL;
-    t->cell->status = status;
-}
-
 /* Positions that the work needs. llama-bench takes exactly these; for a generate we round as `compare` does. */
 static int context_for(const an_work *w)
 {
@@ -80,30 +65,15 @@ static anemo_status make_tag(const task *t, json_t *settings, an_str *out, anemo
     return an_json_write(json_incref(settings), JSON_COMPACT | JSON_SORT_KEYS, out, err);
 }
 
-static void copy_text(char *out, size_t cap, const json_t *obj, const char *key)
-{
-    const char *text = json_string_value(json_object_get(obj, key));
-    snprintf(out, cap, "%s", text ? text : "");
-}
-
 /* What the worker says of itself, its engine and the model that it holds. */
 static void note_worker(task *t)
 {
     an_cell *cell = t->cell;
     const an_hello *h = an_client_hello(t->client);
     const an_load_result *loaded = an_client_loaded(t->client);
-    snprintf(cell->engine_version, sizeof cell->engine_version, "%s", h->engine_version);
-    snprintf(cell->driver, sizeof cell->driver, "%s", h->driver);
-    snprintf(cell->driver_version, sizeof cell->driver_version, "%s", h->driver_version);
-    cell->ids_exact = cell->work.kind == AN_WORK_GENERATE && h->ids && h->fixed_length;
-    cell->can_logits = h->logits;
-    cell->threads_settable = h->threads;
-    snprintf(cell->format, sizeof cell->format, "%s", loaded->format);
-    snprintf(cell->quantization, sizeof cell->quantization, "%s", loaded->quantization);
-    json_decref(cell->effective);
-    cell->effective = json_deep_copy(loaded->effective);
-    copy_text(cell->compute_dtype, sizeof cell->compute_dtype, cell->effective, "compute_dtype");
-    copy_text(cell->device, sizeof cell->device, cell->effective, "device");
+    an_cell_note_hello(cell, h);
+    an_cell_note_loaded(cell, loaded);
+    cell->ids_exact = cell->ids_exact && cell->work.kind == AN_WORK_GENERATE;
     /* How the engine was built and what it calls this model: llama-bench's columns are made of it. */
     json_t *build = json_object_get(h->raw, "build");
     if (json_is_object(build)) json_object_set(cell->effective, "build", build);
@@ -247,7 +217,7 @@ static anemo_status ready_worker(task *t, anemo_error *err)
     if (started != ANEMO_OK) {
         /* An engine that nobody named and that cannot do this is not a failure. */
         bool skip = started == ANEMO_ERR_UNSUPPORTED && !t->cell->named;
-        fail_cell(t, &failure,
+        an_cell_fail(t->cell, t->client, &failure,
                   started == ANEMO_ERR_NOTFOUND && !t->client ? AN_CELL_MISSING
                   : skip                                      ? AN_CELL_SKIPPED
                                                               : AN_CELL_FAILED);
@@ -419,7 +389,7 @@ static anemo_status repeat(task *t, anemo_error *err)
         anemo_status done = measure(t, warm ? AN_REP_WARMUP : AN_REP_TIMED, &rep, &failure);
         if (done == ANEMO_ERR_INTERRUPTED) break;
         if (done != ANEMO_OK) {
-            fail_cell(t, &failure, AN_CELL_FAILED);
+            an_cell_fail(t->cell, t->client, &failure, AN_CELL_FAILED);
             return ANEMO_OK;
         }
         AN_TRY(keep_rep(t, &rep, err));

@@ -44,8 +44,8 @@ anemo_status an_fitness_look(an_fitness *f, const char *root, uint64_t ns, anemo
     if (!an_machine_processes(root, &f->after, &f->n_after)) f->n_after = 0;
     snprintf(f->clock_reason, sizeof f->clock_reason, "%s", an_sensors_reason(s, AN_SENSOR_CLOCK));
     snprintf(f->temperature_reason, sizeof f->temperature_reason, "%s", an_sensors_reason(s, AN_SENSOR_TEMPERATURE));
-    snprintf(f->energy_source, sizeof f->energy_source, "%s", an_sensors_energy_source(s));
-    snprintf(f->energy_reason, sizeof f->energy_reason, "%s", an_sensors_energy_reason(s));
+    snprintf(f->energy_source, sizeof f->energy_source, "%s", an_sensors_source(s, AN_SENSOR_ENERGY));
+    snprintf(f->energy_reason, sizeof f->energy_reason, "%s", an_sensors_reason(s, AN_SENSOR_ENERGY));
 cleanup:
     an_sensors_close(s);
     return status;

@@ -60,7 +60,7 @@ static void expect_missing(an_meter *m)
         const char *reason = an_sensors_reason(s, of_sensors[i].sensor);
         if (*reason) m->why[of_sensors[i].field] = reason;
     }
-    const char *reason = an_sensors_energy_reason(s);
+    const char *reason = an_sensors_reason(s, AN_SENSOR_ENERGY);
     if (*reason) set_why(m, energy_fields, AN_COUNT_OF(energy_fields), reason);
     if (m->no_probe) m->why[AN_FIELD_ID_bandwidth_bps] = m->no_probe;
     if (!m->peaks) m->why[AN_FIELD_ID_mbu] = m->why[AN_FIELD_ID_mfu] = "the machine's peaks were not measured";
@@ -188,7 +188,7 @@ void an_meter_peaks(an_meter *m, an_environment *e)
         expect_missing(m);
     }
     if (!e->more) e->more = json_object();
-    const char *source = an_sensors_energy_source(m->sensors);
+    const char *source = an_sensors_source(m->sensors, AN_SENSOR_ENERGY);
     json_object_set_new(e->more, "energy_source", *source ? json_string(source) : json_null());
     json_object_set_new(e->more, "idle_power_w", an_json_real(m->idle_w));
     an_probe_close(own);

@@ -13,54 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t dir_weight_bytes(const char *path)
-{
-    char **names;
-    size_t n;
-    uint64_t bytes = 0;
-    if (an_dir_list(path, &names, &n, NULL) != ANEMO_OK) return 0;
-    for (size_t i = 0; i < n; i++) {
-        char *file = an_str_ends_with(names[i], ".safetensors") ? an_path_join(path, names[i]) : NULL;
-        int64_t size = file ? an_path_size(file) : -1;
-        if (size > 0) bytes += (uint64_t)size;
-        an_free(file);
-    }
-    an_names_free(names);
-    return bytes;
-}
-
-/* Names of the engines that read a container, ", " between them; an_free. */
-static char *readers(an_container container)
-{
-    an_str names = {0};
-    for (size_t e = 0; e < an_engine_n(); e++)
-        if (an_engine_reads(an_engine_at(e), container))
-            an_str_appendf(&names, "%s%s", names.len ? ", " : "", an_engine_at(e)->name);
-    return an_str_take(&names);
-}
-
 static anemo_status open_model(an_model_ref *ref, an_run_model *m, const char *name, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
+    anemo_status status;
     AN_TRY(an_model_resolve(name, &m->path, err));
-    AN_TRY(an_model_probe(m->path, &ref->container, err));
-    snprintf(m->container, sizeof m->container, "%s", ref->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
-    size_t len = strlen(m->path);
-    while (len > 1 && m->path[len - 1] == '/') m->path[--len] = '\0';
-    m->name = an_strdup(an_path_base(m->path));
-    m->read_by = readers(ref->container);
-    if (!m->name || !m->read_by) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        goto cleanup;
-    }
-    if (ref->container == AN_CONTAINER_GGUF) {
-        an_gguf *g;
-        AN_TRY(an_gguf_open(&g, m->path, err));
-        m->bytes = an_gguf_file_bytes(g);
-        an_gguf_close(g);
-    } else
-        m->bytes = dir_weight_bytes(m->path);
-    an_run_model_figures(m);
+    AN_TRY(an_run_model_describe(m, &ref->container, err));
     status = an_tokenizer_open(&ref->tokenizer, m->path, err);
 cleanup:
     return status;

@@ -45,19 +45,19 @@ static double since_begin(const an_comparison *c)
     return (double)(an_clock_ns() - c->begin_ns) * 1e-9;
 }
 
-static void fail_cell(an_cell *cell, an_client *client, const anemo_error *err)
+void an_cell_fail(an_cell *cell, an_client *client, const anemo_error *failure, an_cell_status status)
 {
     an_str reason = {0};
     if (client) {
-        an_client_describe_failure(client, err, &reason);
+        an_client_describe_failure(client, failure, &reason);
         const char *tail = an_client_stderr_tail(client);
         an_free(cell->stderr_tail);
         cell->stderr_tail = tail[0] ? an_strdup(tail) : NULL;
     } else
-        an_str_append(&reason, err->message);
+        an_str_append(&reason, failure->message);
     an_free(cell->reason);
     cell->reason = an_str_take(&reason);
-    cell->status = AN_CELL_FAILED;
+    cell->status = status;
 }
 
 static void copy_text(char *out, size_t cap, const json_t *obj, const char *key)
@@ -92,7 +92,7 @@ static void compare_tokenization(an_comparison *c, an_cell *cell, an_client *cli
     an_free(theirs);
 }
 
-static void note_hello(an_cell *cell, const an_hello *h)
+void an_cell_note_hello(an_cell *cell, const an_hello *h)
 {
     snprintf(cell->engine_version, sizeof cell->engine_version, "%s", h->engine_version);
     snprintf(cell->driver, sizeof cell->driver, "%s", h->driver);
@@ -108,12 +108,12 @@ static void changed(const an_comparison *c, size_t cell)
     if (c->options->changed) c->options->changed(c->options->changed_ctx, &c->run, cell);
 }
 
-static void note_loaded(an_cell *cell, const an_load_result *loaded)
+void an_cell_note_loaded(an_cell *cell, const an_load_result *loaded)
 {
     snprintf(cell->format, sizeof cell->format, "%s", loaded->format);
     snprintf(cell->quantization, sizeof cell->quantization, "%s", loaded->quantization);
     json_decref(cell->effective);
-    cell->effective = json_incref(loaded->effective);
+    cell->effective = json_deep_copy(loaded->effective);
     copy_text(cell->compute_dtype, sizeof cell->compute_dtype, cell->effective, "compute_dtype");
     copy_text(cell->device, sizeof cell->device, cell->effective, "device");
 }
@@ -146,8 +146,7 @@ static an_client *start(an_comparison *c, size_t index)
 
     anemo_status status = an_engine_command(c->engines[index], o->url, &argv, &err);
     if (status != ANEMO_OK) {
-        fail_cell(cell, NULL, &err);
-        if (status == ANEMO_ERR_NOTFOUND) cell->status = AN_CELL_MISSING;
+        an_cell_fail(cell, NULL, &err, status == ANEMO_ERR_NOTFOUND ? AN_CELL_MISSING : AN_CELL_FAILED);
         return NULL;
     }
     an_bench_progress(o, "%s: loading", cell->label);
@@ -157,18 +156,18 @@ static an_client *start(an_comparison *c, size_t index)
     status = an_client_open(&client, (const char *const *)argv, &options, &err);
     an_argv_free(argv);
     if (status != ANEMO_OK) {
-        fail_cell(cell, NULL, &err);
+        an_cell_fail(cell, NULL, &err, AN_CELL_FAILED);
         return NULL;
     }
-    note_hello(cell, an_client_hello(client));
+    an_cell_note_hello(cell, an_client_hello(client));
     status = an_client_load(client, path, &settings, &loaded, &err);
     if (status == ANEMO_OK) {
-        note_loaded(cell, &loaded);
+        an_cell_note_loaded(cell, &loaded);
         status = record_load(c, cell, loaded.load_s, cache, start_s, &err);
     }
     an_load_result_free(&loaded);
     if (status != ANEMO_OK) {
-        fail_cell(cell, client, &err);
+        an_cell_fail(cell, client, &err, AN_CELL_FAILED);
         an_client_close(client);
         return NULL;
     }
@@ -275,7 +274,7 @@ bool an_bench_repeat(an_comparison *c, size_t index, an_client *client, an_rep_k
     }
     if (status != ANEMO_OK) {
         an_rep_free(&rep);
-        fail_cell(cell, client, &err);
+        an_cell_fail(cell, client, &err, AN_CELL_FAILED);
     }
     changed(c, index);
     return status == ANEMO_OK;

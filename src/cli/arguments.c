@@ -173,6 +173,11 @@ anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)
     return status;
 }
 
+void an_cli_show_progress(void *ctx, const char *what)
+{
+    an_progress_line(ctx, what);
+}
+
 void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total)
 {
     char line[80];

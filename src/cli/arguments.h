@@ -58,9 +58,19 @@ ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, ane
      .help = "Seconds without a sign of life after which the engine counts as hung (default: 600)"}
 #define AN_ROW_QUIET(at)                                                                                               \
     {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = (at), .help = "Print nothing but errors"}
+/* Where a verb that measures keeps its run, and under what names. */
+#define AN_ROWS_KEEP(db_at, no_store_at, tags_at, note_at)                                                             \
+    {.name = "db", .kind = AN_OPT_STR, .offset = (db_at), .arg = "FILE",                                               \
+     .help = "Database that keeps the result (ANEMO_DB, or results.db in the data folder)"},                           \
+    {.name = "no-store", .kind = AN_OPT_FLAG, .offset = (no_store_at), .help = "Do not keep the result"},              \
+    {.name = "tag", .kind = AN_OPT_LIST, .offset = (tags_at), .arg = "T,…", .help = "Names to find the result by"},    \
+    {.name = "note", .kind = AN_OPT_STR, .offset = (note_at), .arg = "TEXT", .help = "Kept with the result"}
 #define AN_ROW_DB(at)                                                                                                  \
     {.name = "db", .kind = AN_OPT_STR, .offset = (at), .arg = "FILE",                                                  \
      .help = "The results database (default: ANEMO_DB, else results.db in the data folder)"}
+
+/* A line on the progress line `ctx` (os/terminal.h). */
+void an_cli_show_progress(void *ctx, const char *what);
 
 /* Bytes of weights done and to do, on the progress line `ctx` (os/terminal.h). */
 void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total);

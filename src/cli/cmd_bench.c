@@ -12,7 +12,6 @@
 #include "bench/cell_run.h"
 #include "bench/environment.h"
 #include "bench/figures.h"
-#include "format/gguf.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -20,7 +19,6 @@
 #include "report/llama_bench.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,53 +83,14 @@ static anemo_status rep_done(void *ctx, anemo_error *err)
 
 /* ---- models and engines */
 
-/* Of its weight files. */
-static uint64_t file_bytes(const char *path, bool gguf)
-{
-    uint64_t bytes = 0;
-    char **names = NULL;
-    size_t n = 0;
-    an_gguf *g;
-    if (gguf && an_gguf_open(&g, path, NULL) == ANEMO_OK) {
-        bytes = an_gguf_file_bytes(g);
-        an_gguf_close(g);
-    }
-    if (gguf || an_dir_list(path, &names, &n, NULL) != ANEMO_OK) return bytes;
-    for (size_t i = 0; i < n; i++) {
-        char *file = an_str_ends_with(names[i], ".safetensors") ? an_path_join(path, names[i]) : NULL;
-        int64_t size = file ? an_path_size(file) : -1;
-        if (size > 0) bytes += (uint64_t)size;
-        an_free(file);
-    }
-    an_names_free(names);
-    return bytes;
-}
-
 static anemo_status add_model(bench *b, const char *name, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
+    anemo_status status;
     an_container container;
     an_run_model *m = an_run_add_model(&b->run);
     if (!m) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     AN_TRY(an_cli_model_path(name, &m->path, err));
-    AN_TRY(an_model_probe(m->path, &container, err));
-    bool gguf = container == AN_CONTAINER_GGUF;
-    size_t len = strlen(m->path);
-    while (len > 1 && m->path[len - 1] == '/') m->path[--len] = '\0';
-    snprintf(m->container, sizeof m->container, "%s", gguf ? "gguf" : "mlx");
-    m->name = an_strdup(an_path_base(m->path));
-    if (!m->name) {
-        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-        goto cleanup;
-    }
-    an_run_model_figures(m);
-    m->bytes = file_bytes(m->path, gguf);
-    an_str readers = {0};
-    for (size_t e = 0; e < an_engine_n(); e++)
-        if (an_engine_reads(an_engine_at(e), container))
-            an_str_appendf(&readers, "%s%s", readers.len ? ", " : "", an_engine_at(e)->name);
-    status = an_str_check(&readers, err);
-    m->read_by = an_str_take(&readers);
+    AN_TRY(an_run_model_describe(m, &container, err));
 cleanup:
     return status;
 }
@@ -340,16 +299,11 @@ static anemo_status begin_run(bench *b, int argc, char **argv, anemo_error *err)
     an_rng_seed(&rng, an_clock_realtime_ns() ^ b->begin_ns);
     an_run_new_id(an_clock_realtime_ns(), an_rng_u64(&rng), b->run.id);
     snprintf(b->run.kind, sizeof b->run.kind, "bench");
-    b->run.command = an_cli_quote_command(argc, argv);
-    if (!b->run.command || (b->a->note && !(b->run.note = an_strdup(b->a->note))))
-        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < b->a->tags.n; i++) {
-        anemo_status status = an_store_check_tag(b->a->tags.items[i], err);
-        if (status != ANEMO_OK) return status;
-        if (!b->run.tags) b->run.tags = json_array();
-        if (json_array_append_new(b->run.tags, an_json_text(b->a->tags.items[i], strlen(b->a->tags.items[i]))) != 0)
-            return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    }
+    char *command = an_cli_quote_command(argc, argv);
+    anemo_status status = command ? an_keeper_describe(&b->run, command, b->a->note, &b->a->tags, err)
+                                  : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    an_free(command);
+    if (status != ANEMO_OK) return status;
     b->run.workload = json_pack("{s:s, s:i, s:i, s:b, s:f, s:i, s:I}", "kind", "step", "n_rep", (int)b->a->n_rep, "n_warmup",
                                 b->a->no_warmup ? 0 : 1, "interleaved", 0, "delay_s", b->a->delay_s, "prio",
                                 (int)b->a->prio, "seed", (json_int_t)b->a->seed);

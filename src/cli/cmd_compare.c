@@ -39,12 +39,6 @@ typedef struct compare_lists {
     int *threads;
 } compare_lists;
 
-/* Who is told what happens. */
-typedef struct watcher {
-    an_progress *progress;
-    an_keeper *keeper;
-} watcher;
-
 #define FIELD(name) offsetof(compare_args, name)
 
 static const an_option options[] = {
@@ -83,10 +77,7 @@ static const an_option options[] = {
     {"plots", NULL, AN_OPT_FLAG, FIELD(plots), 0, 0, NULL, "Draw intervals and samples under the table"},
     {"output", "o", AN_OPT_STR, FIELD(out), 0, 0, "FILE", "Write the report there instead of to stdout"},
     {"json-out", NULL, AN_OPT_STR, FIELD(json_out), 0, 0, "FILE", "Write the full result as JSON there as well"},
-    {"db", NULL, AN_OPT_STR, FIELD(db), 0, 0, "FILE", "Database that keeps the result (ANEMO_DB, or results.db in the data folder)"},
-    {"tag", NULL, AN_OPT_LIST, FIELD(tags), 0, 0, "T,…", "Names to find the result by"},
-    {"note", NULL, AN_OPT_STR, FIELD(note), 0, 0, "TEXT", "Kept with the result"},
-    {"no-store", NULL, AN_OPT_FLAG, FIELD(no_store), 0, 0, NULL, "Do not keep the result"},
+    AN_ROWS_KEEP(FIELD(db), FIELD(no_store), FIELD(tags), FIELD(note)),
     AN_ROWS_GATE(FIELD(limits)),
     {"color", NULL, AN_OPT_STR, FIELD(color), 0, 0, "WHEN", "auto (default), always, never"},
     {"quiet", "q", AN_OPT_FLAG, FIELD(quiet), 0, 0, NULL, "No progress on stderr"},
@@ -208,36 +199,6 @@ cleanup:
     return status;
 }
 
-/* What the command line says of the run besides its work. */
-static anemo_status describe_run(an_run *run, const compare_args *a, anemo_error *err)
-{
-    if (a->command && !(run->command = an_strdup(a->command))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    if (a->note && !(run->note = an_strdup(a->note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < a->tags.n; i++) {
-        anemo_status status = an_store_check_tag(a->tags.items[i], err);
-        if (status != ANEMO_OK) return status;
-        if (!run->tags) run->tags = json_array();
-        if (json_array_append_new(run->tags, an_json_text(a->tags.items[i], strlen(a->tags.items[i]))) != 0)
-            return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
-    }
-    return ANEMO_OK;
-}
-
-static void begun(void *ctx, const an_run *run)
-{
-    an_keeper_begin(((watcher *)ctx)->keeper, run);
-}
-
-static void changed(void *ctx, const an_run *run, size_t cell)
-{
-    an_keeper_cell(((watcher *)ctx)->keeper, run, cell);
-}
-
-static void show_progress(void *ctx, const char *what)
-{
-    an_progress_line(((watcher *)ctx)->progress, what);
-}
-
 /* The plan's options from the command line; what it borrows lives as long as `a` and `lists`. */
 static anemo_status read_options(const compare_args *a, compare_lists *lists, an_comparison_options *o, anemo_error *err)
 {
@@ -278,9 +239,9 @@ static anemo_status read_options(const compare_args *a, compare_lists *lists, an
     o->seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10;
     o->timeout_ns = (uint64_t)a->timeout_s * 1000000000u;
     o->stop = an_interrupts_watch();
-    o->progress = show_progress;
-    o->begun = begun;
-    o->changed = changed;
+    o->progress = an_cli_show_progress;
+    o->begun = an_keeper_on_begun;
+    o->changed = an_keeper_on_changed;
 cleanup:
     return status;
 }
@@ -326,7 +287,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     an_comparison c = {0};
     an_comparison_options o = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
-    watcher w = {.progress = an_progress_begin(2, a->quiet), .keeper = &keeper};
+    an_progress *progress = an_progress_begin(2, a->quiet);
     const char *found[AN_COUNT_OF(default_models)];
     if (n_model == 0) {
         n_model = find_defaults(found);
@@ -342,20 +303,21 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     AN_TRY(find_models(models, n_model, &lists.paths, err));
     AN_TRY(read_options(a, &lists, &o, err));
     o.n_model = n_model;
-    o.progress_ctx = o.changed_ctx = &w;
+    o.progress_ctx = progress;
+    o.changed_ctx = &keeper;
     AN_TRY(an_comparison_plan(&c, &o, err));
-    AN_TRY(describe_run(&c.run, a, err));
+    AN_TRY(an_keeper_describe(&c.run, a->command, a->note, &a->tags, err));
     AN_TRY(open_outputs(a, &out, &json, err));
     if (!a->no_store) an_keeper_open(&keeper, "compare", a->db);
     AN_TRY(an_comparison_run(&c, err));
-    an_progress_end(w.progress);
-    w.progress = NULL;
+    an_progress_end(progress);
+    progress = NULL;
     bool kept = an_keeper_finish(&keeper, &c.run);
     AN_TRY(write_outputs(&c.run, a, &out, &json, err));
     *exit_code = conclude(&c.run, kept, a->quiet);
     AN_TRY(apply_limits(&gate, a, &c.run, exit_code, err));
 cleanup:
-    an_progress_end(w.progress);
+    an_progress_end(progress);
     an_file_writer_close(&out);
     an_file_writer_close(&json);
     an_comparison_free(&c);

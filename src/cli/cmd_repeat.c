@@ -315,34 +315,14 @@ typedef struct watcher {
     an_keeper keeper;
 } watcher;
 
-static void begun(void *ctx, const an_run *run)
-{
-    an_keeper_begin(&((watcher *)ctx)->keeper, run);
-}
-
-static void changed(void *ctx, const an_run *run, size_t cell)
-{
-    an_keeper_cell(&((watcher *)ctx)->keeper, run, cell);
-}
-
-static void show_progress(void *ctx, const char *what)
-{
-    an_progress_line(((watcher *)ctx)->progress, what);
-}
-
 /* The new run says where it comes from. */
 static anemo_status describe(an_run *now, const an_run *before, const repeat_args *a, anemo_error *err)
 {
-    an_str text = {0};
-    now->command = an_strdup(a->command);
-    an_str_appendf(&text, "repeats %s", before->id);
-    now->note = an_str_take(&text);
+    char note[64];
+    snprintf(note, sizeof note, "repeats %s", before->id);
     now->extra = json_pack("{s:s}", "parent", before->id);
-    now->tags = json_array();
-    bool ok = now->command && now->note && now->extra && now->tags;
-    for (size_t i = 0; ok && i < a->tags.n; i++)
-        ok = json_array_append_new(now->tags, an_json_text(a->tags.items[i], strlen(a->tags.items[i]))) == 0;
-    return ok ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (!now->extra) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    return an_keeper_describe(now, a->command, note, &a->tags, err);
 }
 
 static anemo_status write_findings(const repeat_args *a, const an_reproduced *r, anemo_error *err)
@@ -406,10 +386,11 @@ static anemo_status measure_comparison(const repeat_args *a, const an_run *befor
     anemo_status status;
     an_comparison c = {0};
     watcher w = {.progress = an_progress_begin(2, a->quiet)};
-    p->o.progress = show_progress;
-    p->o.begun = begun;
-    p->o.changed = changed;
-    p->o.progress_ctx = p->o.changed_ctx = &w;
+    p->o.progress = an_cli_show_progress;
+    p->o.begun = an_keeper_on_begun;
+    p->o.changed = an_keeper_on_changed;
+    p->o.progress_ctx = w.progress;
+    p->o.changed_ctx = &w.keeper;
     AN_TRY(an_comparison_plan(&c, &p->o, err));
     AN_TRY(describe(&c.run, before, a, err));
     if (!a->no_store) an_keeper_open(&w.keeper, "repeat", a->db);

@@ -6,7 +6,6 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "drivers/driver.h"
-#include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/terminal.h"
@@ -14,7 +13,6 @@
 #include "sweep/sweep.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -325,11 +323,6 @@ cleanup:
 
 /* ---- measuring */
 
-static void show_progress(void *ctx, const char *what)
-{
-    an_progress_line(ctx, what);
-}
-
 /* A failed cell is no error of the sweep, but nobody should have to look for it. */
 static int exit_of(const an_sweep_tally *t)
 {
@@ -566,7 +559,7 @@ static anemo_status sweep(const sweep_args *a, const an_positional *pos, const c
                           .command = command,
                           .power_cmd = a->power_cmd,
                           .stop = an_interrupts_watch(),
-                          .progress = show_progress,
+                          .progress = an_cli_show_progress,
                           .progress_ctx = progress};
     status = files ? run_files(&s, a, out, &o, exit_code, err) : run_here(&s, a, db, &o, exit_code, err);
 cleanup:

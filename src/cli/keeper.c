@@ -1,7 +1,11 @@
 /* Writing a run to the results database as it grows. */
 #include "cli/keeper.h"
 
+#include "base/alloc.h"
+#include "base/json.h"
+
 #include <stdio.h>
+#include <string.h>
 
 static void warn(an_keeper *k, const anemo_error *err)
 {
@@ -51,4 +55,29 @@ void an_keeper_close(an_keeper *k)
 {
     an_store_close(k->store);
     k->store = NULL;
+}
+
+void an_keeper_on_begun(void *ctx, const an_run *run)
+{
+    an_keeper_begin(ctx, run);
+}
+
+void an_keeper_on_changed(void *ctx, const an_run *run, size_t cell)
+{
+    an_keeper_cell(ctx, run, cell);
+}
+
+anemo_status an_keeper_describe(an_run *run, const char *command, const char *note, const an_opt_list *tags,
+                                anemo_error *err)
+{
+    if (command && !(run->command = an_strdup(command))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    if (note && !(run->note = an_strdup(note))) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < tags->n; i++) {
+        anemo_status status = an_store_check_tag(tags->items[i], err);
+        if (status != ANEMO_OK) return status;
+        if (!run->tags) run->tags = json_array();
+        if (json_array_append_new(run->tags, an_json_text(tags->items[i], strlen(tags->items[i]))) != 0)
+            return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+    }
+    return ANEMO_OK;
 }

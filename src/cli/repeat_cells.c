@@ -1,4 +1,5 @@
 /* Cells of 'anemo bench' and 'anemo sweep' once more: each by itself, as they were measured. */
+#include "cli/arguments.h"
 #include "cli/repeat.h"
 
 #include "base/alloc.h"
@@ -93,11 +94,6 @@ cleanup:
     return status;
 }
 
-static void show_progress(void *ctx, const char *what)
-{
-    an_progress_line(ctx, what);
-}
-
 /* The meter for all cells: with samples of the bandwidth where there were some. */
 static anemo_status open_meter(const an_repeat_job *j, an_run *now, an_meter **meter, anemo_error *err)
 {
@@ -149,7 +145,7 @@ anemo_status an_repeat_cells(const an_repeat_job *j, an_run *now, anemo_error *e
                                  .cpu_mask_bytes = r.n_cpu ? sizeof r.mask : 0,
                                  .meter = meter,
                                  .stop = an_interrupts_watch(),
-                                 .progress = show_progress,
+                                 .progress = an_cli_show_progress,
                                  .progress_ctx = j->progress};
         AN_TRY(an_cell_run(&job, now, i, &client, err));
         an_keeper_cell(j->keeper, now, i);

@@ -103,17 +103,23 @@ int64_t an_file_map_resident(const an_file_map *map)
     return resident;
 }
 
+/* Anything but a directory. Gives *fd. */
+static anemo_status open_to_read(const char *path, int *fd, anemo_error *err)
+{
+    struct stat st;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) return an_fail_errno(err, errno, "open", path);
+    if (fstat(*fd, &st) != 0 || !S_ISDIR(st.st_mode)) return ANEMO_OK;
+    close(*fd);
+    return an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
+}
+
 anemo_status an_file_drop_cache(const char *path, int64_t *left, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
     an_file_map map;
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return an_fail_errno(err, errno, "open", path);
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
-        goto cleanup;
-    }
+    int fd;
+    anemo_status status = open_to_read(path, &fd, err);
+    if (status != ANEMO_OK) return status;
     /* Dirty pages cannot be dropped. File systems that have nothing to write refuse the first call with EINVAL or EROFS. */
     if (fdatasync(fd) != 0 && errno != EINVAL && errno != EROFS) {
         status = an_fail_errno(err, errno, "write back", path);
@@ -143,16 +149,11 @@ void an_file_release(const void *data, uint64_t n)
 
 anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n, anemo_error *err)
 {
-    anemo_status status = ANEMO_OK;
     an_str s = {0};
     char chunk[65536];
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return an_fail_errno(err, errno, "open", path);
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        status = an_fail(err, ANEMO_ERR_INVAL, "%s: is a directory", path);
-        goto cleanup;
-    }
+    int fd;
+    anemo_status status = open_to_read(path, &fd, err);
+    if (status != ANEMO_OK) return status;
     an_str_append_bytes(&s, "", 0);
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof chunk);

@@ -489,13 +489,3 @@ const char *an_sensors_reason(const an_sensors *s, an_sensor_kind kind)
 {
     return s->reason[kind];
 }
-
-const char *an_sensors_energy_source(const an_sensors *s)
-{
-    return s->source[AN_SENSOR_ENERGY];
-}
-
-const char *an_sensors_energy_reason(const an_sensors *s)
-{
-    return s->reason[AN_SENSOR_ENERGY];
-}

@@ -44,10 +44,6 @@ typedef enum an_sensor_kind {
 const char *an_sensors_source(const an_sensors *s, an_sensor_kind kind);
 const char *an_sensors_reason(const an_sensors *s, an_sensor_kind kind); /* "" while there is one */
 
-/* The same for energy. */
-const char *an_sensors_energy_source(const an_sensors *s);
-const char *an_sensors_energy_reason(const an_sensors *s);
-
 /* All counters at one moment. */
 typedef struct an_sensor_sample {
     uint64_t t_ns;             /* an_clock_ns() */

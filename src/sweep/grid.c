@@ -3,7 +3,6 @@
 
 #include "arch/model_file.h"
 #include "base/alloc.h"
-#include "base/json.h"
 #include "base/num.h"
 #include "base/utf8.h"
 #include "bench/figures.h"
@@ -44,35 +43,6 @@ static anemo_status no_memory(anemo_error *err)
     return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
-static anemo_status dir_weight_bytes(const char *path, uint64_t *bytes, anemo_error *err)
-{
-    char **names;
-    size_t n;
-    anemo_status status = an_dir_list(path, &names, &n, err);
-    if (status != ANEMO_OK) return status;
-    for (size_t i = 0; i < n && status == ANEMO_OK; i++) {
-        if (!an_str_ends_with(names[i], ".safetensors")) continue;
-        char *file = an_path_join(path, names[i]);
-        if (file)
-            *bytes += (uint64_t)an_max_i64(an_path_size(file), 0);
-        else
-            status = no_memory(err);
-        an_free(file);
-    }
-    an_names_free(names);
-    return status;
-}
-
-/* Names of the engines that read a container, ", " between them; an_free. */
-static char *readers(an_container container)
-{
-    an_str names = {0};
-    for (size_t e = 0; e < an_engine_n(); e++)
-        if (an_engine_reads(an_engine_at(e), container))
-            an_str_appendf(&names, "%s%s", names.len ? ", " : "", an_engine_at(e)->name);
-    return an_str_take(&names);
-}
-
 /*
  * Content and sizes of a model: they are part of what the sweep is, so one that is not read by accident must not pass for one that
  * arch does not know. Such a model may still run elsewhere; then only its bytes are known.
@@ -84,13 +54,13 @@ static anemo_status measure_model(an_run_model *m, grid_model *g, const char *qu
     AN_TRY(an_model_probe(m->path, &g->container, err));
     snprintf(m->container, sizeof m->container, "%s", g->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
     snprintf(g->quant, sizeof g->quant, "%s", quant);
-    m->read_by = readers(g->container);
+    m->read_by = an_container_readers(g->container);
     if (!m->read_by) {
         status = no_memory(err);
         goto cleanup;
     }
     if (g->container == AN_CONTAINER_MLX)
-        AN_TRY(dir_weight_bytes(m->path, &m->bytes, err));
+        AN_TRY(an_mlx_weight_bytes(m->path, &m->bytes, err));
     else
         m->bytes = (uint64_t)an_max_i64(an_path_size(m->path), 0);
     status = an_model_file_open(&file, m->path, err);
