@@ -2,27 +2,15 @@
 # anemo bench as a whole program: flags, forms, exit codes, engines that fail, what is kept.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-anemo=$ANEMO_BUILD/anemo
+# shellcheck source=tests/cli/common.sh
+. tests/cli/common.sh
 model=tests/golden/tiny/arch/llama-three-layers/model.gguf
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export HOME=$work XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache ANEMO_ENGINES=$work/none ANEMO_DB=$work/results.db
-failed=0
-
-fail() {
-    echo "FAILED: $1"
-    [ -s "$work/err" ] && sed 's/^/    /' "$work/err"
-    failed=1
-}
+export ANEMO_ENGINES=$work/none ANEMO_DB=$work/results.db
 
 # expect CODE TEXT ARGS…: the exit code, and TEXT on stderr or stdout.
 expect() {
-    local code=$1 text=$2 got
-    shift 2
-    "$anemo" bench "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    [ "$got" = "$code" ] || fail "bench $*: exit code $got, expected $code"
-    grep -qF -- "$text" "$work/out" "$work/err" || fail "bench $*: '$text' was not said"
+    exits "$1" bench "${@:3}"
+    said "bench ${*:3}" "$2"
 }
 
 quick=(-m "$model" -e native -t 1 --no-probe --no-store -r 2)

@@ -9,23 +9,13 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-ANEMO = pathlib.Path(os.environ["ANEMO_BUILD"]) / "anemo"
-FAKE = f"{sys.executable} {ROOT}/tests/support/fake_engine.py"
+from program import ROOT, anemo as plain, expect, failures
+
 SECRETS = ("hunter2", "hf_CanaryCanaryCanary", "sk-canary-0123456789")
-failures = 0
-
-
-def expect(what, ok, shown=""):
-    global failures
-    if not ok:
-        failures += 1
-        print(f"FAILED: {what}\n{shown}")
 
 
 def anemo(*words, fake="", cwd=None):
-    env = dict(os.environ, ANEMO_DRIVER_LLAMA_CPP=f"{FAKE} --noise 0.01 {fake}")
-    return subprocess.run([ANEMO, *map(str, words)], env=env, capture_output=True, text=True, timeout=120, cwd=cwd)
+    return plain(*words, fake=f"--noise 0.01 {fake}", cwd=cwd)
 
 
 def test_pack(temp, model):
@@ -165,7 +155,7 @@ def main():
         test_bad(temp, capsule)
         test_cells(temp, model)
         test_models(temp, capsule, model)
-    sys.exit(failures > 0)
+    sys.exit(len(failures) > 0)
 
 
 main()

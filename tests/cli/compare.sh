@@ -2,27 +2,15 @@
 # anemo compare as a whole program: exit codes, messages, outputs, and workers that die in every way.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-anemo=$ANEMO_BUILD/anemo
+# shellcheck source=tests/cli/common.sh
+. tests/cli/common.sh
 tiny=tests/golden/tiny/files
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export HOME=$work XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache ANEMO_ENGINES=$work/none
-failed=0
-
-fail() {
-    echo "FAILED: $1"
-    [ -s "$work/err" ] && sed 's/^/    /' "$work/err"
-    failed=1
-}
+export ANEMO_ENGINES=$work/none
 
 # expect CODE TEXT ARGS…: the exit code, and TEXT on stderr or stdout.
 expect() {
-    local code=$1 text=$2 got
-    shift 2
-    "$anemo" compare "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    [ "$got" = "$code" ] || fail "compare $*: exit code $got, expected $code"
-    grep -qF -- "$text" "$work/out" "$work/err" || fail "compare $*: '$text' was not said"
+    exits "$1" compare "${@:3}"
+    said "compare ${*:3}" "$2"
 }
 
 common=(--engine native -n 6 -r 2 --threads 1)

@@ -6,28 +6,13 @@ import os
 import pathlib
 import re
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-ANEMO = pathlib.Path(os.environ["ANEMO_BUILD"]) / "anemo"
+from program import ROOT, anemo, expect, failures
+
 GOLDEN = ROOT / "tests/golden/import"
-FAKE = f"{sys.executable} {ROOT}/tests/support/fake_engine.py"
-failures = 0
-
-
-def expect(what, ok, shown=""):
-    global failures
-    if not ok:
-        failures += 1
-        print(f"FAILED: {what}\n{shown}")
-
-
-def anemo(*words, fake="", **kw):
-    env = dict(os.environ, ANEMO_DRIVER_LLAMA_CPP=f"{FAKE} {fake}")
-    return subprocess.run([ANEMO, *map(str, words)], env=env, capture_output=True, text=True, timeout=120, **kw)
 
 
 def measure(temp, tag, *options, fake, reps=9):
@@ -216,7 +201,7 @@ def main():
         test_compare_gate(temp)
         check = anemo("results", "check")
         expect("check", check.returncode == 0, check.stdout)
-    sys.exit(failures > 0)
+    sys.exit(len(failures) > 0)
 
 
 main()

@@ -2,27 +2,15 @@
 # anemo report as a whole program: runs from files and from the database, all forms, exit codes, and the schema of its JSON.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-anemo=$ANEMO_BUILD/anemo
+# shellcheck source=tests/cli/common.sh
+. tests/cli/common.sh
 scene=$ANEMO_BUILD/tests/unit/report/report_scene
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export HOME=$work XDG_DATA_HOME=$work/data ANEMO_DB=$work/results.db ANEMO_ENGINES=$work/none COLUMNS=100 LC_ALL=C.UTF-8
-failed=0
-
-fail() {
-    echo "FAILED: $1"
-    [ -s "$work/err" ] && sed 's/^/    /' "$work/err"
-    failed=1
-}
+export ANEMO_DB=$work/results.db ANEMO_ENGINES=$work/none COLUMNS=100 LC_ALL=C.UTF-8
 
 # expect CODE TEXT ARGS…: the exit code, and TEXT on stdout or stderr.
 expect() {
-    local code=$1 text=$2 got
-    shift 2
-    "$anemo" report "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    [ "$got" = "$code" ] || fail "report $*: exit code $got, expected $code"
-    [ -z "$text" ] || grep -qF -- "$text" "$work/out" "$work/err" || fail "report $*: '$text' was not said"
+    exits "$1" report "${@:3}"
+    [ -z "$2" ] || said "report ${*:3}" "$2"
 }
 
 for kind in compare aa bench hostile empty; do

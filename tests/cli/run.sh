@@ -2,27 +2,14 @@
 # anemo run, logits and doctor as whole programs: outputs, exit codes, signals.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-anemo=$ANEMO_BUILD/anemo
+# shellcheck source=tests/cli/common.sh
+. tests/cli/common.sh
 model=tests/golden/tiny/files/chatml.gguf
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export HOME=$work XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache
-failed=0
-
-fail() {
-    echo "FAILED: $1"
-    [ -s "$work/err" ] && sed 's/^/    /' "$work/err"
-    failed=1
-}
 
 # expect CODE TEXT VERB ARGS…: the exit code, and TEXT on stdout or stderr.
 expect() {
-    local code=$1 text=$2 got
-    shift 2
-    "$anemo" "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    [ "$got" = "$code" ] || fail "$*: exit code $got, expected $code"
-    [ -z "$text" ] || grep -qF -- "$text" "$work/out" "$work/err" || fail "$*: '$text' was not said"
+    exits "$1" "${@:3}"
+    [ -z "$2" ] || said "${*:3}" "$2"
 }
 
 expect 0 "decode" run "$model" -n 12 --ignore-eos --threads 1

@@ -4,27 +4,12 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "store/made_run.h"
+#include "store/same_run.h"
 #include "store/run_file.h"
 
 #include <math.h>
 
 static anemo_error err;
-
-/* The document of a run, as one text: an_free. */
-static char *text_of(const an_run *run)
-{
-    an_str text = {0};
-    assert_ok(an_json_write(an_run_json(run), JSON_COMPACT | JSON_SORT_KEYS, &text, &err), &err);
-    return an_str_take(&text);
-}
-
-static void assert_same(const an_run *a, const an_run *b)
-{
-    char *text_a = text_of(a), *text_b = text_of(b);
-    assert_string_equal(text_a, text_b);
-    an_free(text_a);
-    an_free(text_b);
-}
 
 static void files_of_runs(void **state)
 {

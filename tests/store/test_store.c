@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "store/made_run.h"
+#include "store/same_run.h"
 #include "store/store_internal.h"
 
 #include <math.h>
@@ -35,22 +36,6 @@ static an_store *open_db(an_store_mode mode)
     an_store *s;
     assert_ok(an_store_open(&s, db, mode, &err), &err);
     return s;
-}
-
-/* The document of a run, as one text: an_free. */
-static char *text_of(const an_run *run)
-{
-    an_str text = {0};
-    assert_ok(an_json_write(an_run_json(run), JSON_COMPACT | JSON_SORT_KEYS, &text, &err), &err);
-    return an_str_take(&text);
-}
-
-static void assert_same(const an_run *a, const an_run *b)
-{
-    char *text_a = text_of(a), *text_b = text_of(b);
-    assert_string_equal(text_a, text_b);
-    an_free(text_a);
-    an_free(text_b);
 }
 
 static void assert_stored(an_store *s, const char *name, const an_run *expected)

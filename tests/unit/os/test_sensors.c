@@ -47,8 +47,8 @@ static void packages_add_up(void **state)
     put_zone(root, "intel-rapl:2", "psys\n", "7\n", "262143328850\n");
     tree_put(root, "/sys/class/powercap/dtpm/name", "none\n");
     an_sensors *s = open_tree(root, NULL);
-    assert_string_equal(an_sensors_energy_source(s), "rapl:package-0+package-1");
-    assert_string_equal(an_sensors_energy_reason(s), "");
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "rapl:package-0+package-1");
+    assert_string_equal(an_sensors_reason(s, AN_SENSOR_ENERGY), "");
     an_sensor_sample from, to;
     an_sensors_read(s, &from);
     tree_put(root, RAPL "0/energy_uj", "3500000\n");
@@ -90,7 +90,7 @@ static void one_view_is_enough(void **state)
     char *root = tree_make();
     put_zone(root, "intel-rapl-mmio:0", "package-0\n", "7\n", "262143328850\n");
     an_sensors *s = open_tree(root, NULL);
-    assert_string_equal(an_sensors_energy_source(s), "rapl:package-0");
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "rapl:package-0");
     double w = an_sensors_idle_power(s, 50000000);
     assert_float_equal(w, 0, 1e-9); /* a counter that stands still */
     an_sensors_close(s);
@@ -112,13 +112,13 @@ static void rights_are_missing(void **state)
     an_sensors *s = open_tree(root, NULL);
     an_sensor_sample from, to;
     const char *why;
-    assert_string_equal(an_sensors_energy_source(s), "");
-    assert_non_null(strstr(an_sensors_energy_reason(s), "energy_uj cannot be read"));
-    if (geteuid() != 0) assert_non_null(strstr(an_sensors_energy_reason(s), "run as root"));
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "");
+    assert_non_null(strstr(an_sensors_reason(s, AN_SENSOR_ENERGY), "energy_uj cannot be read"));
+    if (geteuid() != 0) assert_non_null(strstr(an_sensors_reason(s, AN_SENSOR_ENERGY), "run as root"));
     an_sensors_read(s, &from);
     an_sensors_read(s, &to);
     assert_true(isnan(from.energy_j) && isnan(an_sensors_energy(s, &from, &to, &why)));
-    assert_string_equal(why, an_sensors_energy_reason(s));
+    assert_string_equal(why, an_sensors_reason(s, AN_SENSOR_ENERGY));
     assert_true(isnan(an_sensors_idle_power(s, 1000000000)));
     an_sensors_close(s);
     tree_free(root);
@@ -135,7 +135,7 @@ static void chips_give_energy_or_power(void **state)
     tree_put(root, "/sys/class/hwmon/hwmon1/power1_average", "40000000\n");
     tree_put(root, "/sys/class/hwmon/hwmon1/power1_average_interval", "junk");
     an_sensors *s = open_tree(root, NULL);
-    assert_string_equal(an_sensors_energy_source(s), "hwmon:power_meter");
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "hwmon:power_meter");
     an_sensors_read(s, &from);
     assert_float_equal(from.power_w, 40, 1e-9);
     an_clock_sleep_ns(500000000);
@@ -151,7 +151,7 @@ static void chips_give_energy_or_power(void **state)
     tree_put(root, "/sys/class/hwmon/hwmon2/energy2_input", "100\n");
     tree_put(root, "/sys/class/hwmon/hwmon2/energy2_label", "Esocket0\n");
     s = open_tree(root, NULL);
-    assert_string_equal(an_sensors_energy_source(s), "hwmon:amd_energy");
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "hwmon:amd_energy");
     an_sensors_read(s, &from);
     tree_put(root, "/sys/class/hwmon/hwmon2/energy1_input", "7000005\n");
     tree_put(root, "/sys/class/hwmon/hwmon2/energy2_input", "2000100\n");
@@ -305,7 +305,7 @@ static void power_command(void **state)
     const char *why;
     /* Watts, over and over: 50 a second. */
     an_sensors *s = open_tree("/nonexistent", "while :; do echo 25.5 W; sleep 0.02; done");
-    assert_string_equal(an_sensors_energy_source(s), "power-cmd");
+    assert_string_equal(an_sensors_source(s, AN_SENSOR_ENERGY), "power-cmd");
     an_sensors_read(s, &from);
     do {
         an_clock_sleep_ns(100000000);
@@ -330,7 +330,7 @@ static void power_command(void **state)
     an_sensors_read(s, &to);
     assert_true(an_clock_ns() - begin < 50000000);
     assert_true(isnan(to.energy_j));
-    assert_non_null(strstr(an_sensors_energy_reason(s), "silent"));
+    assert_non_null(strstr(an_sensors_reason(s, AN_SENSOR_ENERGY), "silent"));
     begin = an_clock_ns();
     an_sensors_close(s);
     assert_true(an_clock_ns() - begin < 2000000000u);
