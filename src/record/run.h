@@ -159,6 +159,12 @@ const an_rep *an_cell_timed(const an_cell *cell, size_t i);
 size_t an_cell_values(const an_cell *cell, an_field_id field, double *out, size_t cap);
 an_summary an_cell_summary(const an_cell *cell, an_field_id field);
 
+/*
+ * The margin of the run's verdicts: what was asked for, or the noise that A/A showed where that is more. An A/A run is judged by the
+ * margin itself: its own noise would excuse whatever it shows.
+ */
+double an_run_margin(const an_run *run);
+
 /* Two cells of one run, paired by block, with the run's margin, noise and looks. cov: use the bandwidth samples. */
 an_paired an_cell_paired(const an_run *run, int a, int b, an_field_id field, bool cov);
 /* The same with the bootstrap interval of 10,000 resamples, which takes about 20 ms for 30 blocks: not for every cell. */

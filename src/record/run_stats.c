@@ -45,6 +45,11 @@ static const an_rep *of_block(const an_cell *cell, int block)
     return NULL;
 }
 
+double an_run_margin(const an_run *run)
+{
+    return !run->aa && isfinite(run->aa_noise) && run->aa_noise > run->margin ? run->aa_noise : run->margin;
+}
+
 static an_paired paired(const an_run *run, int a, int b, an_field_id field, bool cov, int n_bootstrap)
 {
     static const an_field_id bandwidth = AN_FIELD_ID_bandwidth_bps;
@@ -53,9 +58,7 @@ static an_paired paired(const an_run *run, int a, int b, an_field_id field, bool
     size_t n = 0;
     an_compare_options o = an_compare_defaults();
     o.n_bootstrap = n_bootstrap;
-    /* An A/A run is judged by the margin itself: its own noise would excuse whatever it shows. */
-    bool noisy = !run->aa && isfinite(run->aa_noise) && run->aa_noise > run->margin;
-    o.margin = noisy ? run->aa_noise : run->margin;
+    o.margin = an_run_margin(run);
     if (run->n_look > 0) o.level = an_look_level(run->n_look, o.level);
     for (size_t i = 0; i < x->n_rep && n < AN_PAIRS_MAX; i++) {
         const an_rep *p = &x->reps[i];

@@ -13,6 +13,35 @@ static bool measured(const an_cell *cell)
     return (cell->status == AN_CELL_OK || cell->status == AN_CELL_PENDING) && an_cell_n_timed(cell) > 0;
 }
 
+bool an_cells_same_work(const an_cell *a, const an_cell *b)
+{
+    return a->work.kind == b->work.kind && a->work.n_prompt == b->work.n_prompt && a->work.n_gen == b->work.n_gen &&
+           a->work.n_depth == b->work.n_depth;
+}
+
+bool an_cells_alternate(const an_cell *a, const an_cell *b)
+{
+    int64_t lo[2] = {INT64_MAX, INT64_MAX}, hi[2] = {INT64_MIN, INT64_MIN};
+    const an_cell *cells[] = {a, b};
+    size_t n[2] = {0, 0};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < cells[k]->n_rep; i++) {
+            const an_rep *rep = &cells[k]->reps[i];
+            if (rep->kind != AN_REP_TIMED) continue;
+            n[k]++;
+            if (rep->order < lo[k]) lo[k] = rep->order;
+            if (rep->order > hi[k]) hi[k] = rep->order;
+        }
+    if (n[0] < 2 || n[1] < 2) return true;
+    return !(hi[0] < lo[1] || hi[1] < lo[0]);
+}
+
+/* A second copy of a cell is there for the A/A gate and is no rival. */
+static bool competes(const an_run *run, const an_cell *cell)
+{
+    return measured(cell) && (run->aa || cell->copy_of < 0);
+}
+
 int an_run_reference(const an_run *run)
 {
     for (size_t i = 0; i < run->n_cell; i++)
@@ -20,25 +49,42 @@ int an_run_reference(const an_run *run)
     return -1;
 }
 
-size_t an_run_verdicts(const an_run *run, an_field_id field, an_run_verdict *out, size_t cap)
+/* Is it the first that competes in its work? */
+static bool leads(const an_run *run, size_t cell)
+{
+    if (!competes(run, &run->cells[cell])) return false;
+    for (size_t i = 0; i < cell; i++)
+        if (competes(run, &run->cells[i]) && an_cells_same_work(&run->cells[i], &run->cells[cell])) return false;
+    return true;
+}
+
+/* The other cells of the reference's work against it. */
+static size_t verdicts_against(const an_run *run, size_t reference, an_field_id field, an_run_verdict *out, size_t cap)
 {
     an_paired pairs[AN_VERDICTS_MAX];
     size_t n = 0;
-    int reference = an_run_reference(run);
-    if (reference < 0) return 0;
-    if (cap > AN_VERDICTS_MAX) cap = AN_VERDICTS_MAX;
     for (size_t i = 0; i < run->n_cell && n < cap; i++) {
         const an_cell *cell = &run->cells[i];
-        if ((int)i == reference || !measured(cell) || (cell->copy_of >= 0 && !run->aa)) continue;
-        pairs[n] = an_cell_paired(run, (int)i, reference, field, true);
+        if (i == reference || !competes(run, cell) || !an_cells_same_work(cell, &run->cells[reference])) continue;
+        pairs[n] = an_cell_paired(run, (int)i, (int)reference, field, true);
         if (pairs[n].n == 0) continue;
-        out[n++] = (an_run_verdict){.field = field, .cell = (int)i, .against = reference};
+        out[n++] = (an_run_verdict){.field = field, .cell = (int)i, .against = (int)reference};
     }
     an_compare_correct(pairs, n);
     for (size_t i = 0; i < n; i++) {
-        if (run->refused && !run->aa && pairs[i].verdict != AN_VERDICT_UNKNOWN) pairs[i].verdict = AN_VERDICT_UNDECIDED;
+        bool refused = (run->refused && !run->aa) || !an_cells_alternate(&run->cells[out[i].cell], &run->cells[reference]);
+        if (refused && pairs[i].verdict != AN_VERDICT_UNKNOWN) pairs[i].verdict = AN_VERDICT_UNDECIDED;
         out[i].pair = pairs[i];
     }
+    return n;
+}
+
+size_t an_run_verdicts(const an_run *run, an_field_id field, an_run_verdict *out, size_t cap)
+{
+    size_t n = 0;
+    if (cap > AN_VERDICTS_MAX) cap = AN_VERDICTS_MAX;
+    for (size_t i = 0; i < run->n_cell && n < cap; i++)
+        if (leads(run, i)) n += verdicts_against(run, i, field, out + n, cap - n);
     return n;
 }
 

@@ -20,9 +20,19 @@ typedef struct an_run_verdict {
 /* The cell that verdicts compare with: the first that was measured and repeats no other; -1 when there is none. */
 int an_run_reference(const an_run *run);
 
+/* Only cells of the same work can be compared. */
+bool an_cells_same_work(const an_cell *a, const an_cell *b);
+
 /*
- * The verdicts in one field, at most cap of them: every other cell that has it against the reference, corrected together by Holm.
- * Where run->refused is set, and the run is no A/A, whatever would be claimed is UNDECIDED. Second copies of a cell (copy_of) get
+ * Do the timed repetitions of two cells alternate? Else drift is in their difference. One repetition each says nothing against
+ * it.
+ */
+bool an_cells_alternate(const an_cell *a, const an_cell *b);
+
+/*
+ * The verdicts in one field, at most cap of them: every other cell that has it against the first of the same work, those of one work
+ * corrected together by Holm. Where run->refused is set, and the run is no A/A, or where two cells did not alternate, whatever would be
+ * claimed is UNDECIDED. Second copies of a cell (copy_of) get
  * verdicts in A/A runs alone. Works on a run that still goes on: pending cells count with what they have.
  */
 size_t an_run_verdicts(const an_run *run, an_field_id field, an_run_verdict *out, size_t cap);

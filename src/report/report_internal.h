@@ -87,8 +87,6 @@ const char *an_call_word(an_field_id field, an_call call);
 void an_pair_short(const an_pair *pair, char *out, size_t cap);
 /* One sentence for a pair. */
 void an_pair_sentence(const an_run *run, const an_pair *pair, an_str *out);
-/* The equivalence margin that the run's verdicts use. */
-double an_run_margin(const an_run *run);
 
 /* ---- analysis.c */
 

@@ -2,17 +2,12 @@
 #include "report/report_internal.h"
 
 #include "base/alloc.h"
+#include "record/verdicts.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool same_work(const an_cell *a, const an_cell *b)
-{
-    return a->work.kind == b->work.kind && a->work.n_prompt == b->work.n_prompt && a->work.n_gen == b->work.n_gen &&
-           a->work.n_depth == b->work.n_depth;
-}
 
 /* A second copy of a cell is there for the A/A gate and is no rival. */
 static bool competes(const an_run *run, const an_cell *cell)
@@ -34,7 +29,7 @@ anemo_status an_groups_make(an_groups *g, const an_run *run, anemo_error *err)
     for (size_t i = 0; i < run->n_cell; i++) {
         const an_cell *cell = &run->cells[i];
         size_t k = 0;
-        while (k < g->n && !same_work(cell, &run->cells[first[k]])) k++;
+        while (k < g->n && !an_cells_same_work(cell, &run->cells[first[k]])) k++;
         if (k == g->n) {
             first[g->n] = (int)i;
             g->reference[g->n++] = -1;
@@ -56,29 +51,6 @@ void an_groups_free(an_groups *g)
     an_free(g->reference);
     an_free(g->size);
     *g = (an_groups){0};
-}
-
-double an_run_margin(const an_run *run)
-{
-    return isfinite(run->aa_noise) && run->aa_noise > run->margin ? run->aa_noise : run->margin;
-}
-
-/* Do the timed repetitions of two cells alternate? One repetition each says nothing against it. */
-static bool alternate(const an_cell *a, const an_cell *b)
-{
-    int64_t lo[2] = {INT64_MAX, INT64_MAX}, hi[2] = {INT64_MIN, INT64_MIN};
-    const an_cell *cells[] = {a, b};
-    size_t n[2] = {0, 0};
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; i < cells[k]->n_rep; i++) {
-            const an_rep *rep = &cells[k]->reps[i];
-            if (rep->kind != AN_REP_TIMED) continue;
-            n[k]++;
-            if (rep->order < lo[k]) lo[k] = rep->order;
-            if (rep->order > hi[k]) hi[k] = rep->order;
-        }
-    if (n[0] < 2 || n[1] < 2) return true;
-    return !(hi[0] < lo[1] || hi[1] < lo[0]);
 }
 
 /* The same comparison told of the other direction: b/a instead of a/b. */
@@ -145,7 +117,7 @@ static void compare_group(an_pairs *out, an_paired *all, const an_run *run, cons
             p.ratio = an_cell_summary(&run->cells[i], field).median / an_cell_summary(&run->cells[ref], field).median;
         all[out->n] = lower ? inverse(p) : p;
         out->items[out->n++] = (an_pair){
-            .cell = (int)i, .reference = ref, .field = field, .blocked = alternate(&run->cells[i], &run->cells[ref])};
+            .cell = (int)i, .reference = ref, .field = field, .blocked = an_cells_alternate(&run->cells[i], &run->cells[ref])};
     }
     correct(all + first, out->n - first);
 }

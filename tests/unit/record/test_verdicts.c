@@ -87,6 +87,37 @@ static void several_are_corrected(void **state)
     an_run_free(&run);
 }
 
+static void works_are_not_mixed(void **state)
+{
+    (void)state;
+    an_run run;
+    an_run_verdict v[4];
+    an_run_init(&run);
+    add(&run, "short", 100, 8);
+    add(&run, "long", 50, 8)->work.n_prompt = 512;
+    add(&run, "short too", 110, 8);
+    add(&run, "long too", 60, 8)->work.n_prompt = 512;
+    assert_int_equal(an_run_verdicts(&run, AN_FIELD_ID_decode_tps, v, 4), 2);
+    assert_true(v[0].cell == 2 && v[0].against == 0 && v[1].cell == 3 && v[1].against == 1);
+    assert_int_equal(v[1].pair.verdict, AN_VERDICT_HIGHER);
+    assert_true(v[1].pair.p_adjusted == v[1].pair.p); /* one verdict in each work */
+    an_run_free(&run);
+}
+
+static void one_after_the_other_proves_nothing(void **state)
+{
+    (void)state;
+    an_run run;
+    an_run_verdict v[4];
+    an_run_init(&run);
+    add(&run, "a", 100, 8);
+    an_cell *b = add(&run, "b", 130, 8);
+    for (size_t i = 0; i < b->n_rep; i++) b->reps[i].order = 8 + (int64_t)i;
+    assert_int_equal(an_run_verdicts(&run, AN_FIELD_ID_decode_tps, v, 4), 1);
+    assert_int_equal(v[0].pair.verdict, AN_VERDICT_UNDECIDED);
+    an_run_free(&run);
+}
+
 static void a_failed_gate_refuses(void **state)
 {
     (void)state;
@@ -133,7 +164,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faster_means_better),  cmocka_unit_test(the_reference_was_measured),
-        cmocka_unit_test(several_are_corrected), cmocka_unit_test(a_failed_gate_refuses),
+        cmocka_unit_test(several_are_corrected), cmocka_unit_test(works_are_not_mixed),
+        cmocka_unit_test(one_after_the_other_proves_nothing), cmocka_unit_test(a_failed_gate_refuses),
         cmocka_unit_test(noise_raises_the_margin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
