@@ -18,11 +18,11 @@ static bool find_vector(const an_source *s, const char *name, int64_t n, an_weig
 {
     if (s->model->container == AN_CONTAINER_GGUF) {
         const an_gguf_tensor *t = an_gguf_find_tensor(s->model->gguf, name);
-        if (t) *w = (an_weight){t->dtype, 1, n, t->data, t->bytes, {0}};
+        if (t) *w = (an_weight){.dtype = t->dtype, .n_row = 1, .n_col = n, .data = t->data, .row_bytes = t->bytes};
         return t != NULL;
     }
     const an_st_tensor *t = an_safetensors_find(s->model->st, name);
-    if (t) *w = (an_weight){t->dtype, 1, n, t->data, t->bytes, {0}};
+    if (t) *w = (an_weight){.dtype = t->dtype, .n_row = 1, .n_col = n, .data = t->data, .row_bytes = t->bytes};
     return t != NULL;
 }
 

@@ -93,21 +93,28 @@ typedef enum an_rope_rows {
     AN_ROPE_INTERLEAVED, /* rows 2i and 2i+1: GGUF, Mistral's own */
 } an_rope_rows;
 
+/* How the bytes of a weight lie in memory. */
+typedef enum an_layout {
+    AN_LAYOUT_ROWS,   /* as its file has them, row after row */
+    AN_LAYOUT_PANELS, /* sixteen rows interleaved for the kernels (kernels/panels.h) */
+} an_layout;
+
 /* A weight matrix [n_row, n_col], row-major, borrowed from a file map. n_row = output features. */
 typedef struct an_weight {
     an_dtype dtype;
+    an_layout layout;
     int64_t n_row, n_col;
-    const void *data;   /* any alignment */
-    uint64_t row_bytes;
-    an_affine affine;   /* when an_dtype_is_mlx(dtype) */
+    const void *data;   /* any alignment; panels: 64 bytes */
+    uint64_t row_bytes; /* of a row in the file, in either layout */
+    an_affine affine;   /* when an_dtype_is_mlx(dtype); panels hold the scales and biases, which are NULL then */
 } an_weight;
 
-/* Bytes of the data, scales and biases of a weight. */
+/* Bytes of the data, scales and biases of a weight as its file has them. */
 uint64_t an_weight_bytes(const an_weight *w);
 
 /*
  * Decode n elements of row `row` to f32: the exact values that the format means (the reference of every faster
- * path). n_col elements are written. Scalar.
+ * path). n_col elements are written. Scalar. The layout is AN_LAYOUT_ROWS.
  */
 void an_weight_row_f32(const an_weight *w, int64_t row, float *out);
 

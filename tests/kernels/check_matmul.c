@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int token_counts[] = {1, 2, 4, 7, 12, 13, 29};
+static const int token_counts[] = {1, 2, 4, 7, 12, 16, 29};
 
 /* Widths to try: around the unrolls, and real ones; multiples of the type's group. */
 static int pick_col(const kcheck_op *op, int i)

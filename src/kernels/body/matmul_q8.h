@@ -101,7 +101,9 @@ LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind)
     int width = an_act_width(job->n_tok), n_tile = (job->n_tok + width - 1) / width;
     for (int tile = 0; tile < n_tile; tile++) {
         if (width == 1) q8_whole_tile(job, tile, 1, kind);
+        else if (width == 2) q8_whole_tile(job, tile, 2, kind);
         else if (width == 4) q8_whole_tile(job, tile, 4, kind);
+        else if (width == 8) q8_whole_tile(job, tile, 8, kind);
         else q8_whole_tile(job, tile, AN_TILE_TOKENS, kind);
     }
 }

@@ -40,7 +40,7 @@ static void check(an_dtype type, int bits, int group, long n_finite, uint32_t su
     uint32_t *words = malloc(n * sizeof *words);
     fill(codes + 1, n_code, scales + 1);
     const an_affine form = {bits, group, AN_DTYPE_U8, scales + 1, NULL};
-    const an_weight one_row = {type, 1, (int64_t)n, codes + 1, n_code, form};
+    const an_weight one_row = {.dtype = type, .n_row = 1, .n_col = (int64_t)n, .data = codes + 1, .row_bytes = n_code, .affine = form};
     an_weight_row_f32(&one_row, 0, x);
     long finite = 0;
     for (size_t i = 0; i < n; i++) {
@@ -56,7 +56,7 @@ static void check(an_dtype type, int bits, int group, long n_finite, uint32_t su
     for (int r = 0; r < N_SCALE; r++) {
         float values[32];
         bool all_finite = true;
-        an_weight w = {type, N_SCALE, group, codes + 1, row_bytes, form};
+        an_weight w = {.dtype = type, .n_row = N_SCALE, .n_col = group, .data = codes + 1, .row_bytes = row_bytes, .affine = form};
         an_weight_row_f32(&w, r, values);
         assert_memory_equal(values, x + r * group, (size_t)group * sizeof *values);
         for (int j = 0; j < group; j++) all_finite = all_finite && isfinite(values[j]);

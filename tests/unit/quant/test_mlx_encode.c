@@ -156,7 +156,8 @@ static void repacked_blocks_keep_their_values(void **state)
         an_encode_rows(types[i], x, 1, N, blocks);
         an_dequant(types[i], blocks, want, N);
         assert_int_equal(an_mlx_repack(types[i], blocks, N, codes, scales, biases), -1);
-        an_weight w = {AN_DTYPE_AFFINE, 1, N, codes, (uint64_t)(N * form.bits / 8), {form.bits, 32, scale_dtype, scales, biases}};
+        an_weight w = {.dtype = AN_DTYPE_AFFINE, .n_row = 1, .n_col = N, .data = codes,
+                       .row_bytes = (uint64_t)(N * form.bits / 8), .affine = {form.bits, 32, scale_dtype, scales, biases}};
         an_weight_row_f32(&w, 0, got);
         for (int k = 0; k < N; k++)
             if (got[k] != want[k]) fail_msg("%s: element %d: %g, expected %g", info->name, k, (double)got[k], (double)want[k]);
@@ -189,7 +190,7 @@ static void mxfp4_blocks_keep_their_values(void **state)
         assert_int_equal(an_mlx_repack(AN_DTYPE_GGML_MXFP4, blocks + 17 * b, 32, codes, &scale, NULL), finite ? -1 : 0);
         n_finite += finite;
         if (!finite) continue;
-        an_weight w = {AN_DTYPE_MXFP4, 1, 32, codes, 16, {4, 32, AN_DTYPE_U8, &scale, NULL}};
+        an_weight w = {.dtype = AN_DTYPE_MXFP4, .n_row = 1, .n_col = 32, .data = codes, .row_bytes = 16, .affine = {4, 32, AN_DTYPE_U8, &scale, NULL}};
         an_weight_row_f32(&w, 0, got);
         for (int j = 0; j < 32; j++)
             if (got[j] != want[j]) fail_msg("scale %d, element %d: %g, expected %g", b, j, (double)got[j], (double)want[j]);

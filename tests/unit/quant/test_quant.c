@@ -149,7 +149,7 @@ static void nonfinite_is_found(void **state)
         const an_dtype_info *info = an_dtype_get(cases[i].type);
         uint64_t row_bytes = (uint64_t)(512 / info->block_elems) * (uint64_t)info->block_bytes;
         uint8_t *data = calloc(3, row_bytes);
-        an_weight w = {cases[i].type, 3, 512, data, row_bytes, {0}};
+        an_weight w = {.dtype = cases[i].type, .n_row = 3, .n_col = 512, .data = data, .row_bytes = row_bytes};
         assert_int_equal(an_weight_find_nonfinite(&w), -1);
         memcpy(data + 3 * row_bytes - info->block_bytes + cases[i].field, &cases[i].inf, 2);
         assert_int_equal(an_weight_find_nonfinite(&w), 2);

@@ -1,0 +1,114 @@
+/*
+ * Products of weights and activations: sizes of the caller's memory, quantized activations, and the loop over panels of
+ * 16 rows. All arithmetic is in body/, compiled once per level.
+ */
+#include "base/error.h"
+#include "kernels/act.h"
+#include "kernels/table.h"
+
+#include <string.h>
+
+size_t an_act_bytes(an_compute compute, int n_tok, int n_col)
+{
+    if (compute == AN_COMPUTE_F32) return 0;
+    int width = an_act_width(n_tok), n_tile = (n_tok + width - 1) / width;
+    return (size_t)n_tile * (size_t)width * (size_t)(n_col / 32) * AN_RECORD_BYTES;
+}
+
+void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end)
+{
+    if (a->compute == AN_COMPUTE_F32) return;
+    AN_ASSERT(a->n_col % 32 == 0);
+    int width = an_act_width(a->n_tok), n_group = a->n_col / 32;
+    size_t tile_bytes = (size_t)n_group * (size_t)width * AN_RECORD_BYTES;
+    for (int t = tok_begin; t < tok_end; t++)
+        k->quantize(a->f32 + (size_t)t * a->f32_stride, a->n_col, width, t % width,
+                    (uint8_t *)a->q + (size_t)(t / width) * tile_bytes);
+}
+
+/* Scratch of the two ways: f32 rows; or codes, scales and minima of one panel, and rows that are read one by one. */
+size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
+{
+    (void)k;
+    size_t n = (size_t)(n_col_max + 15) & ~(size_t)15;
+    return AN_PANEL_ROWS * n * sizeof(float) + 64;
+}
+
+/* Any type, any number of rows up to 16: through the scalar codes. */
+static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row,
+                           const an_panel *panel)
+{
+    uint8_t codes[AN_CODES_STEP];
+    float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
+    int group = an_codes_group(kind), n_col = (int)w->n_col;
+    uint8_t flip = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN ? k->code_xor : 0;
+    for (int r = 0; r < AN_PANEL_ROWS; r++) {
+        for (int col = 0; col < n_col; col += AN_CODES_STEP) {
+            int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
+            if (r < n_row) {
+                an_codes_read(w, row + r, col, n, codes, scales, mins);
+            } else {
+                memset(codes, 0, sizeof codes);
+                memset(scales, 0, sizeof scales);
+                memset(mins, 0, sizeof mins);
+            }
+            for (int i = 0; i < n; i++) codes[i] ^= flip;
+            for (int i = 0; i < n; i += 4)
+                memcpy(panel->codes + (size_t)(col + i) * AN_PANEL_ROWS + 4 * r, codes + i, 4);
+            for (int g = 0; g < n / group; g++) {
+                panel->scales[(col / group + g) * AN_PANEL_ROWS + r] = scales[g];
+                panel->mins[(col / group + g) * AN_PANEL_ROWS + r] = mins[g];
+            }
+        }
+    }
+}
+
+static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, an_code_kind kind, float *out,
+                      size_t out_stride, int64_t row_begin, int64_t row_end, bool add, void *scratch)
+{
+    int n_col = (int)w->n_col;
+    float *numbers = (float *)((uint8_t *)scratch + (size_t)n_col * AN_PANEL_ROWS);
+    an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
+    an_unpack_fn *unpack =
+        w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
+    for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
+        int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
+        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, &panel);
+        else unpack_generic(k, w, kind, row, n_row, &panel);
+        an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
+        k->q8[kind](&job);
+    }
+}
+
+/* One row as f32; plain float types by the level's own conversion. */
+static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
+{
+    const uint8_t *src = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+    if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
+    else if (w->dtype == AN_DTYPE_BF16) k->row_bf16(dst, src, (int)w->n_col);
+    else an_weight_row_f32(w, row, dst);
+}
+
+static void matmul_f32(const an_kernels *k, const an_weight *w, const an_act *a, float *out, size_t out_stride,
+                       int64_t row_begin, int64_t row_end, bool add, float *scratch)
+{
+    int n_col = (int)w->n_col;
+    for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
+        int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
+        for (int r = 0; r < n_row; r++) row_f32(k, w, row + r, scratch + (size_t)r * (size_t)n_col);
+        an_f32_job job = {.w = scratch, .w_stride = (size_t)n_col, .x = a->f32, .x_stride = a->f32_stride,
+                          .n_col = n_col, .n_tok = a->n_tok, .n_row = n_row, .out = out + row,
+                          .out_stride = out_stride, .add = add};
+        k->f32(&job);
+    }
+}
+
+void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, float *out, size_t out_stride,
+                    int64_t row_begin, int64_t row_end, bool add, void *scratch)
+{
+    an_code_kind kind;
+    AN_ASSERT(w->n_col == a->n_col && row_begin % AN_ROW_GRAIN == 0);
+    if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind))
+        matmul_q8(k, w, a, kind, out, out_stride, row_begin, row_end, add, scratch);
+    else matmul_f32(k, w, a, out, out_stride, row_begin, row_end, add, scratch);
+}
