@@ -112,13 +112,7 @@ void check_unpack(kcheck *c, const kcheck_op *op)
     }
 }
 
-/* Activations of n_tok tokens, quantized, in exact memory. */
-typedef struct test_act {
-    an_act a;
-    guarded x, q;
-} test_act;
-
-static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
+test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
 {
     test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col}};
     t.x = guarded_alloc((size_t)n_tok * (size_t)n_col * 4, false);
@@ -131,7 +125,7 @@ static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, in
     return t;
 }
 
-static void act_free(test_act *t)
+void act_free(test_act *t)
 {
     guarded_free(&t->x);
     guarded_free(&t->q);
