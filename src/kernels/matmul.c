@@ -34,19 +34,19 @@ size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
     return AN_PANEL_ROWS * n * sizeof(float) + 64;
 }
 
-/* Any type, any number of rows up to 16: through the scalar codes. */
+/* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
 static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row,
-                           const an_panel *panel)
+                           int col_begin, int col_end, const an_panel *panel)
 {
     uint8_t codes[AN_CODES_STEP];
     float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
-    int group = an_codes_group(kind), n_col = (int)w->n_col;
+    int group = an_codes_group(kind), n_col = col_end - col_begin;
     uint8_t flip = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN ? k->code_xor : 0;
     for (int r = 0; r < AN_PANEL_ROWS; r++) {
         for (int col = 0; col < n_col; col += AN_CODES_STEP) {
             int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
             if (r < n_row) {
-                an_codes_read(w, row + r, col, n, codes, scales, mins);
+                an_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
             } else {
                 memset(codes, 0, sizeof codes);
                 memset(scales, 0, sizeof scales);
@@ -73,8 +73,8 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
         w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, &panel);
-        else unpack_generic(k, w, kind, row, n_row, &panel);
+        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, 0, n_col, &panel);
+        else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
         if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
         k->q8[kind](&job);

@@ -11,7 +11,7 @@ enum {
 };
 
 /*
- * Sixteen rows of a quantized weight, unpacked: codes [n_col / 4][16 rows][4], scales and mins [n_group][16].
+ * Columns of sixteen rows of a quantized weight, unpacked: codes [n / 4][16 rows][4], scales and mins [n_group][16].
  * Codes of the int8 kinds are stored with `code_xor` applied.
  */
 typedef struct an_panel {
@@ -19,8 +19,11 @@ typedef struct an_panel {
     float *scales, *mins;
 } an_panel;
 
-/* Unpack rows row..row+15, all of them inside the weight, every column. */
-typedef void an_unpack_fn(const an_weight *w, int64_t row, const an_panel *panel);
+/*
+ * Unpack columns col_begin..col_end-1 of rows row..row+15, all of them inside the weight; the panel's arrays begin at
+ * col_begin. col_begin is a multiple of AN_CODES_STEP, col_end too unless it is n_col.
+ */
+typedef void an_unpack_fn(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel);
 
 /*
  * One panel times the activations of one record column (act.h): out[t * out_stride + r] for n_valid tokens and
