@@ -79,6 +79,7 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
         if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, 0, n_col, &panel);
         else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
+        if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
         k->q8[kind](&job);
     }
