@@ -42,6 +42,19 @@ typedef struct an_q8_job {
 
 typedef void an_q8_fn(const an_q8_job *job);
 
+/* Rows row_begin..row_end-1 of a weight in panels times AN_SMALL_TOKENS tokens at most. */
+typedef struct an_fused_job {
+    const an_weight *w;
+    const uint8_t *records; /* of the first token tile */
+    int n_tok;
+    int64_t row_begin, row_end;
+    float *out;             /* of row 0 and token 0 */
+    size_t out_stride;
+    bool add;
+} an_fused_job;
+
+typedef void an_fused_fn(const an_fused_job *job);
+
 typedef struct an_f32_job {
     const float *w;       /* [16][n_col]; rows from n_row on are not read */
     size_t w_stride;      /* floats between rows */
@@ -66,6 +79,10 @@ struct an_kernels {
     uint8_t code_xor;
     an_unpack_fn *unpack[AN_DTYPE_N]; /* NULL: generic */
     an_unpack_fn *unpack_affine[9];   /* by bits */
+    an_unpack_fn *unpack_panels[AN_DTYPE_N]; /* the same of weights in panels */
+    an_unpack_fn *unpack_panels_affine[9];
+    an_fused_fn *fused[AN_DTYPE_N]; /* NULL: unpacked first */
+    an_fused_fn *fused_affine[9];
     an_q8_fn *q8[AN_CODES_N];
     void (*f32)(const an_f32_job *job);
     void (*row_f16)(float *dst, const void *src, int n);
