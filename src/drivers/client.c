@@ -489,6 +489,7 @@ const char *an_client_tag(const an_client *c)
 void an_load_result_free(an_load_result *r)
 {
     json_decref(r->effective);
+    json_decref(r->notes);
     *r = (an_load_result){0};
 }
 
@@ -512,8 +513,8 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     uint64_t begin = an_clock_ns();
     json_t *settings = an_settings_json(s);
     AN_TRY(an_client_send(c,
-                json_pack("{s:s,s:I,s:s,s:o}", "type", "load", "id", id, "model", model, "settings",
-                          settings),
+                json_pack("{s:s,s:I,s:s,s:o,s:s*}", "type", "load", "id", id, "model", model, "settings",
+                          settings, "layout_dir", s->layout_dir),
                 err));
     AN_TRY(an_client_expect(c, id, types, NULL, &stopped, c->timeout_ns, &m, err));
     const json_t *load_s = json_object_get(m, "load_s"), *info = json_object_get(m, "model");
@@ -528,6 +529,8 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
         json_decref(r.effective);
         r.effective = json_object();
     }
+    json_t *notes = json_object_get(m, "notes");
+    if (json_is_array(notes)) r.notes = json_incref(notes);
     copy_name(r.format, sizeof r.format, info, "format");
     copy_name(r.quantization, sizeof r.quantization, info, "quantization");
     json_int_t n_vocab = json_integer_value(json_object_get(info, "n_vocab"));
@@ -541,6 +544,7 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     an_load_result_free(&c->loaded);
     c->loaded = r;
     json_incref(r.effective);
+    json_incref(r.notes);
     *out = r;
     r = (an_load_result){0};
 cleanup:

@@ -2,6 +2,7 @@
 #include "drivers/native.h"
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "drivers/worker.h"
 #include "engine/session.h"
 
@@ -10,15 +11,29 @@
 
 typedef struct native {
     an_session *session;
+    json_t *notes;           /* of the load that is going on */
     an_tokenizer *tokenizer; /* opened by the first tokenize: a timed worker needs none */
     char *path;
 } native;
+
+/* To stderr at once, which is shown when the worker fails, and into the answer, for the user. */
+static void take_note(void *ctx, const char *text)
+{
+    native *d = ctx;
+    fprintf(stderr, "native: %s\n", text);
+    if (!d->notes) d->notes = json_array();
+    if (d->notes) json_array_append_new(d->notes, an_json_text(text, strlen(text)));
+}
 
 static anemo_status session_options(const an_worker_settings *s, an_session_options *o,
                                     anemo_error *err)
 {
     *o = (an_session_options){.n_ctx = s->n_ctx, .kv = AN_KV_F16};
     if (s->stock) return ANEMO_OK;
+    if (!an_weights_layout_from_name(s->layout, &o->layout))
+        return an_fail(err, ANEMO_ERR_INVAL, "the native engine has no layout \"%s\"", s->layout);
+    o->cache_dir = s->layout_dir;
+    o->pin = s->pin;
     o->n_batch = s->n_batch;
     o->n_thread = s->threads;
     o->n_thread_prefill = s->threads_batch;
@@ -46,9 +61,13 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     an_session_options o;
     anemo_status status = session_options(s, &o, err);
     if (status != ANEMO_OK) return status;
+    o.note = take_note;
+    o.note_ctx = d;
     d->path = an_strdup(path);
     if (!d->path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     status = an_session_open(&d->session, path, &o, err);
+    out->notes = d->notes;
+    d->notes = NULL;
     if (status != ANEMO_OK) {
         an_free(d->path);
         d->path = NULL;
@@ -69,6 +88,8 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     snprintf(e->device, sizeof e->device, "cpu");
     snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
              took->compute == AN_COMPUTE_F32 ? "f32" : "q8");
+    snprintf(e->layout, sizeof e->layout, "%s", an_weights_layout_name(took->layout));
+    e->pin = took->pin;
     out->threads_known = out->kv_type_known = true;
     snprintf(out->format, sizeof out->format, "%s",
              m->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");

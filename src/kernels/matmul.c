@@ -72,12 +72,17 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
     int n_col = (int)w->n_col;
     float *numbers = (float *)((uint8_t *)scratch + (size_t)n_col * AN_PANEL_ROWS);
     an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
-    an_unpack_fn *unpack =
-        w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
-    if (w->layout == AN_LAYOUT_PANELS) unpack = NULL;
+    bool affine = w->dtype == AN_DTYPE_AFFINE, panels = w->layout == AN_LAYOUT_PANELS;
+    an_fused_fn *fused = affine ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
+    if (panels && a->n_tok <= AN_SMALL_TOKENS && fused) {
+        fused(&(an_fused_job){w, a->q, a->n_tok, row_begin, row_end, out, out_stride, add});
+        return;
+    }
+    an_unpack_fn *unpack = affine ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
+    if (panels) unpack = affine ? k->unpack_panels_affine[w->affine.bits] : k->unpack_panels[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, 0, n_col, &panel);
+        if (unpack && (n_row == AN_PANEL_ROWS || panels)) unpack(w, row, 0, n_col, &panel);
         else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
         if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};

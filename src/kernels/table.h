@@ -42,6 +42,19 @@ typedef struct an_q8_job {
 
 typedef void an_q8_fn(const an_q8_job *job);
 
+/* Rows row_begin..row_end-1 of a weight in panels times AN_SMALL_TOKENS tokens at most. */
+typedef struct an_fused_job {
+    const an_weight *w;
+    const uint8_t *records; /* of the first token tile */
+    int n_tok;
+    int64_t row_begin, row_end;
+    float *out;             /* of row 0 and token 0 */
+    size_t out_stride;
+    bool add;
+} an_fused_job;
+
+typedef void an_fused_fn(const an_fused_job *job);
+
 typedef struct an_f32_job {
     const float *w;       /* [16][n_col]; rows from n_row on are not read */
     size_t w_stride;      /* floats between rows */
@@ -68,6 +81,10 @@ struct an_kernels {
     an_unpack_fn *unpack_affine[9];   /* by bits */
     /* NULL, or for more than one token: the codes of n columns (of whole groups of 16) to the order that q8 takes. */
     void (*pair_codes)(uint8_t *codes, int n);
+    an_unpack_fn *unpack_panels[AN_DTYPE_N]; /* the same of weights in panels */
+    an_unpack_fn *unpack_panels_affine[9];
+    an_fused_fn *fused[AN_DTYPE_N]; /* NULL: unpacked first */
+    an_fused_fn *fused_affine[9];
     an_q8_fn *q8[AN_CODES_N];
     void (*f32)(const an_f32_job *job);
     void (*row_f16)(float *dst, const void *src, int n);

@@ -95,6 +95,8 @@ void check_peak(kcheck *c, const kcheck_op *op);
 /* q8 product of a level's table with a replaced kernel, for the self-test. */
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add);
 
+/* Patterns that begin with "fused_" go to bench_fused_run, without that. */
+void bench_fused_run(const an_kernels *k, const char *pattern);
 void bench_run(const an_kernels *k, const char *pattern);
 
 #endif
