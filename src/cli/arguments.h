@@ -41,6 +41,9 @@ ANEMO_MUST_CHECK anemo_status an_cli_engine_for(const char *name, const char *pa
  */
 ANEMO_MUST_CHECK anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err);
 
+/* --draft: "ngram", or a model argument as above. Gives *draft, NULL for NULL: an_free. */
+ANEMO_MUST_CHECK anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err);
+
 /* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
 

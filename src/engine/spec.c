@@ -193,6 +193,11 @@ an_spec_stats an_spec_stats_get(const an_spec *sp)
     return sp->stats;
 }
 
+int an_spec_n_draft(const an_spec *sp)
+{
+    return sp->n_draft;
+}
+
 anemo_status an_spec_eval(an_spec *sp, const int32_t *ids, int n, anemo_error *err)
 {
     an_spec_settle(sp);

@@ -63,6 +63,7 @@ void an_spec_settle(an_spec *sp);
 /* Positions that the caller has appended. */
 int an_spec_n_past(const an_spec *sp);
 an_spec_stats an_spec_stats_get(const an_spec *sp);
+int an_spec_n_draft(const an_spec *sp); /* ids drafted at once at most, after defaults */
 
 /*
  * Ids that mean the same in two models, which have as many rows of logits and the same text for every id; models without a

@@ -258,7 +258,7 @@ static void test_errors(void **state)
 
 /* ------------------------------------------------------------------------------------------------- distributions */
 
-enum { N_PROMPT = 24, N_DRAW = 5000, N_DEEP = 3 };
+enum { N_PROMPT = 12, N_DRAW = 4000, N_DEEP = 3 };
 
 /* Probability of every sequence of N_DEEP ids after the prompt: out [N_VOCAB^N_DEEP], by plain passes and the sampler's own rule. */
 static void exact(pair *plain, const an_sampling *s, int32_t *ids, int n, double so_far, double *out)
