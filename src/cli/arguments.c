@@ -162,6 +162,15 @@ anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err)
     return found;
 }
 
+anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err)
+{
+    *draft = NULL;
+    if (!value) return ANEMO_OK;
+    if (strcmp(value, "ngram") != 0) return an_cli_model_path(value, draft, err);
+    *draft = an_strdup(value);
+    return *draft ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+}
+
 anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)
 {
     an_str text = {0};

@@ -229,6 +229,16 @@ const float *an_session_logits(const an_session *s)
     return s->logits;
 }
 
+anemo_status an_session_eval_all(an_session *s, const int32_t *ids, int n, float *out, anemo_error *err)
+{
+    return an_decoder_run(s->decoder, ids, n, true, out, s->stop, err);
+}
+
+void an_session_set_logits(an_session *s, const float *row)
+{
+    memcpy(s->logits, row, (size_t)s->m->hp.n_vocab * sizeof *s->logits);
+}
+
 anemo_status an_session_logits_all(an_session *s, const int32_t *ids, int n, float *out,
                                    anemo_error *err)
 {
@@ -244,4 +254,9 @@ void an_session_sampler_set(an_session *s, const an_sampling *sampling)
 int32_t an_session_sample(an_session *s)
 {
     return an_sampler_draw(&s->sampler, s->logits);
+}
+
+an_sampler *an_session_sampler(an_session *s)
+{
+    return &s->sampler;
 }
