@@ -51,7 +51,7 @@ typedef struct an_settings {
     an_tristate flash_attn;
     const char *device;        /* "auto", "cpu", "gpu" */
     int n_gpu_layers;          /* -1 = all */
-    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8" */
+    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8", "q8+bf16" */
     bool stock;
 } an_settings;
 an_settings an_settings_default(void); /* n_ctx 0 (caller fills), batch 512/512, threads usable CPUs, f16, auto */
