@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/act.h"
 #include "kernels/matmul.h"
+#include "kernels/panels.h"
 #include "kernels/table.h"
 #include "kernels/wide.h"
 
@@ -58,7 +59,9 @@ static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind
         for (int col = 0; col < n_col; col += AN_CODES_STEP) {
             int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
             if (r < n_row) {
-                an_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
+                if (w->layout == AN_LAYOUT_PANELS)
+                    an_panels_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
+                else an_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
             } else {
                 memset(codes, 0, sizeof codes);
                 memset(scales, 0, sizeof scales);
@@ -80,6 +83,7 @@ void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind,
 {
     an_unpack_fn *unpack =
         w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
+    if (w->layout == AN_LAYOUT_PANELS) unpack = NULL;
     if (unpack && n_row >= AN_PANEL_ROWS) unpack(w, row, col_begin, col_end, panel);
     else unpack_generic(k, w, kind, row, n_row, col_begin, col_end, panel);
 }
@@ -90,12 +94,10 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
     int n_col = (int)w->n_col;
     float *numbers = (float *)((uint8_t *)scratch + (size_t)n_col * AN_PANEL_ROWS);
     an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
-    an_unpack_fn *unpack =
-        w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, 0, n_col, &panel);
-        else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
+        an_panel_unpack(k, w, kind, row, n_row, 0, n_col, &panel);
+        if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
         k->q8[kind](&job);
     }
@@ -105,7 +107,8 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
 static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
 {
     const uint8_t *src = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
-    if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
+    if (w->layout == AN_LAYOUT_PANELS) an_panels_row_f32(w, row, dst);
+    else if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
     else if (w->dtype == AN_DTYPE_BF16) k->row_bf16(dst, src, (int)w->n_col);
     else an_weight_row_f32(w, row, dst);
 }

@@ -68,6 +68,8 @@ struct an_kernels {
     uint8_t code_xor;
     an_unpack_fn *unpack[AN_DTYPE_N]; /* NULL: generic */
     an_unpack_fn *unpack_affine[9];   /* by bits */
+    /* NULL, or for more than one token: the codes of n columns (of whole groups of 16) to the order that q8 takes. */
+    void (*pair_codes)(uint8_t *codes, int n);
     an_q8_fn *q8[AN_CODES_N];
     const struct an_wide *wide; /* products of many tokens by matrix tiles; NULL: the level has none */
     void (*f32)(const an_f32_job *job);
@@ -96,7 +98,7 @@ extern const an_kernels an_kernels_scalar;
 extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni, an_kernels_amx;
 extern const struct an_wide an_wide_amx;
 #elif defined(__aarch64__)
-extern const an_kernels an_kernels_neon, an_kernels_dotprod;
+extern const an_kernels an_kernels_neon, an_kernels_dotprod, an_kernels_i8mm;
 #endif
 
 /* All levels of this build from plain to best; *n of them. */

@@ -111,13 +111,7 @@ void check_unpack(kcheck *c, const kcheck_op *op)
     }
 }
 
-/* Activations of n_tok tokens, quantized, in exact memory. */
-typedef struct test_act {
-    an_act a;
-    guarded x, q;
-} test_act;
-
-static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
+test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
 {
     test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col}};
     t.x = guarded_alloc((size_t)n_tok * (size_t)n_col * 4, false);
@@ -130,7 +124,7 @@ static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, in
     return t;
 }
 
-static void act_free(test_act *t)
+void act_free(test_act *t)
 {
     guarded_free(&t->x);
     guarded_free(&t->q);
@@ -172,6 +166,29 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
     return sum;
 }
 
+/* All levels that multiply and add in one rounding do so in one order: the same bits as the plainest of them. */
+static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act *t, bool add, const float *got,
+                                   size_t stride)
+{
+    int n_level, n_tok = t->a.n_tok;
+    const an_kernels *const *levels = an_kernels_levels(&n_level);
+    if (n_level < 2 || c->k == levels[0] || c->k == levels[1]) return;
+    guarded scratch = guarded_alloc(an_matmul_scratch_bytes(levels[1], t->a.n_col), true);
+    guarded q = guarded_alloc(an_act_bytes(AN_COMPUTE_Q8, n_tok, t->a.n_col), true);
+    float *out = malloc((size_t)n_tok * stride * 4);
+    for (size_t i = 0; i < (size_t)n_tok * stride; i++) out[i] = 7;
+    an_act plain = t->a;
+    plain.q = q.p;
+    an_act_quantize(levels[1], &plain, 0, n_tok);
+    an_matmul_rows(levels[1], w, &plain, out, stride, 0, w->n_row, add, scratch.p);
+    for (int tok = 0; tok < n_tok; tok++)
+        if (memcmp(out + (size_t)tok * stride, got + (size_t)tok * stride, (size_t)w->n_row * 4))
+            kcheck_fail(c, "token %d of %d differs from level %s", tok, n_tok, an_kernels_name(levels[1]));
+    free(out);
+    guarded_free(&q);
+    guarded_free(&scratch);
+}
+
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add)
 {
     int n_col = (int)w->w.n_col;
@@ -196,6 +213,7 @@ void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_
             if (o[(size_t)tok * stride + (size_t)n_row + (size_t)i] != 7)
                 kcheck_fail(c, "wrote behind row %ld of token %d", (long)n_row, tok);
     }
+    check_same_as_plainest(c, &w->w, &t, add, o, stride);
     guarded_free(&out);
     guarded_free(&scratch);
     act_free(&t);

@@ -69,6 +69,8 @@ static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
     add_op(check_codes, type, affine, "codes_%s", name);
     add_op(check_unpack, type, affine, "unpack_%s", name);
     add_op(check_matmul_q8, type, affine, "matmul_q8_%s", name);
+    add_op(check_panels, type, affine, "panels_%s", name);
+    add_op(check_fused, type, affine, "fused_%s", name);
     add_op(check_invariance, type, affine, "invariance_%s", name);
 }
 
