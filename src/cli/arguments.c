@@ -16,7 +16,7 @@
 const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
 const char *const an_cli_layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
 const char *const an_cli_tristates[] = {"auto", "on", "off", NULL};
-const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
 const char *const an_cli_devices[] = {"auto", "cpu", "gpu", NULL};
 
 anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids, size_t *n, anemo_error *err)

@@ -67,7 +67,7 @@ static const an_option options[] = {
     {"ubatch-size", "ub", AN_OPT_I64, FIELD(n_ubatch), 1, 65536, "N", "Tokens of one internal step (512)"},
     {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default) or f32"},
     {"flash-attn", "fa", AN_OPT_STR, FIELD(flash_attn), 0, 0, "WHEN", "auto (default), on, off"},
-    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8"},
+    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8, q8+bf16"},
     {"device", "dev", AN_OPT_STR, FIELD(device), 0, 0, "D", "auto (default), cpu, gpu"},
     {"n-gpu-layers", "ngl", AN_OPT_I64, FIELD(ngl), -1, 100000, "N", "Layers on the GPU (-1: all)"},
     AN_ROWS_LAYOUT(FIELD(layout)),

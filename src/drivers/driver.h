@@ -52,7 +52,7 @@ typedef struct an_settings {
     an_tristate flash_attn;
     const char *device;        /* "auto", "cpu", "gpu" */
     int n_gpu_layers;          /* -1 = all */
-    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8" */
+    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8", "q8+bf16" */
     bool stock;
     const char *layout;     /* "auto", "mapped", "repacked", "cached": how the native engine holds weights */
     bool pin;               /* native: each thread on a CPU of its own */

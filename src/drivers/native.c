@@ -50,10 +50,9 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
                        "the native engine has no GPU; use --device cpu or auto");
     if (strcmp(s->compute_dtype, "auto") == 0) return ANEMO_OK;
     o->compute_set = true;
-    o->compute = strcmp(s->compute_dtype, "f32") == 0 ? AN_COMPUTE_F32 : AN_COMPUTE_Q8;
-    if (o->compute == AN_COMPUTE_Q8 && strcmp(s->compute_dtype, "q8") != 0)
+    if (!an_compute_from_name(s->compute_dtype, &o->compute))
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "the native engine computes in f32 or q8, not in %s", s->compute_dtype);
+                       "the native engine computes in f32, q8 or q8+bf16, not in %s", s->compute_dtype);
     return ANEMO_OK;
 }
 
@@ -113,8 +112,7 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", e->kv_type);
     snprintf(e->flash_attn, sizeof e->flash_attn, "off");
     snprintf(e->device, sizeof e->device, "cpu");
-    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
-             took->compute == AN_COMPUTE_F32 ? "f32" : "q8");
+    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s", an_compute_name(took->compute));
     snprintf(e->layout, sizeof e->layout, "%s", an_weights_layout_name(took->layout));
     e->pin = took->pin;
     if (d->spec) e->draft_n = an_spec_n_draft(d->spec);

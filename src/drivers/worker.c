@@ -152,7 +152,7 @@ static anemo_status parse_settings(const an_worker_engine *e, const json_t *o,
 {
     static const char *const tristate[] = {"auto", "on", "off", NULL};
     static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
-    static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+    static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
     static const char *const layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
     anemo_status status = ANEMO_OK;
     int n_cpu = an_cpu_usable();

@@ -31,7 +31,7 @@ anemo_status an_session_choose_kernels(const char *isa, const an_kernels **out, 
         if (!an_kernels_isa_mask(name, &mask))
             return an_fail(err, ANEMO_ERR_INVAL,
                            "unknown instruction set \"%s\" (ANEMO_ISA); known are scalar, avx2, avx512, "
-                           "avx512vnni, neon, dotprod and i8mm",
+                           "avx512vnni, amx, neon, dotprod and i8mm",
                            name);
         if (mask & ~cpu) {
             char have[160];
@@ -60,9 +60,10 @@ static anemo_status take_options(an_session *s, const an_session_options *o, ane
     if (s->o.n_thread == 0) s->o.n_thread = an_cpu_usable();
     if (s->o.n_thread_prefill == 0) s->o.n_thread_prefill = s->o.n_thread;
     if (!s->o.compute_set) s->o.compute = an_kernels_default_compute(s->kernels);
-    if (s->o.compute == AN_COMPUTE_Q8 && an_kernels_default_compute(s->kernels) == AN_COMPUTE_F32)
-        return an_fail(err, ANEMO_ERR_INVAL, "instruction set \"%s\" computes in f32 only",
-                       an_kernels_name(s->kernels));
+    if (!an_kernels_can(s->kernels, s->o.compute))
+        return an_fail(err, ANEMO_ERR_INVAL, "instruction set \"%s\" computes in f32%s only, not in %s",
+                       an_kernels_name(s->kernels), an_kernels_can(s->kernels, AN_COMPUTE_Q8) ? " and q8" : "",
+                       an_compute_name(s->o.compute));
     s->o.compute_set = true;
     s->o.isa = an_kernels_name(s->kernels);
     return ANEMO_OK;
