@@ -124,6 +124,12 @@ anemo_status an_client_fail_kill(an_client *c, anemo_status status, const char *
     return fail_with_tail(c, status, what, err);
 }
 
+/* Our end of a pipe fails although the worker may be well: it would wait for us, so there is no use in waiting for it. */
+static anemo_status fail_broken(an_client *c, anemo_error *err)
+{
+    return an_client_fail_kill(c, ANEMO_ERR_IO, "could not be talked to (the system failed a read or write of its pipe)", err);
+}
+
 static anemo_status fail_garbage(an_client *c, const char *line, size_t n, const char *why,
                                  anemo_error *err)
 {
@@ -193,7 +199,8 @@ static anemo_status read_output(an_client *c, anemo_error *err)
     anemo_error why;
     c->arrival_ns = an_clock_ns();
     long got = an_fd_read(c->process.fd_out, chunk, sizeof chunk);
-    if (got < 0) return fail_ended(c, err);
+    if (got == AN_FD_END) return fail_ended(c, err);
+    if (got < 0) return fail_broken(c, err);
     if (got == 0) return ANEMO_OK;
     if (an_lines_put(&c->lines, chunk, (size_t)got, &why) != ANEMO_OK)
         return an_client_fail_kill(c, ANEMO_ERR_ENGINE, why.message, err);
@@ -273,7 +280,7 @@ anemo_status an_client_send(an_client *c, json_t *message, anemo_error *err)
     while (at < text.len) {
         long put = an_process_write_some(&c->process, text.data + at, text.len - at);
         if (put < 0) {
-            status = fail_ended(c, err);
+            status = put == AN_FD_END ? fail_ended(c, err) : fail_broken(c, err);
             goto cleanup;
         }
         at += (size_t)put;
