@@ -73,6 +73,18 @@ LANE_FN vi panel_code(const uint8_t *at, const panel_kind p, const int k)
     return p.flip ? vi_xor(c, SPREAD(p.flip)) : c;
 }
 
+/*
+ * Ask for what comes PANEL_AHEAD bytes behind some lines. One token is left to the hardware's own prefetching, which asking
+ * would disturb (Q4_K on one thread of Zen 4: 97 % of the stream without, 60 to 70 % with); more tokens leave it behind.
+ */
+enum { PANEL_AHEAD = 3072 };
+LANE_FN void panel_ask(const uint8_t *at, const int n_line, const int n_tok)
+{
+    if (n_tok < 2) return;
+#pragma GCC unroll 8
+    for (int i = 0; i < n_line; i++) __builtin_prefetch(at + PANEL_AHEAD + 64 * i, 0, 3);
+}
+
 LANE_FN float panel_f32(const uint8_t *record, int offset)
 {
     return an_load_f32(record + offset);
@@ -120,6 +132,7 @@ LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, co
 {
     const int n_half = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16 ? 2 : 1;
     if (n_tok) {
+        panel_ask(at, p.bits, n_tok);
 #pragma GCC unroll 2
         for (int half = 0; half < n_half; half++) panel_product(o, at, p, half, scale[half], min[half], n_tok);
         o->record += n_tok * AN_RECORD_BYTES;
@@ -184,6 +197,7 @@ LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
     uint8_t table[16];
     const panel_kind p = iq4_kind(table);
     vi head = panel_line(b->own, 0), low = panel_line(b->own, 1), high = vi_shr(head, 12);
+    panel_ask(b->own, 2, n_tok);
     vf d = vf_f16_low(head);
     for (int g = 0; g < 8; g++) {
         vi scale = vi_or(vi_and(low, vi_set1(15)), vi_and(high, vi_set1(0x30)));
@@ -196,6 +210,7 @@ LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
 /* Eight scales and minima of 6 bits in three dwords behind d and dmin (formats.md 2.2). */
 LANE_FN void block_k45(panel_out *o, const panel_block *b, const int bits, const int n_tok)
 {
+    panel_ask(b->own, 4, n_tok);
     vf d = vf_load_f16(b->own), dmin = vf_sub(vf_zero(), vf_load_f16(b->own + 32));
     vi s0 = panel_line(b->own, 1), s1 = panel_line(b->own, 2), s2 = panel_line(b->own, 3);
     vi scale[2] = {vi_and(s0, SPREAD(0x3F)), vi_or(panel_nibbles(s2, false), MOVE_BITS(s0, 6, 4, 0x30))};
@@ -223,6 +238,7 @@ LANE_FN void block_q5_k(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_OFF16, 6, NULL, 0};
+    panel_ask(b->own, 4, n_tok);
     vf d = vf_load_f16(b->shared);
     const vf none[2] = {vf_zero(), vf_zero()};
     for (int g = 0; g < 8; g++) {
@@ -235,6 +251,7 @@ LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_MIN16, 2, NULL, 0};
+    panel_ask(b->own, 5, n_tok);
     vf d = vf_load_f16(b->own), dmin = vf_sub(vf_zero(), vf_load_f16(b->own + 32));
     for (int g = 0; g < 8; g++) {
         vi both[2] = {vi_load_bytes(b->own + 64 + 32 * g), vi_load_bytes(b->own + 64 + 32 * g + 16)};
@@ -252,6 +269,7 @@ LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q3_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_OFF16, 3, NULL, 0};
+    panel_ask(b->own, 3, n_tok);
     vf d = vf_mul(vf_load_f16(b->shared), vf_set1(0.125f));
     const vf none[2] = {vf_zero(), vf_zero()};
     vi s0 = panel_line(b->own, 0), s1 = panel_line(b->own, 1), s2 = panel_line(b->own, 2);
