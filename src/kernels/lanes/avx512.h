@@ -171,11 +171,20 @@ LANE_FN vf vf_load_bf16(const void *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+#if defined(__AVX512BF16__)
+LANE_FN vi vi_bf16_pairs(vf first, vf second)
+{
+    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(vi_load(order), (__m512i)_mm512_cvtne2ps_pbh(second, first));
+}
+#endif
 LANE_FN void vi_store_bytes(void *p, vi v)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
 }
 LANE_FN vi vi_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+LANE_FN vi vi_load_int8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(p)); }
 LANE_FN int32_t vi_sum(vi v) { return _mm512_reduce_add_epi32(v); }
 
 #endif

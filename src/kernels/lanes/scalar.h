@@ -236,6 +236,14 @@ LANE_FN vf vf_load_bf16(const void *p)
     for (int i = 0; i < 16; i++) out[i] = an_f32_from_bf16(an_load_u16((const uint8_t *)p + 2 * i));
     return out;
 }
+/* Dword i: first[i] as bf16 in the low half, second[i] in the high half; to nearest even. Of levels with tiles alone. */
+LANE_FN vi vi_bf16_pairs(vf first, vf second)
+{
+    vi v = {0};
+    for (int i = 0; i < 16; i++)
+        v[i] = (int32_t)(an_bf16_from_f32(first[i]) | (uint32_t)an_bf16_from_f32(second[i]) << 16);
+    return v;
+}
 /* The low byte of every lane to 16 bytes in memory. */
 LANE_FN void vi_store_bytes(void *p, vi v)
 {
@@ -247,6 +255,14 @@ LANE_FN void vi_store_bytes(void *p, vi v)
 LANE_FN vi vi_load_bytes(const void *p)
 {
     const uint8_t *b = p;
+    vi v = {0};
+    for (int i = 0; i < 16; i++) v[i] = b[i];
+    return v;
+}
+/* 16 signed bytes in memory. */
+LANE_FN vi vi_load_int8(const void *p)
+{
+    const int8_t *b = p;
     vi v = {0};
     for (int i = 0; i < 16; i++) v[i] = b[i];
     return v;
