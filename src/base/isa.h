@@ -12,6 +12,7 @@ enum {
     AN_ISA_AVX512_BF16 = 1 << 5,
     AN_ISA_AMX_INT8 = 1 << 6,
     AN_ISA_AMX_BF16 = 1 << 7,
+    AN_ISA_AVX512_VBMI = 1 << 8,
     AN_ISA_NEON = 1 << 16,
     AN_ISA_DOTPROD = 1 << 17,
     AN_ISA_I8MM = 1 << 18,

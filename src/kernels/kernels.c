@@ -44,7 +44,7 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         AVX2 = AN_ISA_SSE42 | AN_ISA_AVX2,
         AVX512 = AVX2 | AN_ISA_AVX512,
         AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
-        AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AMX_BF16,
+        AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
         DOTPROD = AN_ISA_NEON | AN_ISA_DOTPROD,
     };
     static const struct {

@@ -16,7 +16,8 @@
 
 #define AN_LEVEL_TABLE an_kernels_amx
 #define AN_LEVEL_NAME "amx"
-#define AN_LEVEL_NEEDS (AN_ISA_AVX2 | AN_ISA_AVX512 | AN_ISA_AVX512_VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AMX_BF16)
+#define AN_LEVEL_NEEDS                                                                                                 \
+    (AN_ISA_AVX2 | AN_ISA_AVX512 | AN_ISA_AVX512_VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16)
 #define AN_LEVEL_COMPUTE AN_COMPUTE_BF16
 #define AN_LEVEL_WIDE &an_wide_amx
 #include "kernels/body/level.h"

@@ -3,8 +3,7 @@
  * with the loop over blocks (matmul_wide.c), and the sizes of those blocks. Private to this module and its tests.
  *
  * A tile is 16 rows of 64 bytes. Thirty-two columns make a step: one tile of 16 tokens times one of 16 weight rows, added to
- * a tile of 16 x 16 floats. A tile's dword is a pair of columns that the hardware multiplies and adds together; which two
- * make a pair is free as long as both sides agree, and here column p of a step goes with column p + 16.
+ * a tile of 16 x 16 floats. A tile's dword is a pair of neighbouring columns, which the hardware multiplies and adds together.
  *
  *   activations  [block of columns][32 tokens][step][2 tiles][16 tokens][16 pairs]
  *   weights      [step][2 tiles][16 pairs][16 rows], of 32 rows and one block of columns

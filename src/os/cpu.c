@@ -56,6 +56,7 @@ uint32_t an_cpu_isa(void)
         isa |= AN_ISA_AVX512;
         if (c7 & (1u << 11)) isa |= AN_ISA_AVX512_VNNI;
         if (a71 & (1u << 5)) isa |= AN_ISA_AVX512_BF16;
+        if (c7 & (1u << 1)) isa |= AN_ISA_AVX512_VBMI;
         if (tile && (d7 & (1u << 24)) && tiles_granted()) {
             if (d7 & (1u << 25)) isa |= AN_ISA_AMX_INT8;
             if (d7 & (1u << 22)) isa |= AN_ISA_AMX_BF16;
@@ -120,7 +121,7 @@ void an_cpu_isa_names(uint32_t isa, char *out, size_t cap)
         {AN_ISA_SSE42, "sse4.2"},           {AN_ISA_AVX2, "avx2"},
         {AN_ISA_AVX_VNNI, "avx_vnni"},      {AN_ISA_AVX512, "avx512"},
         {AN_ISA_AVX512_VNNI, "avx512_vnni"}, {AN_ISA_AVX512_BF16, "avx512_bf16"},
-        {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
+        {AN_ISA_AVX512_VBMI, "avx512_vbmi"}, {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
         {AN_ISA_NEON, "neon"},              {AN_ISA_DOTPROD, "dotprod"},
         {AN_ISA_I8MM, "i8mm"},
     };

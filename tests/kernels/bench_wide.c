@@ -62,7 +62,7 @@ static void bench_blocks(wide_bench *b, const char *name)
                 for (int prefetch = 0; prefetch < 2; prefetch++) {
                     an_wide_blocks blocks = {cols[c], rows[r], tokens[t], prefetch};
                     char what[64];
-                    snprintf(what, sizeof what, "cols %4d rows %3d tokens %3d%s", cols[c], rows[r], tokens[t],
+                    snprintf(what, sizeof what, "blocks: cols %4d rows %3d tokens %3d%s", cols[c], rows[r], tokens[t],
                              prefetch ? " prefetch" : "");
                     print_product(b, name, what, N_TOK, best_product(b, &blocks, N_TOK));
                 }
@@ -84,26 +84,48 @@ static void bench_unpack(wide_bench *b, an_code_kind kind, const char *name)
         for (int s = 0; s < STEPS; s++) b->k->wide->codes(&panel, kind, s, tiles + s * AN_TILE_BYTES);
         codes += seconds() - t;
     }
-    printf("%-10s tiles_%-8s unpack 16 rows x 32 columns: panel %.1f ns, bf16 %.1f ns\n", b->k->name, name,
+    printf("%-10s bf16_%-8s 16 rows x 32 columns: panel %.1f ns, bf16 %.1f ns\n", b->k->name, name,
            panels / ROUNDS / STEPS * 1e9, codes / ROUNDS / STEPS * 1e9);
     free(room);
     free(tiles);
 }
 
-static void bench_type(wide_bench *b, an_dtype type, an_affine affine, const char *name, bool blocks)
+/* The tiles' own rate, and as many tokens as it takes until tiles beat int8. */
+static void bench_tokens(wide_bench *b, an_dtype type, const char *name)
 {
     static const int tokens[] = {17, 32, 64, 128, N_TOK};
-    kcheck c = {.k = b->k, .op = "bench"};
-    an_code_kind kind;
-    an_rng_seed(&c.rng, 1);
-    b->w = weight_make(&c, type, affine, N_ROW, N_COL, 0, false);
     for (size_t i = 0; i < AN_COUNT_OF(tokens); i++) {
         print_product(b, name, "default blocks", tokens[i], best_product(b, &an_wide_default, tokens[i]));
         if (type != AN_DTYPE_BF16) print_product(b, name, "int8", tokens[i], best_product(b, NULL, tokens[i]));
     }
-    if (an_codes_kind(&b->w.w, &kind)) bench_unpack(b, kind, name);
-    if (blocks) bench_blocks(b, name);
-    weight_free(&b->w);
+}
+
+static bool asked(const char *pattern, const char *family, const char *type)
+{
+    char op[32];
+    snprintf(op, sizeof op, "%s_%s", family, type);
+    return !fnmatch(pattern, op, 0);
+}
+
+static wide_bench wide_bench_make(const an_kernels *k)
+{
+    wide_bench b = {.k = k};
+    kcheck c = {.k = k, .op = "bench"};
+    size_t scratch = an_wide_scratch_bytes(&largest), other = an_matmul_scratch_bytes(k, N_COL);
+    float sum;
+    an_rng_seed(&c.rng, 1);
+    b.x = malloc((size_t)N_TOK * N_COL * 4);
+    fill_floats(&c, b.x, (size_t)N_TOK * N_COL, 0);
+    b.out = malloc((size_t)N_TOK * N_ROW * 4);
+    b.acts = aligned_alloc(64, an_act_bytes(AN_COMPUTE_BF16, N_TOK, N_COL));
+    b.scratch = aligned_alloc(64, ((scratch > other ? scratch : other) + 63) & ~(size_t)63);
+    for (int i = 0; i < 5; i++) {
+        double t = seconds(), ops = (double)k->wide->peak(2000, &sum);
+        t = ops / (seconds() - t);
+        if (t > b.peak) b.peak = t;
+    }
+    printf("%-10s tiles: %.1f Gop/s from registers alone\n", k->name, b.peak * 1e-9);
+    return b;
 }
 
 void bench_wide(const an_kernels *k, const char *pattern)
@@ -113,37 +135,23 @@ void bench_wide(const an_kernels *k, const char *pattern)
         const char *name;
     } types[] = {{AN_DTYPE_Q4_K, "Q4_K"}, {AN_DTYPE_Q4_0, "Q4_0"}, {AN_DTYPE_Q5_K, "Q5_K"}, {AN_DTYPE_Q6_K, "Q6_K"},
                  {AN_DTYPE_Q8_0, "Q8_0"}, {AN_DTYPE_IQ4_XS, "IQ4_XS"}, {AN_DTYPE_BF16, "BF16"}, {AN_DTYPE_AFFINE, "affine4"}};
-    wide_bench b = {.k = k};
-    size_t scratch = an_wide_scratch_bytes(&largest), other = an_matmul_scratch_bytes(k, N_COL);
-    float sum, *x = malloc((size_t)N_TOK * N_COL * 4);
-    kcheck c = {.k = k, .op = "bench"};
-    bool any = false;
+    static const an_affine affine = {.bits = 4, .group = 64, .scale_dtype = AN_DTYPE_BF16};
+    wide_bench b = {0};
     for (size_t i = 0; i < AN_COUNT_OF(types); i++) {
-        char op[32];
-        snprintf(op, sizeof op, "tiles_%s", types[i].name);
-        any |= !fnmatch(pattern, op, 0);
-    }
-    if (any) {
+        const char *name = types[i].name;
+        bool tokens = asked(pattern, "tiles", name), blocks = asked(pattern, "blocks", name), bf16 = asked(pattern, "bf16", name);
+        kcheck c = {.k = k, .op = "bench"};
+        an_code_kind kind;
+        if (!tokens && !blocks && !bf16) continue;
+        if (!b.k) b = wide_bench_make(k);
         an_rng_seed(&c.rng, 1);
-        fill_floats(&c, x, (size_t)N_TOK * N_COL, 0);
-        b.x = x;
-        b.out = malloc((size_t)N_TOK * N_ROW * 4);
-        b.acts = aligned_alloc(64, an_act_bytes(AN_COMPUTE_BF16, N_TOK, N_COL));
-        b.scratch = aligned_alloc(64, ((scratch > other ? scratch : other) + 63) & ~(size_t)63);
-        for (int i = 0; i < 5; i++) {
-            double t = seconds(), ops = (double)k->wide->peak(20000, &sum);
-            t = ops / (seconds() - t);
-            if (t > b.peak) b.peak = t;
-        }
-        printf("%-10s tiles: %.1f Gop/s from registers alone\n", k->name, b.peak * 1e-9);
+        b.w = weight_make(&c, types[i].type, affine, N_ROW, N_COL, 0, false);
+        if (tokens) bench_tokens(&b, types[i].type, name);
+        if (bf16 && an_codes_kind(&b.w.w, &kind)) bench_unpack(&b, kind, name);
+        if (blocks) bench_blocks(&b, name);
+        weight_free(&b.w);
     }
-    for (size_t i = 0; i < AN_COUNT_OF(types); i++) {
-        char op[32];
-        snprintf(op, sizeof op, "tiles_%s", types[i].name);
-        an_affine affine = {.bits = 4, .group = 64, .scale_dtype = AN_DTYPE_BF16};
-        if (!fnmatch(pattern, op, 0)) bench_type(&b, types[i].type, affine, types[i].name, i == 0);
-    }
-    free(x);
+    free(b.x);
     free(b.out);
     free(b.acts);
     free(b.scratch);

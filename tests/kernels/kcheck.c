@@ -164,7 +164,7 @@ static void list_levels(void)
     add_emulated(&plain, &an_kernels_scalar, &kcheck_wide_plain, "tiles", 0);
 #if defined(__x86_64__)
     static an_kernels avx512;
-    add_emulated(&avx512, &an_kernels_avx512vnni, &kcheck_wide_avx512, "tiles512", AN_ISA_AVX512_BF16);
+    add_emulated(&avx512, &an_kernels_avx512vnni, &kcheck_wide_avx512, "tiles512", AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI);
 #endif
 }
 

@@ -28,66 +28,84 @@ static void wide_token(const float *x, int n_col, int tok, int n_tok, int cols, 
         int n_step = (n_col - begin < cols ? n_col - begin : cols) / AN_TILE_COLS;
         uint8_t *to = acts + pair * (size_t)n_step * 2 * AN_TILE_BYTES + in_pair;
         for (int s = 0; s < n_step; s++, to += 2 * AN_TILE_BYTES, x += AN_TILE_COLS)
-            vi_store(to, vi_bf16_pairs(vf_load(x), vf_load(x + 16)));
+            vi_store(to, vi_bf16(vf_load(x), vf_load(x + 16)));
         acts += n_pair * (size_t)n_step * 2 * AN_TILE_BYTES;
     }
 }
 
-/* Unsigned byte number `at` of every dword as a float. */
-#define CODE_F32(v, at) vf_from_int((at) == 3 ? vi_shr(v, 24) : vi_and(vi_shr(v, 8 * (at)), vi_set1(0xFF)))
+/* Scale and minimum of 16 rows, each number twice, by halves of the rows. */
+typedef struct group_numbers {
+    vf scale[2], min[2];
+} group_numbers;
 
 /*
- * A weight is code * scale + min, the offset of the codes taken into min: exact, or in the last place of an f32, where bf16
- * keeps 8 bits. About 25 vector operations for 64 weights.
+ * A weight is code * scale + min, with offsets of the codes taken into min: exact, or off in the last places of an f32, where
+ * bf16 keeps 8 bits. Small codes come as 0.5 + code / 256, so that no integer has to be converted: seven vector operations
+ * for 32 weights, and one more for each sixteen when codes have all eight bits.
  */
-LANE_FN void put_pairs(const uint8_t *codes, vf scale, vf min, vf scale_high, vf min_high, uint8_t *tile)
+LANE_FN vf scaled_codes(vi codes, const int half, const int pair, const group_numbers *n, const bool small)
 {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        vi low = vi_load(codes + 64 * j), high = vi_load(codes + 64 * (j + 4));
-#pragma GCC unroll 4
-        for (int b = 0; b < 4; b++) {
-            vf first = vf_fma(CODE_F32(low, b), scale, min), second = vf_fma(CODE_F32(high, b), scale_high, min_high);
-            vi_store(tile + 256 * j + 64 * b, vi_bf16_pairs(first, second));
-        }
+    vf code = small ? vf_small_code_pairs(codes, half, pair) : vf_code_pairs(codes, half, pair);
+    return vf_fma(code, n->scale[half], n->min[half]);
+}
+
+LANE_FN void put_pairs(const uint8_t *codes, const group_numbers numbers[2], uint8_t *tile, const bool small)
+{
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        vi v = vi_load(codes + 64 * j);
+#pragma GCC unroll 2
+        for (int pair = 0; pair < 2; pair++)
+            vi_store(tile + 128 * j + 64 * pair, vi_bf16(scaled_codes(v, 0, pair, &numbers[j / 4], small),
+                                                         scaled_codes(v, 1, pair, &numbers[j / 4], small)));
     }
+}
+
+/* offset: what is taken off a code before it is scaled. */
+LANE_FN group_numbers numbers_of(const float *scales, const float *mins, float offset, const bool small)
+{
+    group_numbers n;
+    vf scale = vf_load(scales), min = mins ? vf_load(mins) : vf_zero();
+    min = vf_fma(scale, vf_set1(small ? -128 - offset : -offset), min);
+    if (small) scale = vf_mul(scale, vf_set1(256));
+    for (int half = 0; half < 2; half++) {
+        n.scale[half] = vf_row_pairs(scale, half);
+        n.min[half] = vf_row_pairs(min, half);
+    }
+    return n;
 }
 
 static void wide_codes(const an_panel *panel, an_code_kind kind, int step, uint8_t *tile)
 {
     const uint8_t *codes = panel->codes + 512 * step;
-    bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16;
-    bool signs = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
-    const float *scales = panel->scales + 16 * (by16 ? 2 * step : step);
-    const float *mins = panel->mins + 16 * (by16 ? 2 * step : step);
-    vf scale[2], min[2];
-    for (int i = 0; i < 2; i++) {
-        int at = by16 ? 16 * i : 0;
-        scale[i] = vf_load(scales + at);
-        min[i] = kind == AN_CODES_I8 || kind == AN_CODES_OFF16 ? vf_zero() : vf_load(mins + at);
-        float offset = kind == AN_CODES_OFF16 ? -32 : signs ? -128 : 0;
-        min[i] = vf_fma(scale[i], vf_set1(offset), min[i]);
-    }
-    if (signs && AN_LANES_CODE_XOR == 0) {
+    bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16, small = kind != AN_CODES_I8 && kind != AN_CODES_I8_MIN;
+    size_t at = (size_t)(by16 ? 32 * step : 16 * step);
+    const float *scales = panel->scales + at;
+    const float *mins = kind == AN_CODES_I8 || kind == AN_CODES_OFF16 ? NULL : panel->mins + at;
+    float offset = kind == AN_CODES_OFF16 ? 32 : small ? 0 : 128;
+    group_numbers numbers[2];
+    numbers[0] = numbers_of(scales, mins, offset, small);
+    numbers[1] = by16 ? numbers_of(scales + 16, mins ? mins + 16 : NULL, offset, small) : numbers[0];
+    if (small) {
+        put_pairs(codes, numbers, tile, true);
+    } else if (AN_LANES_CODE_XOR == 0) {
         uint8_t flipped[512];
         for (int j = 0; j < 8; j++)
             vi_store(flipped + 64 * j, vi_xor(vi_load(codes + 64 * j), vi_set1((int32_t)0x80808080u)));
-        put_pairs(flipped, scale[0], min[0], scale[1], min[1], tile);
+        put_pairs(flipped, numbers, tile, false);
     } else {
-        put_pairs(codes, scale[0], min[0], scale[1], min[1], tile);
+        put_pairs(codes, numbers, tile, false);
     }
 }
 
-/* Rows hold columns 2 p and 2 p + 1 in a dword; tiles p and p + 16. */
+/* A dword of a row is a pair already. */
 static void wide_bf16(const uint8_t *rows, size_t stride, uint8_t *tile)
 {
-    vi q[16], low = vi_set1(0xFFFF), high = vi_set1((int32_t)0xFFFF0000u);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) vi_rows16(rows + 16 * i, stride, q + 4 * i);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        vi_store(tile + 128 * i, vi_or(vi_and(q[i], low), vi_shl(q[i + 8], 16)));
-        vi_store(tile + 128 * i + 64, vi_or(vi_shr(q[i], 16), vi_and(q[i + 8], high)));
+    for (int i = 0; i < 4; i++) {
+        vi q[4];
+        vi_rows16(rows + 16 * i, stride, q);
+        for (int j = 0; j < 4; j++) vi_store(tile + 256 * i + 64 * j, q[j]);
     }
 }
 
