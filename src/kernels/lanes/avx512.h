@@ -176,6 +176,7 @@ LANE_FN void vi_store_bytes(void *p, vi v)
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
 }
 LANE_FN vi vi_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+LANE_FN vi vi_load_int8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(p)); }
 LANE_FN int32_t vi_sum(vi v) { return _mm512_reduce_add_epi32(v); }
 
 #endif

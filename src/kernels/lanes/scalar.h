@@ -251,6 +251,14 @@ LANE_FN vi vi_load_bytes(const void *p)
     for (int i = 0; i < 16; i++) v[i] = b[i];
     return v;
 }
+/* 16 int8 in memory. */
+LANE_FN vi vi_load_int8(const void *p)
+{
+    const int8_t *b = p;
+    vi v = {0};
+    for (int i = 0; i < 16; i++) v[i] = b[i];
+    return v;
+}
 LANE_FN int32_t vi_sum(vi v)
 {
     int32_t s = 0;
