@@ -18,6 +18,7 @@ static const an_kernels *const levels[] = {
 #elif defined(__aarch64__)
     &an_kernels_neon,
     &an_kernels_dotprod,
+    &an_kernels_i8mm,
 #endif
 };
 

@@ -4,6 +4,7 @@
  */
 #include "base/error.h"
 #include "kernels/act.h"
+#include "kernels/panels.h"
 #include "kernels/table.h"
 
 #include <string.h>
@@ -34,19 +35,21 @@ size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
     return AN_PANEL_ROWS * n * sizeof(float) + 64;
 }
 
-/* Any type, any number of rows up to 16: through the scalar codes. */
+/* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
 static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row,
-                           const an_panel *panel)
+                           int col_begin, int col_end, const an_panel *panel)
 {
     uint8_t codes[AN_CODES_STEP];
     float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
-    int group = an_codes_group(kind), n_col = (int)w->n_col;
+    int group = an_codes_group(kind), n_col = col_end - col_begin;
     uint8_t flip = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN ? k->code_xor : 0;
     for (int r = 0; r < AN_PANEL_ROWS; r++) {
         for (int col = 0; col < n_col; col += AN_CODES_STEP) {
             int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
             if (r < n_row) {
-                an_codes_read(w, row + r, col, n, codes, scales, mins);
+                if (w->layout == AN_LAYOUT_PANELS)
+                    an_panels_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
+                else an_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
             } else {
                 memset(codes, 0, sizeof codes);
                 memset(scales, 0, sizeof scales);
@@ -71,10 +74,12 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
     an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
     an_unpack_fn *unpack =
         w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
+    if (w->layout == AN_LAYOUT_PANELS) unpack = NULL;
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, &panel);
-        else unpack_generic(k, w, kind, row, n_row, &panel);
+        if (unpack && n_row == AN_PANEL_ROWS) unpack(w, row, 0, n_col, &panel);
+        else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
+        if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
         k->q8[kind](&job);
     }
@@ -84,7 +89,8 @@ static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, 
 static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
 {
     const uint8_t *src = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
-    if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
+    if (w->layout == AN_LAYOUT_PANELS) an_panels_row_f32(w, row, dst);
+    else if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
     else if (w->dtype == AN_DTYPE_BF16) k->row_bf16(dst, src, (int)w->n_col);
     else an_weight_row_f32(w, row, dst);
 }

@@ -11,7 +11,7 @@ enum {
 };
 
 /*
- * Sixteen rows of a quantized weight, unpacked: codes [n_col / 4][16 rows][4], scales and mins [n_group][16].
+ * Columns of sixteen rows of a quantized weight, unpacked: codes [n / 4][16 rows][4], scales and mins [n_group][16].
  * Codes of the int8 kinds are stored with `code_xor` applied.
  */
 typedef struct an_panel {
@@ -19,8 +19,11 @@ typedef struct an_panel {
     float *scales, *mins;
 } an_panel;
 
-/* Unpack rows row..row+15, all of them inside the weight, every column. */
-typedef void an_unpack_fn(const an_weight *w, int64_t row, const an_panel *panel);
+/*
+ * Unpack columns col_begin..col_end-1 of rows row..row+15, all of them inside the weight; the panel's arrays begin at
+ * col_begin. col_begin is a multiple of AN_CODES_STEP, col_end too unless it is n_col.
+ */
+typedef void an_unpack_fn(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel);
 
 /*
  * One panel times the activations of one record column (act.h): out[t * out_stride + r] for n_valid tokens and
@@ -63,6 +66,8 @@ struct an_kernels {
     uint8_t code_xor;
     an_unpack_fn *unpack[AN_DTYPE_N]; /* NULL: generic */
     an_unpack_fn *unpack_affine[9];   /* by bits */
+    /* NULL, or for more than one token: the codes of n columns (of whole groups of 16) to the order that q8 takes. */
+    void (*pair_codes)(uint8_t *codes, int n);
     an_q8_fn *q8[AN_CODES_N];
     void (*f32)(const an_f32_job *job);
     void (*row_f16)(float *dst, const void *src, int n);
@@ -92,7 +97,7 @@ extern const an_kernels an_kernels_scalar;
 #if defined(__x86_64__)
 extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni;
 #elif defined(__aarch64__)
-extern const an_kernels an_kernels_neon, an_kernels_dotprod;
+extern const an_kernels an_kernels_neon, an_kernels_dotprod, an_kernels_i8mm;
 #endif
 
 /* All levels of this build from plain to best; *n of them. */

@@ -35,7 +35,7 @@ bool kcheck_near(kcheck *c, const char *what, long index, double got, double exa
     return false;
 }
 
-enum { MAX_OPS = 250 };
+enum { MAX_OPS = 320 };
 static kcheck_op ops[MAX_OPS];
 static char op_names[MAX_OPS][48];
 static int n_op;
@@ -61,6 +61,8 @@ static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
     add_op(check_codes, type, affine, "codes_%s", name);
     add_op(check_unpack, type, affine, "unpack_%s", name);
     add_op(check_matmul_q8, type, affine, "matmul_q8_%s", name);
+    add_op(check_panels, type, affine, "panels_%s", name);
+    add_op(check_fused, type, affine, "fused_%s", name);
     add_op(check_invariance, type, affine, "invariance_%s", name);
 }
 

@@ -53,6 +53,14 @@ void weight_free(test_weight *t);
 void fill_floats(kcheck *c, float *x, size_t n, int style);
 float random_normal(kcheck *c);
 
+/* Activations of n_tok tokens, quantized, in exact memory. */
+typedef struct test_act {
+    an_act a;
+    guarded x, q;
+} test_act;
+test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style);
+void act_free(test_act *t);
+
 /* One operation: its name and its check, run for every level. */
 typedef struct kcheck_op {
     const char *name;
@@ -65,6 +73,8 @@ void check_codes(kcheck *c, const kcheck_op *op);
 void check_unpack(kcheck *c, const kcheck_op *op);
 void check_matmul_q8(kcheck *c, const kcheck_op *op);
 void check_matmul_f32(kcheck *c, const kcheck_op *op);
+void check_panels(kcheck *c, const kcheck_op *op);
+void check_fused(kcheck *c, const kcheck_op *op);
 void check_invariance(kcheck *c, const kcheck_op *op);
 void check_twins(kcheck *c, const kcheck_op *op);
 void check_quantize(kcheck *c, const kcheck_op *op);

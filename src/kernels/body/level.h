@@ -45,6 +45,7 @@ const an_kernels AN_LEVEL_TABLE = {
             [6] = unpack_affine6,
             [8] = unpack_affine8,
         },
+    .pair_codes = PAIR_CODES,
     .q8 =
         {
             [AN_CODES_MIN32] = q8_min32,
