@@ -58,6 +58,8 @@ typedef struct an_act {
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
+/* The same for columns col_begin..col_end-1 alone, multiples of 32; threads may share out the columns. */
+void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
 /*
  * out[t][r] for tokens 0..n_tok-1 and rows row_begin..row_end-1: out[t * out_stride + r] = sum_c w[r][c] * a[t][c].

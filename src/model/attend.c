@@ -72,20 +72,30 @@ static an_attention_job attention_job(const an_worker *w, int layer, int head, i
     };
 }
 
+/* Quantize one KV head's part of the result, of tokens tok..tok+n_tok-1. */
+static void quantize_head(const an_worker *w, const an_act *act, int head, int tok, int n_tok)
+{
+    int width = group_of(w->d) * w->d->m->hp.head_dim;
+    if (width % 32 != 0) return;
+    an_act_quantize_columns(w->d->o.kernels, act, tok - w->first, tok - w->first + n_tok, head * width,
+                            (head + 1) * width);
+}
+
 /*
  * Tiles of (head, tokens) go round the threads, so that the longer contexts of later tokens are shared evenly and
  * one head's keys stay in the cache. Tiles are as large as the scratch allows, but there are enough for all threads.
  */
-static void attend_batch(const an_worker *w, int layer)
+static void attend_batch(const an_worker *w, int layer, const an_act *act)
 {
     const an_decoder *d = w->d;
     int n = w->n_tok - w->first, n_head = d->m->hp.n_head_kv, tile = d->tile_tokens;
     while (tile > 1 && (n + tile - 1) / tile * n_head < 4 * w->n_thread) tile /= 2;
     int n_tile = (n + tile - 1) / tile;
     for (long i = w->thread; i < (long)n_tile * n_head; i += w->n_thread) {
-        int at = (int)(i % n_tile) * tile;
-        an_attention_job job = attention_job(w, layer, (int)(i / n_tile), w->first + at, n - at < tile ? n - at : tile);
+        int head = (int)(i / n_tile), at = (int)(i % n_tile) * tile, n_own = n - at < tile ? n - at : tile;
+        an_attention_job job = attention_job(w, layer, head, w->first + at, n_own);
         an_attention(d->o.kernels, &job);
+        quantize_head(w, act, head, w->first + at, n_own);
     }
 }
 
@@ -106,7 +116,7 @@ static void merge_head(const an_worker *w, int head, int n_chunk)
  * last chunk of a head merges it. The thread of the last chunk stores the row that only it reads, unless the token is
  * one of a batch, whose rows are stored.
  */
-static void attend_single(const an_worker *w, int layer)
+static void attend_single(const an_worker *w, int layer, const an_act *act)
 {
     an_decoder *d = w->d;
     int group = group_of(d), pos = d->n_past + w->first, window = d->m->layers[layer].window, ready = -1;
@@ -126,12 +136,14 @@ static void attend_single(const an_worker *w, int layer)
         if (atomic_fetch_add(&d->chunks_done[head], 1) + 1 < n_chunk) continue;
         atomic_store(&d->chunks_done[head], 0);
         merge_head(w, head, n_chunk);
+        quantize_head(w, act, head, w->first, 1);
     }
 }
 
-void an_attend(const an_worker *w, int layer)
+bool an_attend(const an_worker *w, int layer, const an_act *act)
 {
-    if (w->n_tok - w->first > 1) attend_batch(w, layer);
-    else attend_single(w, layer);
+    if (w->n_tok - w->first > 1) attend_batch(w, layer, act);
+    else attend_single(w, layer, act);
     an_worker_barrier(w);
+    return group_of(w->d) * w->d->m->hp.head_dim % 32 == 0;
 }

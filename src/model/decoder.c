@@ -79,9 +79,9 @@ static void lay_out_scratch(an_decoder *d, layout *l)
 {
     const an_hparams *hp = &d->m->hp;
     int group = hp->n_head / hp->n_head_kv, n_q = hp->n_head * hp->head_dim;
-    int widest = hp->n_ff > hp->n_embd ? hp->n_ff : hp->n_embd;
-    if (n_q > widest) widest = n_q;
-    d->act = take(l, an_act_bytes(d->o.compute, d->o.n_batch, widest), 1);
+    int narrow = n_q > hp->n_embd ? n_q : hp->n_embd, widest = hp->n_ff > narrow ? hp->n_ff : narrow;
+    d->act = take(l, an_act_bytes(d->o.compute, d->o.n_batch, narrow), 1);
+    d->act_ff = take(l, an_act_bytes(d->o.compute, d->o.n_batch, hp->n_ff), 1);
     d->tile_tokens = tile_tokens(hp);
     d->n_chunk_max = (d->o.n_ctx + AN_ATTENTION_CHUNK - 1) / AN_ATTENTION_CHUNK;
     d->parts = take(l, (uint64_t)hp->n_head * (uint64_t)d->n_chunk_max,
@@ -93,8 +93,8 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     d->threads = threads;
     for (int i = 0; i < n; i++) {
         an_thread_state t = {
-            .h = take(l, (uint64_t)hp->n_embd, sizeof(float)),
-            .act = take(l, an_act_bytes(d->o.compute, 1, widest), 1),
+            .h = take(l, AN_PRIVATE_TOKENS * (uint64_t)hp->n_embd, sizeof(float)),
+            .act = take(l, an_act_bytes(d->o.compute, AN_PRIVATE_TOKENS, narrow), 1),
             .q = take(l, (uint64_t)(d->tile_tokens * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .scale = take(l, (uint64_t)d->tile_tokens, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),

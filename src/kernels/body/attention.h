@@ -14,8 +14,7 @@
 
 enum {
     CHUNK = AN_ATTENTION_CHUNK,
-    VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1, /* vectors of a row of values that the registers hold for four queries */
-    PAIRED = AN_LANES_QUERIES >= 8               /* two blocks of keys at once for few queries: more sums in flight */
+    VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1 /* vectors of a row of values that the registers hold for four queries */
 };
 
 /* Queries of the next tile of scores. */
@@ -34,71 +33,45 @@ static void tile_queries(float *out, const float *q, int n_query, int head_dim)
     }
 }
 
-/* Scores of n_q queries for n_block blocks of keys. */
-LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, size_t block_bytes,
-                         int head_dim, const int n_q, const int n_block, size_t ahead)
+/*
+ * Scores of n_q queries for n_block blocks of keys. One block after the other: read in pairs, 4 KiB apart, the hardware
+ * fetches them half as fast.
+ */
+LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim,
+                         const int n_q, int n_block)
 {
-    vf acc[2][AN_LANES_QUERIES];
+    for (int b = 0; b < n_block; b++, block += an_kv_key_block(type, head_dim)) {
+        vf acc[AN_LANES_QUERIES];
 #pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++)
+        for (int i = 0; i < n_q; i++) acc[i] = vf_zero();
+        for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
+            vf scale = key_scale(type, block, head_dim, g);
+            int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
+            for (int d = g; d < end; d += 2) {
+                vf k[2];
+                key_pair(type, block, d, scale, k);
 #pragma GCC unroll 2
-        for (int b = 0; b < n_block; b++) acc[b][i] = vf_zero();
-    for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
-        vf scale[2];
-        int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
-#pragma GCC unroll 2
-        for (int b = 0; b < n_block; b++) scale[b] = key_scale(type, block + (size_t)b * block_bytes, head_dim, g);
-        for (int d = g; d < end; d += 2) {
-            vf k[2][2];
-#pragma GCC unroll 2
-            for (int b = 0; b < n_block; b++) {
-                const uint8_t *own = block + (size_t)b * block_bytes;
-                if (ahead) __builtin_prefetch(own + ahead + AN_KV_BLOCK * an_kv_elem(type) * (size_t)d, 0, 3);
-                key_pair(type, own, d, scale[b], k[b]);
+                for (int j = 0; j < 2; j++)
+#pragma GCC unroll 8
+                    for (int i = 0; i < n_q; i++) acc[i] = vf_fma(vf_set1(q[(d + j) * n_q + i]), k[j], acc[i]);
             }
-#pragma GCC unroll 2
-            for (int j = 0; j < 2; j++)
-#pragma GCC unroll 8
-                for (int i = 0; i < n_q; i++) {
-                    vf x = vf_set1(q[(d + j) * n_q + i]);
-#pragma GCC unroll 2
-                    for (int b = 0; b < n_block; b++) acc[b][i] = vf_fma(x, k[b][j], acc[b][i]);
-                }
         }
-    }
 #pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++)
-#pragma GCC unroll 2
-        for (int b = 0; b < n_block; b++) vf_store(p + i * CHUNK + 16 * b, acc[b][i]);
-}
-
-/* Scores of a tile of queries for n_block blocks. */
-LANE_FN void scores_blocks(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, size_t block_bytes,
-                           int head_dim, const int n_q, int n_block)
-{
-    int b = 0;
-    if (PAIRED && n_q <= 4)
-        for (; b + 2 <= n_block; b += 2)
-            scores_tile(type, p + 16 * b, q, block + (size_t)b * block_bytes, block_bytes, head_dim, n_q, 2,
-                        n_q <= 4 ? AHEAD : 0);
-    for (; b < n_block; b++)
-        scores_tile(type, p + 16 * b, q, block + (size_t)b * block_bytes, block_bytes, head_dim, n_q, 1,
-                    n_q <= 4 ? AHEAD : 0);
+        for (int i = 0; i < n_q; i++) vf_store(p + i * CHUNK + 16 * b, acc[i]);
+    }
 }
 
 /* Scores of all queries for n_block blocks. */
 LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim, int n_query,
                     int n_block)
 {
-    size_t bytes = an_kv_key_block(type, head_dim);
     for (int i = 0, w; i < n_query; i += w, p += w * CHUNK, q += w * head_dim) {
         w = score_width(n_query - i);
-        if (w == AN_LANES_QUERIES)
-            scores_blocks(type, p, q, block, bytes, head_dim, AN_LANES_QUERIES, n_block);
-        else if (w == 4) scores_blocks(type, p, q, block, bytes, head_dim, 4, n_block);
-        else if (w == 3) scores_blocks(type, p, q, block, bytes, head_dim, 3, n_block);
-        else if (w == 2) scores_blocks(type, p, q, block, bytes, head_dim, 2, n_block);
-        else scores_blocks(type, p, q, block, bytes, head_dim, 1, n_block);
+        if (w == AN_LANES_QUERIES) scores_tile(type, p, q, block, head_dim, AN_LANES_QUERIES, n_block);
+        else if (w == 4) scores_tile(type, p, q, block, head_dim, 4, n_block);
+        else if (w == 3) scores_tile(type, p, q, block, head_dim, 3, n_block);
+        else if (w == 2) scores_tile(type, p, q, block, head_dim, 2, n_block);
+        else scores_tile(type, p, q, block, head_dim, 1, n_block);
     }
 }
 
@@ -147,31 +120,26 @@ static void exponentials(float *p, int n, int begin, int end, float scale, float
     part[1] = vf_sum(sum);
 }
 
-/* acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v begins with a block. */
+/* acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is rows without a gap. */
 LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
                          const float *scales, int head_dim, int n, int lane, const int n_q, const int n_lane)
 {
-    size_t row_bytes = an_kv_elem(type) * (size_t)an_kv_dim(head_dim), block_bytes = an_kv_value_block(type, head_dim);
+    size_t row_bytes = an_kv_elem(type) * (size_t)an_kv_dim(head_dim);
     vf a[4][4];
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + (size_t)i * stride + 16 * (lane + l));
-    for (int begin = 0; begin < n; begin += AN_KV_BLOCK, v += block_bytes) {
-        int end = n - begin < AN_KV_BLOCK ? n : begin + AN_KV_BLOCK;
-        const uint8_t *row = v;
-        for (int pos = begin; pos < end; pos++, row += row_bytes) {
-            vf x[4];
+    for (int pos = 0; pos < n; pos++, v += row_bytes) {
+        vf x[4];
 #pragma GCC unroll 4
-            for (int l = 0; l < n_lane; l++) x[l] = value_lane(type, row, scales, lane + l);
-            if (1) for (int l = 0; l < n_lane; l += 2) __builtin_prefetch(row + VAHEAD + an_kv_elem(type) * 16 * (size_t)(lane + l), 0, 3);
-            if (type == AN_KV_Q8_0) scales += an_kv_groups(head_dim);
+        for (int l = 0; l < n_lane; l++) x[l] = value_lane(type, v, scales, lane + l);
+        if (type == AN_KV_Q8_0) scales += an_kv_groups(head_dim);
 #pragma GCC unroll 4
-            for (int i = 0; i < n_q; i++) {
-                vf w = vf_set1(p[i * CHUNK + pos]);
+        for (int i = 0; i < n_q; i++) {
+            vf w = vf_set1(p[i * CHUNK + pos]);
 #pragma GCC unroll 4
-                for (int l = 0; l < n_lane; l++) a[i][l] = vf_fma(w, x[l], a[i][l]);
-            }
+            for (int l = 0; l < n_lane; l++) a[i][l] = vf_fma(w, x[l], a[i][l]);
         }
     }
 #pragma GCC unroll 4
@@ -246,10 +214,13 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
     int head_dim = c->job->head_dim;
     float *acc = c->parts + AN_PART_HEAD;
     if (type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES) {
-        for (int at = 0; type == AN_KV_Q8_0 && at < c->n; at += AN_KV_BLOCK)
-            value_scales(type, c->rows + at * an_kv_groups(head_dim),
-                         c->values + (size_t)(at / AN_KV_BLOCK) * an_kv_value_block(type, head_dim), head_dim);
-        values(type, acc, c->stride, c->p, c->values, c->rows, head_dim, c->n, c->n_query);
+        /* Block by block, though the sums go through memory: so a row's lines are read together, in order. */
+        const uint8_t *block = c->values;
+        for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += an_kv_value_block(type, head_dim)) {
+            int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
+            value_scales(type, c->rows, block, head_dim);
+            values(type, acc, c->stride, c->p + at, block, c->rows, head_dim, n, c->n_query);
+        }
         return;
     }
     for (int at = 0; at < c->n; at += AN_VALUES_ROWS) {
