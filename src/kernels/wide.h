@@ -52,8 +52,11 @@ typedef struct an_wide_product {
 typedef struct an_wide {
     void (*begin)(void);
     void (*end)(void);
-    /* Token tok of n_tok, x [n_col], to its places in `acts`; cols as in an_wide_blocks. */
-    void (*token)(const float *x, int n_col, int tok, int n_tok, int cols, uint8_t *acts);
+    /*
+     * Columns col_begin..col_end-1, multiples of AN_TILE_COLS, of token tok of n_tok, x [n_col], to their places in `acts`; cols
+     * as in an_wide_blocks.
+     */
+    void (*token)(const float *x, int n_col, int col_begin, int col_end, int tok, int n_tok, int cols, uint8_t *acts);
     /* Step `step` of an unpacked panel as one tile of weights. */
     void (*codes)(const an_panel *panel, an_code_kind kind, int step, uint8_t *tile);
     /* 32 columns of 16 rows of bf16 as one tile of weights. */

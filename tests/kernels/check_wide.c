@@ -21,7 +21,7 @@ typedef struct wide_act {
 static void wide_act_fill(kcheck *c, wide_act *t, int cols)
 {
     for (int tok = 0; tok < t->a.n_tok; tok++)
-        c->k->wide->token(t->a.f32 + (size_t)tok * t->a.f32_stride, t->a.n_col, tok, t->a.n_tok, cols, t->q.p);
+        c->k->wide->token(t->a.f32 + (size_t)tok * t->a.f32_stride, t->a.n_col, 0, t->a.n_col, tok, t->a.n_tok, cols, t->q.p);
 }
 
 static wide_act wide_act_make(kcheck *c, int n_tok, int n_col, int cols, int style, bool at_start)

@@ -20,15 +20,16 @@ static void wide_end(void)
     tiles_end();
 }
 
-static void wide_token(const float *x, int n_col, int tok, int n_tok, int cols, uint8_t *acts)
+static void wide_token(const float *x, int n_col, int col_begin, int col_end, int tok, int n_tok, int cols, uint8_t *acts)
 {
     size_t n_pair = (size_t)(n_tok + AN_WIDE_PAIR - 1) / AN_WIDE_PAIR, pair = (size_t)tok / AN_WIDE_PAIR;
     size_t in_pair = (size_t)(tok / 16 % 2) * AN_TILE_BYTES + (size_t)(tok % 16) * 64;
-    for (int begin = 0; begin < n_col; begin += cols) {
-        int n_step = (n_col - begin < cols ? n_col - begin : cols) / AN_TILE_COLS;
+    for (int begin = 0; begin < col_end; begin += cols) {
+        int end = n_col - begin < cols ? n_col : begin + cols, n_step = (end - begin) / AN_TILE_COLS;
         uint8_t *to = acts + pair * (size_t)n_step * 2 * AN_TILE_BYTES + in_pair;
-        for (int s = 0; s < n_step; s++, to += 2 * AN_TILE_BYTES, x += AN_TILE_COLS)
-            vi_store(to, vi_bf16(vf_load(x), vf_load(x + 16)));
+        int from = col_begin > begin ? col_begin : begin;
+        for (int c = from; c < (end < col_end ? end : col_end); c += AN_TILE_COLS)
+            vi_store(to + (size_t)((c - begin) / AN_TILE_COLS) * 2 * AN_TILE_BYTES, vi_bf16(vf_load(x + c), vf_load(x + c + 16)));
         acts += n_pair * (size_t)n_step * 2 * AN_TILE_BYTES;
     }
 }
