@@ -157,6 +157,8 @@ static anemo_status open_meter(an_comparison *c, anemo_error *err)
     if (c->options->bandwidth) {
         an_bench_progress(c->options, "measuring what memory and arithmetic of this machine give");
         an_meter_peaks(c->meter, &c->run.environment);
+        for (size_t i = 0; i < c->run.n_cell; i++)
+            an_meter_peaks_with(c->meter, c->cell_settings[i].threads, &c->run.environment);
     }
 cleanup:
     return status;
