@@ -29,6 +29,7 @@ typedef struct compare_args {
     double precision;
     bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store, all, plots;
     an_gate_args limits;
+    an_cli_layout layout;
 } compare_args;
 
 /* What the options point to. */
@@ -67,9 +68,10 @@ static const an_option options[] = {
     {"ubatch-size", "ub", AN_OPT_I64, FIELD(n_ubatch), 1, 65536, "N", "Tokens of one internal step (512)"},
     {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default) or f32"},
     {"flash-attn", "fa", AN_OPT_STR, FIELD(flash_attn), 0, 0, "WHEN", "auto (default), on, off"},
-    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8"},
+    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8, q8+bf16"},
     {"device", "dev", AN_OPT_STR, FIELD(device), 0, 0, "D", "auto (default), cpu, gpu"},
     {"n-gpu-layers", "ngl", AN_OPT_I64, FIELD(ngl), -1, 100000, "N", "Layers on the GPU (-1: all)"},
+    AN_ROWS_LAYOUT(FIELD(layout)),
     {"draft", NULL, AN_OPT_STR, FIELD(draft), 0, 0, "D", "A cell more with speculative decoding: ngram, or a small model (native)"},
     {"draft-n", NULL, AN_OPT_I64, FIELD(draft_n), 1, 15, "N", "Tokens that it drafts at once at most (15)"},
     {"url", NULL, AN_OPT_STR, FIELD(url), 0, 0, "URL", "An OpenAI-compatible server to measure as the engine 'http'"},
@@ -236,6 +238,7 @@ static anemo_status read_options(const compare_args *a, compare_lists *lists, an
     o->bandwidth = !a->no_bandwidth;
     o->power_cmd = a->power_cmd;
     o->settings = make_settings(a, lists->threads, a->threads.n);
+    AN_TRY(an_cli_use_layout(&a->layout, &o->settings, err));
     o->threads = lists->threads;
     o->n_threads = a->threads.n;
     AN_TRY(an_cli_draft(a->draft, &lists->draft, err));

@@ -241,6 +241,8 @@ anemo_status an_repeat_settings(const json_t *obj, an_settings *s, const char *n
     AN_TRY(read_word(obj, "device", an_cli_devices, &s->device, name, err));
     AN_TRY(read_word(obj, "compute_dtype", an_cli_compute_types, &s->compute_dtype, name, err));
     AN_TRY(read_word(obj, "flash_attn", an_cli_tristates, &flash, name, err));
+    AN_TRY(read_word(obj, "layout", an_cli_layouts, &s->layout, name, err));
+    AN_TRY(an_json_get_bool(obj, "pin", false, &s->pin, name, err));
     AN_TRY(read_draft(obj, &s->draft, &s->draft_n, name, err));
     s->flash_attn = !strcmp(flash, "on") ? AN_ON : !strcmp(flash, "off") ? AN_OFF : AN_AUTO;
 cleanup:

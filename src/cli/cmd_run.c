@@ -27,6 +27,7 @@ typedef struct run_args {
     int64_t draft_n, n_predict, top_k, seed, threads, ngl, timeout_s;
     double temperature, top_p, min_p, repeat_penalty;
     bool raw, ignore_eos, json;
+    an_cli_layout layout;
 } run_args;
 
 #define FIELD(name) offsetof(run_args, name)
@@ -119,6 +120,7 @@ static const an_option options[] = {
     AN_ROW_THREADS(FIELD(threads)),
     AN_ROW_DEVICE(FIELD(device)),
     AN_ROW_GPU_LAYERS(FIELD(ngl)),
+    AN_ROWS_LAYOUT(FIELD(layout)),
     {.name = "raw",
      .kind = AN_OPT_FLAG,
      .offset = FIELD(raw),
@@ -277,12 +279,15 @@ static anemo_status open_engine(job *j, anemo_error *err)
     if (a->threads) s.threads = s.threads_batch = (int)a->threads;
     if (a->device) s.device = a->device;
     s.n_gpu_layers = (int)a->ngl;
+    AN_TRY(an_cli_use_layout(&a->layout, &s, err));
     s.draft = j->draft;
     s.draft_n = (int)a->draft_n;
     const an_client_options o = {.timeout_ns = (uint64_t)a->timeout_s * 1000000000u};
     AN_TRY(an_engine_command(j->engine, a->url, &argv, err));
     AN_TRY(an_client_open(&j->client, (const char *const *)argv, &o, err));
     AN_TRY(an_client_load(j->client, j->model, &s, &loaded, err));
+    for (size_t i = 0; i < json_array_size(loaded.notes); i++)
+        fprintf(stderr, "anemo run: note: %s\n", json_string_value(json_array_get(loaded.notes, i)));
 cleanup:
     an_load_result_free(&loaded);
     an_argv_free(argv);

@@ -52,8 +52,11 @@ typedef struct an_settings {
     an_tristate flash_attn;
     const char *device;        /* "auto", "cpu", "gpu" */
     int n_gpu_layers;          /* -1 = all */
-    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8" */
+    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8", "q8+bf16" */
     bool stock;
+    const char *layout;     /* "auto", "mapped", "repacked", "cached": how the native engine holds weights */
+    bool pin;               /* native: each thread on a CPU of its own */
+    const char *layout_dir; /* of the files of layout "cached"; NULL = the user's cache. No part of what is measured */
     const char *draft; /* speculative decoding: "ngram" or the path of a draft model; NULL = plain */
     int draft_n;       /* ids drafted at once at most; 0 = the engine's default */
 } an_settings;
@@ -98,6 +101,7 @@ void an_client_continue(an_client *c);
 typedef struct an_load_result {
     double load_s; /* NaN when the driver cannot know */
     json_t *effective; /* owned: an_load_result_free */
+    json_t *notes;     /* array of sentences for the user, or NULL; owned */
     char format[16], quantization[48];
     int n_vocab, n_ctx_train;
     /* What the engine says of the model in its own words; "" and 0 where it says nothing. */

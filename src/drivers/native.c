@@ -2,6 +2,7 @@
 #include "drivers/native.h"
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "drivers/worker.h"
 #include "engine/session.h"
 #include "engine/spec.h"
@@ -11,17 +12,31 @@
 
 typedef struct native {
     an_session *session;
+    json_t *notes;           /* of the load that is going on */
     an_spec *spec;            /* with the setting `draft` */
     an_model_file *draft;     /* its model; NULL with look-up */
     an_tokenizer *tokenizer; /* opened by the first tokenize: a timed worker needs none */
     char *path;
 } native;
 
+/* To stderr at once, which is shown when the worker fails, and into the answer, for the user. */
+static void take_note(void *ctx, const char *text)
+{
+    native *d = ctx;
+    fprintf(stderr, "native: %s\n", text);
+    if (!d->notes) d->notes = json_array();
+    if (d->notes) json_array_append_new(d->notes, an_json_text(text, strlen(text)));
+}
+
 static anemo_status session_options(const an_worker_settings *s, an_session_options *o,
                                     anemo_error *err)
 {
     *o = (an_session_options){.n_ctx = s->n_ctx, .kv = AN_KV_F16};
     if (s->stock) return ANEMO_OK;
+    if (!an_weights_layout_from_name(s->layout, &o->layout))
+        return an_fail(err, ANEMO_ERR_INVAL, "the native engine has no layout \"%s\"", s->layout);
+    o->cache_dir = s->layout_dir;
+    o->pin = s->pin;
     o->n_batch = s->n_batch;
     o->n_thread = s->threads;
     o->n_thread_prefill = s->threads_batch;
@@ -35,10 +50,9 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
                        "the native engine has no GPU; use --device cpu or auto");
     if (strcmp(s->compute_dtype, "auto") == 0) return ANEMO_OK;
     o->compute_set = true;
-    o->compute = strcmp(s->compute_dtype, "f32") == 0 ? AN_COMPUTE_F32 : AN_COMPUTE_Q8;
-    if (o->compute == AN_COMPUTE_Q8 && strcmp(s->compute_dtype, "q8") != 0)
+    if (!an_compute_from_name(s->compute_dtype, &o->compute))
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "the native engine computes in f32 or q8, not in %s", s->compute_dtype);
+                       "the native engine computes in f32, q8 or q8+bf16, not in %s", s->compute_dtype);
     return ANEMO_OK;
 }
 
@@ -73,9 +87,13 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     an_session_options o;
     anemo_status status = session_options(s, &o, err);
     if (status != ANEMO_OK) return status;
+    o.note = take_note;
+    o.note_ctx = d;
     d->path = an_strdup(path);
     if (!d->path) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     status = an_session_open(&d->session, path, &o, err);
+    out->notes = d->notes;
+    d->notes = NULL;
     if (status == ANEMO_OK && *s->draft) status = open_spec(d, s, err);
     if (status != ANEMO_OK) {
         unload(d);
@@ -94,8 +112,9 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", e->kv_type);
     snprintf(e->flash_attn, sizeof e->flash_attn, "off");
     snprintf(e->device, sizeof e->device, "cpu");
-    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
-             took->compute == AN_COMPUTE_F32 ? "f32" : "q8");
+    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s", an_compute_name(took->compute));
+    snprintf(e->layout, sizeof e->layout, "%s", an_weights_layout_name(took->layout));
+    e->pin = took->pin;
     if (d->spec) e->draft_n = an_spec_n_draft(d->spec);
     out->threads_known = out->kv_type_known = true;
     snprintf(out->format, sizeof out->format, "%s",

@@ -256,24 +256,26 @@ an_settings an_settings_default(void)
                          .flash_attn = AN_AUTO,
                          .device = "auto",
                          .n_gpu_layers = -1,
-                         .compute_dtype = "auto"};
+                         .compute_dtype = "auto",
+                         .layout = "auto"};
 }
 
 json_t *an_settings_json(const an_settings *s)
 {
     static const char *const tristate[] = {"auto", "on", "off"};
-    json_t *json = json_pack("{s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:i,s:s,s:b}", "n_ctx", s->n_ctx, "n_batch",
-                     s->n_batch, "n_ubatch", s->n_ubatch, "threads", s->threads, "threads_batch",
-                     s->threads_batch, "kv_type", s->kv_type, "kv_type_v",
-                     s->kv_type_v ? s->kv_type_v : s->kv_type, "flash_attn",
-                     tristate[s->flash_attn], "device", s->device, "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
-                     s->compute_dtype, "stock", s->stock);
-    /* Named where it is asked for alone: plain cells keep the identity that they had before drafts were known. */
-    if (json && s->draft &&
-        (json_object_set_new(json, "draft", an_json_text(s->draft, strlen(s->draft))) != 0 ||
-         json_object_set_new(json, "draft_n", json_integer(s->draft_n)) != 0)) {
-        json_decref(json);
-        return NULL;
-    }
-    return json;
+    json_t *obj = json_pack("{s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:i,s:s,s:b}", "n_ctx", s->n_ctx, "n_batch",
+                            s->n_batch, "n_ubatch", s->n_ubatch, "threads", s->threads, "threads_batch",
+                            s->threads_batch, "kv_type", s->kv_type, "kv_type_v",
+                            s->kv_type_v ? s->kv_type_v : s->kv_type, "flash_attn",
+                            tristate[s->flash_attn], "device", s->device, "n_gpu_layers", s->n_gpu_layers, "compute_dtype",
+                            s->compute_dtype, "stock", s->stock);
+    /* Younger than results that are kept: at their defaults they are left out, so that a cell's identity stays what it was. */
+    bool failed = obj && strcmp(s->layout, "auto") != 0 && json_object_set_new(obj, "layout", json_string(s->layout)) != 0;
+    failed = failed || (obj && s->pin && json_object_set_new(obj, "pin", json_true()) != 0);
+    failed = failed || (obj && s->draft &&
+                        (json_object_set_new(obj, "draft", an_json_text(s->draft, strlen(s->draft))) != 0 ||
+                         json_object_set_new(obj, "draft_n", json_integer(s->draft_n)) != 0));
+    if (!failed) return obj;
+    json_decref(obj);
+    return NULL;
 }

@@ -19,6 +19,9 @@ typedef struct an_worker_settings {
     char flash_attn[8], device[32], compute_dtype[8];
     int n_gpu_layers;
     bool stock;
+    char layout[12];        /* "auto", "mapped", "repacked", "cached"; in `effective` "" where the engine has no choice */
+    bool pin;
+    const char *layout_dir; /* NULL = the engine's own choice; borrowed for the call */
     char draft[1024]; /* "" = plain decoding, "ngram", or the path of a draft model */
     int draft_n;      /* ids drafted at once at most; 0 = the engine's default */
 } an_worker_settings;
@@ -33,6 +36,7 @@ typedef struct an_worker_loaded {
     bool bos_known;
     an_worker_settings effective;      /* what the engine took */
     bool threads_known, kv_type_known; /* false: null in `effective`, as are empty names */
+    json_t *notes;                     /* array of sentences for the user, or NULL; gives */
 } an_worker_loaded;
 
 typedef struct an_worker_sampling {

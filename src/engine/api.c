@@ -10,12 +10,14 @@
 #include "model/decoder.h"
 #include "token/tokenizer.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
 struct anemo_model {
     an_model_file *file;
     an_tokenizer *tokenizer; /* NULL until it is asked for */
+    an_weights_shelf shelf;
     _Atomic int n_session;
 };
 
@@ -39,12 +41,18 @@ anemo_status anemo_model_open(anemo_model **out, const char *path, anemo_error *
     char *found = NULL;
     anemo_model *model = an_calloc(1, sizeof *model);
     if (!model) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    model->shelf.lock = an_mutex_open();
+    if (!model->shelf.lock) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        goto cleanup;
+    }
     AN_TRY(an_model_resolve(path, &found, err));
     AN_TRY(an_model_file_open(&model->file, found, err));
     *out = model;
     model = NULL;
 cleanup:
     an_free(found);
+    if (model) an_weights_shelf_close(&model->shelf);
     an_free(model);
     return status;
 }
@@ -54,6 +62,7 @@ anemo_status anemo_model_close(anemo_model *model)
     if (!model) return ANEMO_OK;
     if (atomic_load(&model->n_session) > 0) return ANEMO_ERR_BUSY;
     an_tokenizer_close(model->tokenizer);
+    an_weights_shelf_close(&model->shelf);
     an_model_file_close(model->file);
     an_free(model);
     return ANEMO_OK;
@@ -139,6 +148,16 @@ int anemo_is_end(const anemo_model *model, int32_t id)
 
 /* -------------------------------------------------------------------------------------------------------- sessions */
 
+static_assert((int)ANEMO_LAYOUT_AUTO == (int)AN_WEIGHTS_AUTO && (int)ANEMO_LAYOUT_MAPPED == (int)AN_WEIGHTS_MAPPED &&
+                  (int)ANEMO_LAYOUT_REPACKED == (int)AN_WEIGHTS_REPACKED && (int)ANEMO_LAYOUT_CACHED == (int)AN_WEIGHTS_CACHED,
+              "layouts have the same numbers on both sides");
+
+static anemo_status check_layout(const anemo_session_options *o, anemo_error *err)
+{
+    if (!o || ((int)o->layout >= ANEMO_LAYOUT_AUTO && o->layout <= ANEMO_LAYOUT_CACHED)) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_INVAL, "%d is no anemo_layout", (int)o->layout);
+}
+
 static an_session_options engine_options(const anemo_session_options *o)
 {
     an_session_options out = {.kv = AN_KV_F16};
@@ -150,6 +169,11 @@ static an_session_options engine_options(const anemo_session_options *o)
     out.kv = o->kv_f32 ? AN_KV_F32 : AN_KV_F16;
     out.compute_set = o->exact != 0;
     out.compute = AN_COMPUTE_F32;
+    out.layout = (an_weights_layout)o->layout;
+    out.cache_dir = o->cache_dir;
+    out.pin = o->pin != 0;
+    out.note = o->note;
+    out.note_ctx = o->note_ctx;
     return out;
 }
 
@@ -157,9 +181,12 @@ anemo_status anemo_session_plan_memory(const anemo_model *model, const anemo_ses
                                        anemo_session_plan *plan, anemo_error *err)
 {
     an_session_options o = engine_options(options);
-    an_decoder_plan p;
-    anemo_status status = an_session_plan_memory(model->file, &o, &p, err);
-    if (status == ANEMO_OK) *plan = (anemo_session_plan){p.kv_bytes, p.total_bytes};
+    an_session_plan p;
+    anemo_status status = check_layout(options, err);
+    if (status != ANEMO_OK) return status;
+    status = an_session_plan_memory(model->file, &o, &p, err);
+    if (status == ANEMO_OK)
+        *plan = (anemo_session_plan){p.decoder.kv_bytes, p.decoder.total_bytes, p.weight_bytes, (anemo_layout)p.layout};
     return status;
 }
 
@@ -167,9 +194,11 @@ anemo_status anemo_session_open(anemo_session **out, anemo_model *model, const a
                                 anemo_error *err)
 {
     an_session_options o = engine_options(options);
+    anemo_status status = check_layout(options, err);
+    if (status != ANEMO_OK) return status;
     anemo_session *s = an_calloc(1, sizeof *s);
     if (!s) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a session");
-    anemo_status status = an_session_open_model(&s->session, model->file, &o, err);
+    status = an_session_open_model(&s->session, model->file, &model->shelf, &o, err);
     if (status != ANEMO_OK) {
         an_free(s);
         return status;
@@ -195,6 +224,11 @@ void anemo_session_close(anemo_session *session)
     an_session_close(session->session);
     atomic_fetch_sub(&session->model->n_session, 1);
     an_free(session);
+}
+
+anemo_layout anemo_session_layout(const anemo_session *session)
+{
+    return (anemo_layout)an_session_effective(session->session)->layout;
 }
 
 void anemo_session_reset(anemo_session *session)

@@ -61,8 +61,10 @@ static anemo_status open_draft(an_spec *sp, const an_model_file *m, anemo_error 
     anemo_status status = ANEMO_OK;
     an_session_options o = *an_session_effective(sp->s);
     size_t n_vocab = (size_t)sp->n_vocab;
+    /* A draft model that does not fit twice is still of use from its file. */
+    if (o.layout == AN_WEIGHTS_REPACKED) o.layout = AN_WEIGHTS_AUTO;
     AN_TRY(an_vocabulary_same(an_session_model(sp->s), m, err));
-    AN_TRY(an_session_open_model(&sp->draft, m, &o, err));
+    AN_TRY(an_session_open_model(&sp->draft, m, NULL, &o, err));
     AN_TRY(an_sampler_open(&sp->draft_sampler, sp->n_vocab, err));
     sp->ids = an_calloc((size_t)sp->n_ctx, sizeof *sp->ids);
     sp->q = an_calloc((size_t)sp->n_draft * n_vocab, sizeof *sp->q);

@@ -10,8 +10,7 @@
 
 static const int token_counts[] = {1, 2, 4, 7, 12, 16, 29};
 
-/* Widths to try: around the unrolls, and real ones; multiples of the type's group. */
-static int pick_col(const kcheck_op *op, int i)
+int kcheck_columns(const kcheck_op *op, int i)
 {
     static const int plain[] = {32, 64, 160, 576, 1536}, wide[] = {256, 512, 768, 1536, 2048};
     int unit = op->type == AN_DTYPE_AFFINE ? op->affine.group : an_dtype_get(op->type)->block_elems;
@@ -23,7 +22,7 @@ static int pick_col(const kcheck_op *op, int i)
 void check_codes(kcheck *c, const kcheck_op *op)
 {
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 3, n_col, style, style & 1);
         float *row = malloc((size_t)n_col * 4);
         an_code_kind kind;
@@ -52,64 +51,67 @@ void check_codes(kcheck *c, const kcheck_op *op)
     }
 }
 
-/* A level's panel equals the scalar codes bit for bit. */
+/* Columns begin..end-1 of one row of a panel against the scalar codes. */
+static void compare_panel_row(kcheck *c, const an_weight *w, an_code_kind kind, int64_t row, int begin, int end,
+                              const an_panel *panel)
+{
+    int group = an_codes_group(kind), r = (int)(row % 16);
+    bool is_int8 = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
+    for (int col = begin; col < end; col += AN_CODES_STEP) {
+        uint8_t want[AN_CODES_STEP];
+        float want_scale[16], want_min[16];
+        int n = end - col < AN_CODES_STEP ? end - col : AN_CODES_STEP, at = col - begin;
+        an_codes_read(w, row, col, n, want, want_scale, want_min);
+        for (int i = 0; i < n; i++) {
+            uint8_t got = panel->codes[(at + i) / 4 * 64 + 4 * r + i % 4];
+            if (is_int8) got ^= c->k->code_xor;
+            if (got != want[i])
+                kcheck_fail(c, "row %d column %d: code %d, expected %d", r, col + i, got, want[i]);
+        }
+        for (int g = 0; g < n / group; g++) {
+            const float *s = panel->scales + (at / group + g) * 16 + r;
+            const float *m = panel->mins + (at / group + g) * 16 + r;
+            if (memcmp(s, &want_scale[g], 4))
+                kcheck_fail(c, "row %d group %d: scale %a, expected %a", r, col / group + g, (double)*s,
+                            (double)want_scale[g]);
+            /* Zero minima may have either sign: they are added to sums. */
+            if (*m != want_min[g])
+                kcheck_fail(c, "row %d group %d: minimum %a, expected %a", r, col / group + g, (double)*m,
+                            (double)want_min[g]);
+        }
+    }
+}
+
+/* A level's panel equals the scalar codes bit for bit: of all columns, and of every run of them that may be asked for. */
 void check_unpack(kcheck *c, const kcheck_op *op)
 {
     an_unpack_fn *unpack = op->type == AN_DTYPE_AFFINE ? c->k->unpack_affine[op->affine.bits] : c->k->unpack[op->type];
     if (!unpack) return;
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 32, n_col, style, style & 1);
         an_code_kind kind;
         an_codes_kind(&t.w, &kind);
-        int group = an_codes_group(kind);
-        bool is_int8 = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
-        guarded codes = guarded_alloc((size_t)n_col * 16, true);
-        guarded scales = guarded_alloc((size_t)(n_col / group) * 64, true);
-        guarded mins = guarded_alloc((size_t)(n_col / group) * 64, true);
-        an_panel panel = {codes.p, scales.p, mins.p};
-        memset(mins.p, 0, mins.n);
-        for (int64_t row = 0; row < 32; row += 16) {
-            unpack(&t.w, row, &panel);
-            for (int r = 0; r < 16; r++)
-                for (int col = 0; col < n_col; col += AN_CODES_STEP) {
-                    uint8_t want[AN_CODES_STEP];
-                    float want_scale[16], want_min[16];
-                    int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
-                    an_codes_read(&t.w, row + r, col, n, want, want_scale, want_min);
-                    for (int i = 0; i < n; i++) {
-                        uint8_t got = panel.codes[(col + i) / 4 * 64 + 4 * r + i % 4];
-                        if (is_int8) got ^= c->k->code_xor;
-                        if (got != want[i])
-                            kcheck_fail(c, "row %d column %d: code %d, expected %d", r, col + i, got, want[i]);
-                    }
-                    for (int g = 0; g < n / group; g++) {
-                        const float *s = panel.scales + (col / group + g) * 16 + r;
-                        const float *m = panel.mins + (col / group + g) * 16 + r;
-                        if (memcmp(s, &want_scale[g], 4))
-                            kcheck_fail(c, "row %d group %d: scale %a, expected %a", r, col / group + g,
-                                        (double)*s, (double)want_scale[g]);
-                        /* Zero minima may have either sign: they are added to sums. */
-                        if (*m != want_min[g])
-                            kcheck_fail(c, "row %d group %d: minimum %a, expected %a", r, col / group + g,
-                                        (double)*m, (double)want_min[g]);
-                    }
+        for (int begin = 0; begin < n_col; begin += AN_CODES_STEP)
+            for (int end = n_col; end > begin; end = (end - 1) / AN_CODES_STEP * AN_CODES_STEP) {
+                size_t n_group = (size_t)((end - begin) / an_codes_group(kind));
+                guarded codes = guarded_alloc((size_t)(end - begin) * 16, true);
+                guarded scales = guarded_alloc(n_group * 64, true), mins = guarded_alloc(n_group * 64, true);
+                an_panel panel = {codes.p, scales.p, mins.p};
+                memset(mins.p, 0, mins.n);
+                for (int64_t row = 0; row < 32; row += 16) {
+                    unpack(&t.w, row, begin, end, &panel);
+                    for (int r = 0; r < 16; r++) compare_panel_row(c, &t.w, kind, row + r, begin, end, &panel);
                 }
-        }
-        guarded_free(&codes);
-        guarded_free(&scales);
-        guarded_free(&mins);
+                guarded_free(&codes);
+                guarded_free(&scales);
+                guarded_free(&mins);
+            }
         weight_free(&t);
     }
 }
 
-/* Activations of n_tok tokens, quantized, in exact memory. */
-typedef struct test_act {
-    an_act a;
-    guarded x, q;
-} test_act;
-
-static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
+test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
 {
     test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col}};
     t.x = guarded_alloc((size_t)n_tok * (size_t)n_col * 4, false);
@@ -122,7 +124,7 @@ static test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, in
     return t;
 }
 
-static void act_free(test_act *t)
+void act_free(test_act *t)
 {
     guarded_free(&t->x);
     guarded_free(&t->q);
@@ -164,6 +166,29 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
     return sum;
 }
 
+/* All levels that multiply and add in one rounding do so in one order: the same bits as the plainest of them. */
+static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act *t, bool add, const float *got,
+                                   size_t stride)
+{
+    int n_level, n_tok = t->a.n_tok;
+    const an_kernels *const *levels = an_kernels_levels(&n_level);
+    if (n_level < 2 || c->k == levels[0] || c->k == levels[1]) return;
+    guarded scratch = guarded_alloc(an_matmul_scratch_bytes(levels[1], t->a.n_col), true);
+    guarded q = guarded_alloc(an_act_bytes(AN_COMPUTE_Q8, n_tok, t->a.n_col), true);
+    float *out = malloc((size_t)n_tok * stride * 4);
+    for (size_t i = 0; i < (size_t)n_tok * stride; i++) out[i] = 7;
+    an_act plain = t->a;
+    plain.q = q.p;
+    an_act_quantize(levels[1], &plain, 0, n_tok);
+    an_matmul_rows(levels[1], w, &plain, out, stride, 0, w->n_row, add, scratch.p);
+    for (int tok = 0; tok < n_tok; tok++)
+        if (memcmp(out + (size_t)tok * stride, got + (size_t)tok * stride, (size_t)w->n_row * 4))
+            kcheck_fail(c, "token %d of %d differs from level %s", tok, n_tok, an_kernels_name(levels[1]));
+    free(out);
+    guarded_free(&q);
+    guarded_free(&scratch);
+}
+
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add)
 {
     int n_col = (int)w->w.n_col;
@@ -188,6 +213,7 @@ void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_
             if (o[(size_t)tok * stride + (size_t)n_row + (size_t)i] != 7)
                 kcheck_fail(c, "wrote behind row %ld of token %d", (long)n_row, tok);
     }
+    check_same_as_plainest(c, &w->w, &t, add, o, stride);
     guarded_free(&out);
     guarded_free(&scratch);
     act_free(&t);
@@ -197,7 +223,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < (int)AN_COUNT_OF(token_counts); i++) {
         int64_t n_row = i % 3 == 0 ? 16 : i % 3 == 1 ? 21 : 33;
-        test_weight w = weight_make(c, op->type, op->affine, n_row, pick_col(op, i % 5), i % N_STYLE, i & 1);
+        test_weight w = weight_make(c, op->type, op->affine, n_row, kcheck_columns(op, i % 5), i % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, (i + 1) % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, i % 4, !(i & 1));
         weight_free(&w);
@@ -207,7 +233,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 void check_matmul_f32(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < 5; i++) {
-        int n_col = pick_col(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
+        int n_col = kcheck_columns(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
         int n_tok = token_counts[i], n_row = 16 + 7 * i;
         test_weight w = weight_make(c, op->type, op->affine, n_row, n_col, i, i & 1);
         test_act t = act_make(c, AN_COMPUTE_F32, n_tok, n_col, i % 4);
@@ -240,7 +266,7 @@ void check_matmul_f32(kcheck *c, const kcheck_op *op)
 void check_invariance(kcheck *c, const kcheck_op *op)
 {
     enum { N_ROW = 75 };
-    int n_col = pick_col(op, 3);
+    int n_col = kcheck_columns(op, 3);
     test_weight w = weight_make(c, op->type, op->affine, N_ROW, n_col, 0, false);
     void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(c->k, n_col) + 63) / 64 * 64);
     for (int compute = 0; compute < 2; compute++) {

@@ -1,6 +1,6 @@
 /*
  * Sixteen whole rows of a quantized weight into a panel, straight from the file's bytes: the same codes, scales and
- * minima as quant/codes.h, one vector holding the same four codes of all rows. Included after a lanes header.
+ * minima as quant/codes.h, one vector holding the same four codes of all rows. Columns col_begin..col_end-1, as table.h says. Included after a lanes header.
  */
 #ifndef AN_BODY_UNPACK_H
 #define AN_BODY_UNPACK_H
@@ -13,16 +13,35 @@
 /* Unsigned byte number `at` of every dword as a float. */
 #define BYTE_F32(v, at) vf_from_int(vi_and(vi_shr(v, 8 * (at)), vi_set1(0xFF)))
 
-LANE_FN const uint8_t *unpack_base(const an_weight *w, int64_t row)
+/* Where `bytes` per `elems` columns put column `col` of a row. */
+LANE_FN const uint8_t *unpack_at(const an_weight *w, int64_t row, int col, int elems, int bytes)
 {
-    return (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+    return (const uint8_t *)w->data + (uint64_t)row * w->row_bytes + (size_t)(col / elems) * (size_t)bytes;
 }
 
-/* Ask for the same part of the next 16 rows: they lie right behind these. */
-LANE_FN void unpack_prefetch(const uint8_t *base, size_t stride, int step, int bytes)
+/* What to ask for ahead: the same columns of the next 16 rows, `run` bytes each; whole rows lie in one piece. */
+typedef struct ahead {
+    const char *at, *end; /* of this run */
+    size_t run, stride;
+} ahead;
+
+LANE_FN ahead ahead_of(const uint8_t *first, size_t stride, size_t run)
 {
-    const char *p = (const char *)base + 16 * stride + (size_t)step * (size_t)(16 * bytes);
-    for (int i = 0; i < 16 * bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+    if (run == stride) run = stride = 16 * stride;
+    const char *at = (const char *)first + (stride == run ? stride : 16 * stride);
+    return (ahead){at, at + run, run, stride};
+}
+
+/* The lines of 16 times `bytes` more: asked for bit by bit, as the unpacking goes on. */
+LANE_FN void unpack_prefetch(ahead *a, const int bytes)
+{
+    for (int i = 0; i < 16 * bytes; i += 64, a->at += 64) {
+        if (a->at >= a->end) {
+            a->end += a->stride;
+            a->at = a->end - a->run;
+        }
+        __builtin_prefetch(a->at, 0, 2);
+    }
 }
 
 /* Nibbles of 16 bytes in the order j, j + 16: eight vectors of codes. */
@@ -34,12 +53,14 @@ LANE_FN void put_nibbles(uint8_t *codes, const vi q[4])
     }
 }
 
-static void unpack_q4_0(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q4_0(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 18);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++, p += 18) {
-        unpack_prefetch(base, stride, b, 18);
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 18);
+    for (int b = 0; b < n_block; b++, p += 18) {
+        unpack_prefetch(&next, 18);
         vi q[4];
         vi_rows16(p + 2, stride, q);
         put_nibbles(panel->codes + 512 * b, q);
@@ -50,13 +71,15 @@ static void unpack_q4_0(const an_weight *w, int64_t row, const an_panel *panel)
 }
 
 /* Blocks are five dwords, so four of them are five loads of 16 bytes and need no extra ones for their scales. */
-static void unpack_q4_1(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q4_1(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 20);
     size_t stride = w->row_bytes;
-    int n_block = (int)(w->n_col / 32), b = 0;
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 20);
+    int b = 0;
     for (; b + 4 <= n_block; b += 4, p += 80) {
-        unpack_prefetch(base, stride, b / 4, 80);
+        unpack_prefetch(&next, 80);
         vi d[20];
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++) vi_rows16(p + 16 * i, stride, d + 4 * i);
@@ -91,12 +114,14 @@ LANE_FN void put_five_bits(uint8_t *codes, const vi q[4], vi high)
     }
 }
 
-static void unpack_q5_0(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q5_0(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 22);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++, p += 22) {
-        unpack_prefetch(base, stride, b, 22);
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 22);
+    for (int b = 0; b < n_block; b++, p += 22) {
+        unpack_prefetch(&next, 22);
         vi q[4];
         vi_rows16(p + 6, stride, q);
         put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 2, stride));
@@ -106,12 +131,14 @@ static void unpack_q5_0(const an_weight *w, int64_t row, const an_panel *panel)
     }
 }
 
-static void unpack_q5_1(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q5_1(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 24);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++, p += 24) {
-        unpack_prefetch(base, stride, b, 24);
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 24);
+    for (int b = 0; b < n_block; b++, p += 24) {
+        unpack_prefetch(&next, 24);
         vi q[4], dm = vi_gather(p, stride);
         vi_rows16(p + 8, stride, q);
         put_five_bits(panel->codes + 512 * b, q, vi_gather(p + 4, stride));
@@ -120,13 +147,15 @@ static void unpack_q5_1(const an_weight *w, int64_t row, const an_panel *panel)
     }
 }
 
-static void unpack_q8_0(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q8_0(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 34);
     size_t stride = w->row_bytes;
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 34);
     vi flip = vi_set1((int32_t)(AN_LANES_CODE_XOR * 0x01010101u));
-    for (int b = 0; b < w->n_col / 32; b++, p += 34) {
-        unpack_prefetch(base, stride, b, 34);
+    for (int b = 0; b < n_block; b++, p += 34) {
+        unpack_prefetch(&next, 34);
         for (int i = 0; i < 2; i++) {
             vi q[4];
             vi_rows16(p + 2 + 16 * i, stride, q);
@@ -154,14 +183,16 @@ LANE_FN void put_k4_scales(const uint8_t *p, size_t stride, float *scales, float
     }
 }
 
-static void unpack_q4_k(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q4_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 144);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 256; b++, p += 144) {
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 144);
+    for (int b = 0; b < n_block; b++, p += 144) {
         put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
         for (int i = 0; i < 8; i++) {
-            unpack_prefetch(base, stride, 8 * b + i, 18);
+            unpack_prefetch(&next, 18);
             /* 16 bytes: half of the codes of groups 2 (i / 2) and 2 (i / 2) + 1. */
             uint8_t *codes = panel->codes + 4096 * b + 1024 * (i / 2) + 256 * (i & 1);
             vi q[4];
@@ -193,23 +224,25 @@ LANE_FN void put_q5_k_pair(uint8_t *codes, const uint8_t *p, size_t stride, cons
     }
 }
 
-static void unpack_q5_k(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q5_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 176);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 256; b++, p += 176) {
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 176);
+    for (int b = 0; b < n_block; b++, p += 176) {
         put_k4_scales(p, stride, panel->scales + 128 * b, panel->mins + 128 * b);
         vi high[8];
         vi_rows16(p + 16, stride, high);
         vi_rows16(p + 32, stride, high + 4);
         uint8_t *codes = panel->codes + 4096 * b;
-        unpack_prefetch(base, stride, 4 * b + 0, 44);
+        unpack_prefetch(&next, 44);
         put_q5_k_pair(codes, p, stride, high, 0);
-        unpack_prefetch(base, stride, 4 * b + 1, 44);
+        unpack_prefetch(&next, 44);
         put_q5_k_pair(codes, p, stride, high, 2);
-        unpack_prefetch(base, stride, 4 * b + 2, 44);
+        unpack_prefetch(&next, 44);
         put_q5_k_pair(codes, p, stride, high, 4);
-        unpack_prefetch(base, stride, 4 * b + 3, 44);
+        unpack_prefetch(&next, 44);
         put_q5_k_pair(codes, p, stride, high, 6);
     }
 }
@@ -224,17 +257,19 @@ LANE_FN void put_signed_scales(const vi s[4], vf d, float *scales)
             vf_store(scales + 64 * i + 16 * j, vf_mul(d, vf_from_int(vi_sra(vi_shl(s[i], 24 - 8 * j), 24))));
 }
 
-static void unpack_q6_k(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q6_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 210);
     size_t stride = w->row_bytes;
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 210);
     vi two = vi_set1(0x30303030);
-    for (int b = 0; b < w->n_col / 256; b++, p += 210) {
+    for (int b = 0; b < n_block; b++, p += 210) {
         vi s[4];
         vi_rows16(p + 192, stride, s);
         put_signed_scales(s, vf_f16_high(vi_gather(p + 206, stride)), panel->scales + 256 * b);
         for (int i = 0; i < 4; i++) {
-            unpack_prefetch(base, stride, 4 * b + i, 53);
+            unpack_prefetch(&next, 53);
             /* Half i / 2 of the block, bytes 16 (i & 1) of each run of 32. */
             const uint8_t *low = p + 64 * (i / 2) + 16 * (i & 1);
             uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
@@ -252,12 +287,14 @@ static void unpack_q6_k(const an_weight *w, int64_t row, const an_panel *panel)
     }
 }
 
-static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q2_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 84);
     size_t stride = w->row_bytes;
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 84);
     vi mask = vi_set1(0x03030303);
-    for (int b = 0; b < w->n_col / 256; b++, p += 84) {
+    for (int b = 0; b < n_block; b++, p += 84) {
         vi s[4], dm = vi_gather(p + 80, stride);
         vi_rows16(p, stride, s);
         vf d = vf_f16_low(dm), dmin = vf_sub(vf_zero(), vf_f16_high(dm));
@@ -271,7 +308,7 @@ static void unpack_q2_k(const an_weight *w, int64_t row, const an_panel *panel)
             }
         }
         for (int i = 0; i < 4; i++) {
-            unpack_prefetch(base, stride, 4 * b + i, 21);
+            unpack_prefetch(&next, 21);
             uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
             vi q[4];
             vi_rows16(p + 16 + 16 * i, stride, q);
@@ -303,12 +340,14 @@ LANE_FN void put_q3_k_half(uint8_t *codes, const uint8_t *p, size_t stride, cons
     }
 }
 
-static void unpack_q3_k(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_q3_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 110);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 256; b++, p += 110) {
-        unpack_prefetch(base, stride, b, 110);
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 110);
+    for (int b = 0; b < n_block; b++, p += 110) {
+        unpack_prefetch(&next, 110);
         /* The last 16 bytes: two of codes, twelve of scales, d. */
         vi t[4], s[4], three = vi_set1(0x30303030), minus32 = vi_set1(-32);
         vi_rows16(p + 94, stride, t);
@@ -349,32 +388,36 @@ LANE_FN void put_iq4(uint8_t *codes, const uint8_t table[16], const uint8_t *p, 
     }
 }
 
-static void unpack_iq4_nl(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_iq4_nl(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 18);
     size_t stride = w->row_bytes;
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 18);
     uint8_t table[16];
     iq4_table(table);
-    for (int b = 0; b < w->n_col / 32; b++, p += 18) {
-        unpack_prefetch(base, stride, b, 18);
+    for (int b = 0; b < n_block; b++, p += 18) {
+        unpack_prefetch(&next, 18);
         put_iq4(panel->codes + 512 * b, table, p + 2, stride);
         vf_store(panel->scales + 16 * b, vf_f16_low(vi_gather(p, stride)));
     }
 }
 
-static void unpack_iq4_xs(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_iq4_xs(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 256, 136);
     size_t stride = w->row_bytes;
+    int n_block = (col_end - col_begin) / 256;
+    ahead next = ahead_of(p, stride, (size_t)n_block * 136);
     uint8_t table[16];
     iq4_table(table);
     vi low4 = vi_set1(15), high2 = vi_set1(0x30), minus32 = vi_set1(-32);
-    for (int b = 0; b < w->n_col / 256; b++, p += 136) {
+    for (int b = 0; b < n_block; b++, p += 136) {
         vi head = vi_gather(p, stride), low = vi_gather(p + 4, stride), high = vi_shr(head, 16);
         vf d = vf_f16_low(head);
         /* Two groups a step: four bits each of `low`, two each of `high`, used up from below. */
         for (int g = 0; g < 8; g++) {
-            unpack_prefetch(base, stride, 8 * b + g, 17);
+            unpack_prefetch(&next, 17);
             vi scale = vi_or(vi_and(low, low4), vi_and(vi_shl(high, 4), high2));
             vf_store(panel->scales + 128 * b + 16 * g, vf_mul(d, vf_from_int(vi_add(scale, minus32))));
             low = vi_shr(low, 4);
@@ -392,72 +435,84 @@ LANE_FN vf affine_number(const vi n[4], const int i, const an_dtype type)
     return vf_from_bits(i & 1 ? vi_and(n[i / 2], vi_set1((int32_t)0xFFFF0000u)) : vi_shl(n[i / 2], 16));
 }
 
-LANE_FN void put_affine_group(const an_panel *panel, int64_t group, int per_group, vf scale, vf min,
-                              const bool eight_bits)
+/* The groups of a panel's columns: `first` is the group of its first column. */
+typedef struct affine_range {
+    int first, n_group, per_group;
+    bool eight_bits; /* minimum = bias + 128 * scale */
+} affine_range;
+
+LANE_FN void put_affine_group(const an_panel *panel, const affine_range *r, int group, vf scale, vf min)
 {
-    if (eight_bits) min = vf_add(min, vf_mul(scale, vf_set1(128)));
-    for (int64_t g = group * per_group; g < (group + 1) * per_group; g++) {
-        vf_store(panel->scales + 16 * g, scale);
-        vf_store(panel->mins + 16 * g, min);
+    if (group < r->first || group >= r->first + r->n_group) return;
+    if (r->eight_bits) min = vf_add(min, vf_mul(scale, vf_set1(128)));
+    for (int i = 0; i < r->per_group; i++) {
+        size_t at = 16 * ((size_t)(group - r->first) * (size_t)r->per_group + (size_t)i);
+        vf_store(panel->scales + at, scale);
+        vf_store(panel->mins + at, min);
     }
 }
 
 /* 16 bytes of every row at a time; the last step goes back so far that it ends with the row. */
-LANE_FN void put_affine_typed(const an_weight *w, int64_t row, const an_panel *panel, const bool eight_bits,
+LANE_FN void put_affine_typed(const an_weight *w, int64_t row, const an_panel *panel, const affine_range *r,
                               const an_dtype type)
 {
     const int size = type == AN_DTYPE_F32 ? 4 : 2, per_load = 16 / size;
-    int n_group = (int)(w->n_col / w->affine.group), per_group = w->affine.group / 32;
-    size_t stride = (size_t)(n_group * size);
+    int n_group = (int)(w->n_col / w->affine.group);
+    size_t stride = (size_t)(n_group * size), run = (size_t)(r->n_group * size);
     const uint8_t *scales = (const uint8_t *)w->affine.scales + (size_t)row * stride;
     const uint8_t *biases = (const uint8_t *)w->affine.biases + (size_t)row * stride;
-    for (int g = 0; g < n_group; g += per_load) {
-        unpack_prefetch(scales, stride, g, size);
-        unpack_prefetch(biases, stride, g, size);
+    ahead next_scales = ahead_of(scales + r->first * size, stride, run);
+    ahead next_biases = ahead_of(biases + r->first * size, stride, run);
+    for (int g = r->first; g < r->first + r->n_group; g += per_load) {
+        unpack_prefetch(&next_scales, 16);
+        unpack_prefetch(&next_biases, 16);
         int from = g + per_load <= n_group ? g : n_group - per_load;
         vi s[4], b[4];
         vi_rows16(scales + from * size, stride, s);
         vi_rows16(biases + from * size, stride, b);
 #pragma GCC unroll 8
         for (int i = 0; i < per_load; i++)
-            put_affine_group(panel, from + i, per_group, affine_number(s, i, type), affine_number(b, i, type),
-                             eight_bits);
+            put_affine_group(panel, r, from + i, affine_number(s, i, type), affine_number(b, i, type));
     }
 }
 
 /* Scales and minima of every group of 32; eight_bits: minimum = bias + 128 * scale. */
-LANE_FN void put_affine_scales(const an_weight *w, int64_t row, const an_panel *panel, const bool eight_bits)
+LANE_FN void put_affine_scales(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel,
+                               const bool eight_bits)
 {
     an_dtype type = w->affine.scale_dtype;
     int64_t n_group = w->n_col / w->affine.group;
+    affine_range range = {col_begin / w->affine.group, (col_end - col_begin) / w->affine.group,
+                          w->affine.group / 32, eight_bits};
     if (n_group < (type == AN_DTYPE_F32 ? 4 : 8)) {
-        for (int64_t g = 0; g < n_group; g++) {
+        for (int g = range.first; g < range.first + range.n_group; g++) {
             float s[16], b[16];
             for (int r = 0; r < 16; r++) {
                 s[r] = an_float_load(type, w->affine.scales, (row + r) * n_group + g);
                 b[r] = an_float_load(type, w->affine.biases, (row + r) * n_group + g);
             }
-            put_affine_group(panel, g, w->affine.group / 32, vf_load(s), vf_load(b), eight_bits);
+            put_affine_group(panel, &range, g, vf_load(s), vf_load(b));
         }
         return;
     }
-    if (type == AN_DTYPE_F16) put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_F16);
-    else if (type == AN_DTYPE_BF16) put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_BF16);
-    else put_affine_typed(w, row, panel, eight_bits, AN_DTYPE_F32);
+    if (type == AN_DTYPE_F16) put_affine_typed(w, row, panel, &range, AN_DTYPE_F16);
+    else if (type == AN_DTYPE_BF16) put_affine_typed(w, row, panel, &range, AN_DTYPE_BF16);
+    else put_affine_typed(w, row, panel, &range, AN_DTYPE_F32);
 }
 
-static void unpack_affine8(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine8(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row);
+    const uint8_t *base = unpack_at(w, row, col_begin, 32, 32);
     size_t stride = w->row_bytes;
+    ahead next = ahead_of(base, stride, (size_t)(col_end - col_begin));
     vi flip = vi_set1((int32_t)((0x80u ^ AN_LANES_CODE_XOR) * 0x01010101u));
-    for (int b = 0; b < w->n_col / 16; b++) {
-        unpack_prefetch(base, stride, b, 16);
+    for (int b = 0; b < (col_end - col_begin) / 16; b++) {
+        unpack_prefetch(&next, 16);
         vi q[4];
         vi_rows16(base + 16 * b, stride, q);
         for (int j = 0; j < 4; j++) vi_store(panel->codes + 256 * b + 64 * j, vi_xor(q[j], flip));
     }
-    put_affine_scales(w, row, panel, true);
+    put_affine_scales(w, row, col_begin, col_end, panel, true);
 }
 
 /* Bytes 0 0 1 1 of a dword; even bytes keep their low nibble, odd ones their high nibble. */
@@ -466,12 +521,14 @@ LANE_FN vi alternate_nibbles(vi v)
     return vi_or(vi_and(v, vi_set1(0x000F000F)), vi_and(vi_shr(v, 4), vi_set1(0x0F000F00)));
 }
 
-static void unpack_affine4(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine4(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *base = unpack_base(w, row);
+    const uint8_t *base = unpack_at(w, row, col_begin, 32, 16);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++) {
-        unpack_prefetch(base, stride, b, 16);
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(base, stride, (size_t)n_block * 16);
+    for (int b = 0; b < n_block; b++) {
+        unpack_prefetch(&next, 16);
         vi q[4];
         vi_rows16(base + 16 * b, stride, q);
         for (int j = 0; j < 4; j++) {
@@ -479,7 +536,7 @@ static void unpack_affine4(const an_weight *w, int64_t row, const an_panel *pane
             vi_store(panel->codes + 512 * b + 128 * j + 64, alternate_nibbles(vi_dup_high(q[j])));
         }
     }
-    put_affine_scales(w, row, panel, false);
+    put_affine_scales(w, row, col_begin, col_end, panel, false);
 }
 
 /* 4 * bits bits of the stream, codes 4j..4j+3, each moved to a byte of its own; d holds the stream's dwords. */
@@ -496,12 +553,15 @@ LANE_FN vi affine_codes4(const vi *d, const int bits, const int j)
 }
 
 /* Widths that do not divide a byte, and 2: 32 codes are `bits` dwords. */
-LANE_FN void unpack_affine_bits(const an_weight *w, int64_t row, const an_panel *panel, const int bits)
+LANE_FN void unpack_affine_bits(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel,
+                                const int bits)
 {
-    const uint8_t *base = unpack_base(w, row), *p = base;
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, 4 * bits);
     size_t stride = w->row_bytes;
-    for (int b = 0; b < w->n_col / 32; b++, p += 4 * bits) {
-        unpack_prefetch(base, stride, b, 4 * bits);
+    int n_block = (col_end - col_begin) / 32;
+    ahead next = ahead_of(p, stride, (size_t)(n_block * 4 * bits));
+    for (int b = 0; b < n_block; b++, p += 4 * bits) {
+        unpack_prefetch(&next, 4 * bits);
         vi d[6];
         int i = 0;
         if (bits >= 4) {
@@ -513,24 +573,24 @@ LANE_FN void unpack_affine_bits(const an_weight *w, int64_t row, const an_panel 
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++) vi_store(panel->codes + 512 * b + 64 * j, affine_codes4(d, bits, j));
     }
-    put_affine_scales(w, row, panel, false);
+    put_affine_scales(w, row, col_begin, col_end, panel, false);
 }
 
-static void unpack_affine2(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine2(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    unpack_affine_bits(w, row, panel, 2);
+    unpack_affine_bits(w, row, col_begin, col_end, panel, 2);
 }
-static void unpack_affine3(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine3(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    unpack_affine_bits(w, row, panel, 3);
+    unpack_affine_bits(w, row, col_begin, col_end, panel, 3);
 }
-static void unpack_affine5(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine5(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    unpack_affine_bits(w, row, panel, 5);
+    unpack_affine_bits(w, row, col_begin, col_end, panel, 5);
 }
-static void unpack_affine6(const an_weight *w, int64_t row, const an_panel *panel)
+static void unpack_affine6(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    unpack_affine_bits(w, row, panel, 6);
+    unpack_affine_bits(w, row, col_begin, col_end, panel, 6);
 }
 
 #endif

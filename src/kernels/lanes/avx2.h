@@ -284,6 +284,11 @@ LANE_FN vi vi_load_bytes(const void *p)
     __m128i v = _mm_loadu_si128((const __m128i *)p);
     return (vi){_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
 }
+LANE_FN vi vi_load_int8(const void *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)p);
+    return (vi){_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))};
+}
 LANE_FN int32_t vi_sum(vi v)
 {
     __m256i a = _mm256_add_epi32(v.a, v.b);

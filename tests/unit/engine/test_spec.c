@@ -31,7 +31,7 @@ static pair open_pair(const an_model_file *draft, int n_draft, int n_thread, int
 {
     pair p = {0};
     an_session_options o = {.n_ctx = n_ctx, .n_thread = n_thread, .kv = AN_KV_F16};
-    assert_ok(an_session_open_model(&p.s, model, &o, &err), &err);
+    assert_ok(an_session_open_model(&p.s, model, NULL, &o, &err), &err);
     /* As models these cost what they save; the tests are not about that. */
     const an_spec_options so = {.draft = draft, .n_draft = n_draft, .always = draft != NULL};
     if (n_draft >= 0) assert_ok(an_spec_open(&p.sp, p.s, &so, &err), &err);

@@ -1,0 +1,315 @@
+/*
+ * Weights in panels: where every field of a block lies among the lines of sixteen rows, and plain code that moves them
+ * there and back. The forms:
+ *
+ * A row is cut into blocks as its file has them (a group with its scale and bias, for MLX), each of some dwords of its own.
+ * Dword i of the sixteen rows is one line of 64 bytes. Where the 16-bit scale of a block would leave a dword half empty,
+ * two blocks share the dwords that stand before them: the first block's number is the low half. Codes are set in order
+ * of their columns, whatever the container, 32 of them as
+ *   4 bits  four dwords, column j in the low nibble of byte j, column j + 16 in its high nibble;
+ *   5 bits  a dword whose byte b has the top bits of columns b, b + 4, b + 8, ..., then four dwords as above;
+ *   6 bits  two dwords (as for 2 bits) of the top two bits, then four dwords as above;
+ *   2 bits  two dwords of sixteen columns; byte b has columns b, b + 4, b + 8, b + 12;
+ *   3 bits  a dword of top bits as for 5 bits, then two dwords as for 2 bits;
+ *   8 bits  eight dwords.
+ * Scales come first. In some lines dwords are not kept together, so that a load brings numbers that need no shifts:
+ * `halves` have the sixteen low halves, then the sixteen high ones; `bytes` have byte 0 of all rows, then byte 1, ...
+ */
+#include "kernels/panels.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "kernels/table.h"
+#include "quant/codes.h"
+
+#include <string.h>
+
+enum { LINE = 64, MOVES = 4, LOOPS = 5, BLOCK_MAX = 256, DWORDS_MAX = 72 };
+
+/* Fields of n_bit bits (8 at most) from bit `src` of the block to bit `dst` of its dwords, repeated by nested loops. */
+typedef struct move {
+    uint16_t n_bit, dst, src;
+    struct {
+        uint16_t n, dst, src;
+    } loop[LOOPS]; /* up to the first n of 0 */
+} move;
+
+typedef struct form {
+    int n_elem, n_byte;  /* of a block; MLX: scale, bias and codes, one after the other */
+    int n_shared;        /* 16-bit fields for which two blocks share a dword */
+    int shared[2];       /* where they lie in the block */
+    int n_own;           /* dwords of one block alone */
+    uint64_t halves, bytes; /* own dwords that lie in halves or in bytes, a bit each */
+    move moves[MOVES];   /* up to the first n_bit of 0 */
+} form;
+
+#define PLAIN(to, from, n)                                                                                             \
+    {                                                                                                                  \
+        8, to, from,                                                                                                   \
+        {                                                                                                              \
+            {n, 8, 8}                                                                                                  \
+        }                                                                                                              \
+    }
+
+static const form forms[AN_DTYPE_AFFINE] = {
+    [AN_DTYPE_Q4_0] = {32, 18, 1, {0}, 4, 0, 0, {PLAIN(0, 16, 16)}},
+    [AN_DTYPE_IQ4_NL] = {32, 18, 1, {0}, 4, 0, 0, {PLAIN(0, 16, 16)}},
+    [AN_DTYPE_Q5_0] = {32, 22, 1, {0}, 5, 0, 0, {{1, 0, 16, {{4, 8, 1}, {8, 1, 4}}}, PLAIN(32, 48, 16)}},
+    [AN_DTYPE_Q8_0] = {32, 34, 1, {0}, 8, 0, 0, {PLAIN(0, 16, 32)}},
+    [AN_DTYPE_Q4_1] = {32, 20, 0, {0}, 5, 1, 0, {PLAIN(0, 0, 20)}},
+    [AN_DTYPE_Q5_1] = {32, 24, 0, {0}, 6, 1, 0,
+                       {PLAIN(0, 0, 4), {1, 32, 32, {{4, 8, 1}, {8, 1, 4}}}, PLAIN(64, 64, 16)}},
+    [AN_DTYPE_Q4_K] = {256, 144, 0, {0}, 36, 1, 0,
+                       {PLAIN(0, 0, 16), {4, 128, 128, {{16, 8, 8}, {2, 4, 128}, {2, 128, 4}, {4, 256, 256}}}}},
+    [AN_DTYPE_Q5_K] = {256, 176, 0, {0}, 44, 1, 0,
+                       {PLAIN(0, 0, 16),
+                        {1, 128, 128, {{4, 8, 8}, {8, 1, 32}, {8, 160, 1}}},
+                        {4, 160, 384, {{16, 8, 8}, {2, 4, 128}, {2, 160, 4}, {4, 320, 256}}}}},
+    [AN_DTYPE_Q6_K] = {256, 210, 1, {208}, 52, 0, 0xF,
+                       {PLAIN(0, 1536, 16),
+                        {2, 128, 1024, {{4, 8, 8}, {4, 2, 32}, {2, 32, 128}, {4, 192, 2}, {2, 768, 256}}},
+                        {4, 192, 0, {{16, 8, 8}, {2, 4, 128}, {2, 192, 256}, {2, 384, 4}, {2, 768, 512}}}}},
+    [AN_DTYPE_Q2_K] = {256, 84, 0, {0}, 21, 1, 0x1E,
+                       {PLAIN(0, 640, 4), PLAIN(32, 0, 16),
+                        {2, 160, 128, {{4, 8, 8}, {4, 2, 32}, {2, 32, 128}, {4, 64, 2}, {2, 256, 256}}}}},
+    [AN_DTYPE_Q3_K] = {256, 110, 1, {108}, 27, 0, 0,
+                       {PLAIN(0, 768, 12),
+                        {1, 96, 0, {{4, 8, 8}, {8, 1, 32}, {8, 96, 1}}},
+                        {2, 128, 256, {{4, 8, 8}, {4, 2, 32}, {2, 32, 128}, {4, 96, 2}, {2, 384, 256}}}}},
+    [AN_DTYPE_IQ4_XS] = {256, 136, 0, {0}, 34, 0, 0, {PLAIN(0, 0, 136)}},
+};
+
+/* Codes of MLX from bit `src` of the block to bit `dst`, n groups of 32. */
+static void affine_moves(move *moves, int bits, uint16_t dst, uint16_t src, uint16_t n)
+{
+    uint16_t b = (uint16_t)bits, step = (uint16_t)(32 * bits), four = (uint16_t)(4 * bits), sixteen = (uint16_t)(16 * bits);
+    uint16_t after_ones = (uint16_t)(dst + 32), after_twos = (uint16_t)(dst + 64), top = (uint16_t)(src + 4);
+    move nibbles = {4, dst, src, {{16, 8, b}, {2, 4, sixteen}, {n, step, step}}};
+    move twos = {2, dst, src, {{4, 8, b}, {4, 2, four}, {2, 32, sixteen}, {n, step, step}}};
+    move ones = {1, dst, top, {{4, 8, b}, {8, 1, four}, {n, step, step}}};
+    switch (bits) {
+    case 2: moves[0] = twos; return;
+    case 3:
+        moves[0] = ones;
+        moves[0].src = (uint16_t)(src + 2);
+        moves[1] = twos;
+        moves[1].dst = after_ones;
+        return;
+    case 4: moves[0] = nibbles; return;
+    case 5:
+        moves[0] = ones;
+        moves[1] = nibbles;
+        moves[1].dst = after_ones;
+        return;
+    case 6:
+        moves[0] = twos;
+        moves[0].src = top;
+        moves[1] = nibbles;
+        moves[1].dst = after_twos;
+        return;
+    default: moves[0] = (move)PLAIN(dst, src, (uint16_t)(32 * n));
+    }
+}
+
+/* False when the weight has no form. */
+static bool form_of(const an_weight *w, form *f)
+{
+    an_code_kind kind;
+    if (!an_codes_kind(w, &kind)) return false;
+    if (w->dtype != AN_DTYPE_AFFINE) {
+        *f = forms[w->dtype];
+    } else {
+        int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, group = w->affine.group, bits = w->affine.bits;
+        bool wide = size == 4; /* f32 scales fill their dwords: the first two of the block's own */
+        *f = (form){.n_elem = group, .n_byte = 2 * size + group * bits / 8, .n_own = group * bits / 32 + (wide ? 2 : 0)};
+        if (wide) f->moves[0] = (move)PLAIN(0, 0, 8);
+        else f->n_shared = 2;
+        f->shared[1] = 2;
+        affine_moves(f->moves + wide, bits, wide ? 64 : 0, (uint16_t)(16 * size), (uint16_t)(group / 32));
+    }
+    return w->n_col % f->n_elem == 0;
+}
+
+/* Lines of sixteen whole rows. */
+static uint64_t panel_lines(const an_weight *w, const form *f)
+{
+    uint64_t n_block = (uint64_t)(w->n_col / f->n_elem);
+    return n_block * (uint64_t)f->n_own + (n_block + 1) / 2 * (uint64_t)f->n_shared;
+}
+
+uint64_t an_panels_bytes(const an_weight *w)
+{
+    form f;
+    if (!form_of(w, &f)) return 0;
+    return (uint64_t)((w->n_row + AN_PANEL_ROWS - 1) / AN_PANEL_ROWS) * panel_lines(w, &f) * LINE;
+}
+
+uint64_t an_panels_offset(const an_weight *w, int64_t row)
+{
+    form f;
+    if (!form_of(w, &f)) return 0;
+    return (uint64_t)(row / AN_PANEL_ROWS) * panel_lines(w, &f) * LINE;
+}
+
+/* The lines that block `block` of a row shares with its neighbour, and those of its own, from the panel's first. */
+static uint64_t shared_line(const form *f, int64_t block)
+{
+    return (uint64_t)(block / 2) * (uint64_t)(f->n_shared + 2 * f->n_own);
+}
+static uint64_t own_line(const form *f, int64_t block)
+{
+    if (!f->n_shared) return (uint64_t)block * (uint64_t)f->n_own;
+    return shared_line(f, block) + (uint64_t)(f->n_shared + (block & 1) * f->n_own);
+}
+
+/* Where byte b of a row's dword lies in line i of a block's own. */
+static int byte_in_line(const form *f, int i, int row, int b)
+{
+    if (f->halves >> i & 1) return 32 * (b / 2) + 2 * row + b % 2;
+    if (f->bytes >> i & 1) return 16 * b + row;
+    return 4 * row + b;
+}
+
+static uint32_t get_bits(const uint8_t *p, uint32_t at, int n)
+{
+    uint32_t v = p[at / 8], shift = at % 8;
+    if (shift + (uint32_t)n > 8) v |= (uint32_t)p[at / 8 + 1] << 8;
+    return v >> shift & ((1u << n) - 1);
+}
+static void set_bits(uint8_t *p, uint32_t at, int n, uint32_t v)
+{
+    v <<= at % 8;
+    p[at / 8] |= (uint8_t)v;
+    if (at % 8 + (uint32_t)n > 8) p[at / 8 + 1] |= (uint8_t)(v >> 8);
+}
+
+/* All moves of a block: from the file's order to the dwords' or, `back`, the other way. `to` is zero before. */
+static void move_fields(const form *f, const uint8_t *from, uint8_t *to, bool back)
+{
+    for (const move *m = f->moves; m < f->moves + MOVES && m->n_bit; m++) {
+        int i[LOOPS] = {0}, level;
+        uint32_t dst = m->dst, src = m->src;
+        do {
+            if (back) set_bits(to, src, m->n_bit, get_bits(from, dst, m->n_bit));
+            else set_bits(to, dst, m->n_bit, get_bits(from, src, m->n_bit));
+            for (level = 0; level < LOOPS && m->loop[level].n; level++) {
+                dst += m->loop[level].dst;
+                src += m->loop[level].src;
+                if (++i[level] < m->loop[level].n) break;
+                dst -= (uint32_t)(m->loop[level].n * m->loop[level].dst);
+                src -= (uint32_t)(m->loop[level].n * m->loop[level].src);
+                i[level] = 0;
+            }
+        } while (level < LOOPS && m->loop[level].n);
+    }
+}
+
+/* Block `block` of a row of a weight in rows. */
+static void read_block(const an_weight *w, const form *f, int64_t row, int64_t block, uint8_t *out)
+{
+    const uint8_t *data = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+    if (w->dtype != AN_DTYPE_AFFINE) {
+        memcpy(out, data + (uint64_t)block * (uint64_t)f->n_byte, (size_t)f->n_byte);
+        return;
+    }
+    int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, n_code = f->n_byte - 2 * size;
+    uint64_t at = (uint64_t)(row * (w->n_col / f->n_elem) + block) * (uint64_t)size;
+    memcpy(out, (const uint8_t *)w->affine.scales + at, (size_t)size);
+    memcpy(out + size, (const uint8_t *)w->affine.biases + at, (size_t)size);
+    memcpy(out + 2 * size, data + (uint64_t)block * (uint64_t)n_code, (size_t)n_code);
+}
+
+/* One block of one row into the lines of its panel. */
+static void write_block(const form *f, uint8_t *panel, int row, int64_t block, const uint8_t *bytes)
+{
+    uint8_t own[4 * DWORDS_MAX] = {0}, *lines = panel + own_line(f, block) * LINE;
+    move_fields(f, bytes, own, false);
+    for (int i = 0; i < 4 * f->n_own; i++) lines[i / 4 * LINE + byte_in_line(f, i / 4, row, i % 4)] = own[i];
+    lines = panel + shared_line(f, block) * LINE + 32 * (block & 1) + 2 * row;
+    for (int i = 0; i < f->n_shared; i++) memcpy(lines + i * LINE, bytes + f->shared[i], 2);
+}
+
+void an_panels_write(const an_kernels *k, const an_weight *w, void *panels, int64_t row_begin, int64_t row_end)
+{
+    (void)k;
+    form f;
+    AN_ASSERT(w->layout == AN_LAYOUT_ROWS && row_begin % AN_ROW_GRAIN == 0);
+    if (!form_of(w, &f)) return;
+    uint64_t bytes = panel_lines(w, &f) * LINE;
+    for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
+        uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes, block[BLOCK_MAX];
+        memset(panel, 0, bytes);
+        for (int r = 0; r < AN_PANEL_ROWS && row + r < row_end; r++)
+            for (int64_t b = 0; b < w->n_col / f.n_elem; b++) {
+                read_block(w, &f, row + r, b, block);
+                write_block(&f, panel, r, b, block);
+            }
+    }
+}
+
+an_weight an_panels_view(const an_weight *w, const void *panels)
+{
+    an_weight view = *w;
+    view.layout = AN_LAYOUT_PANELS;
+    view.data = panels;
+    view.affine.scales = view.affine.biases = NULL;
+    return view;
+}
+
+/* Bytes of some columns of one row as the file had them, behind a weight of that row alone. */
+typedef struct piece {
+    an_weight w;
+    uint8_t data[BLOCK_MAX + 32], scales[32], biases[32];
+} piece;
+
+/* Columns col..col+n-1: whole blocks, AN_CODES_STEP columns at most. */
+static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t col, int n, piece *out)
+{
+    const uint8_t *panel = (const uint8_t *)w->data + (uint64_t)(row / AN_PANEL_ROWS) * panel_lines(w, f) * LINE;
+    int r = (int)(row % AN_PANEL_ROWS), n_block = n / f->n_elem;
+    int size = w->dtype == AN_DTYPE_AFFINE ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0;
+    size_t n_code = (size_t)(f->n_byte - 2 * size);
+    for (int b = 0; b < n_block; b++) {
+        int64_t at = col / f->n_elem + b;
+        uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0};
+        const uint8_t *lines = panel + own_line(f, at) * LINE;
+        for (int i = 0; i < 4 * f->n_own; i++) own[i] = lines[i / 4 * LINE + byte_in_line(f, i / 4, r, i % 4)];
+        move_fields(f, own, bytes, true);
+        lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
+        for (int i = 0; i < f->n_shared; i++) memcpy(bytes + f->shared[i], lines + i * LINE, 2);
+        memcpy(out->scales + b * size, bytes, (size_t)size);
+        memcpy(out->biases + b * size, bytes + size, (size_t)size);
+        memcpy(out->data + (size_t)b * n_code, bytes + 2 * size, n_code);
+    }
+    out->w = *w;
+    out->w.layout = AN_LAYOUT_ROWS;
+    out->w.n_row = 1;
+    out->w.n_col = n;
+    out->w.data = out->data;
+    out->w.row_bytes = (uint64_t)n_block * n_code;
+    out->w.affine.scales = out->scales;
+    out->w.affine.biases = out->biases;
+}
+
+void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales, float *mins)
+{
+    form f;
+    piece p;
+    bool has_form = form_of(w, &f);
+    AN_ASSERT(has_form && w->layout == AN_LAYOUT_PANELS && n <= AN_CODES_STEP);
+    read_piece(w, &f, row, col, n, &p);
+    an_codes_read(&p.w, 0, 0, n, codes, scales, mins);
+}
+
+void an_panels_row_f32(const an_weight *w, int64_t row, float *out)
+{
+    form f;
+    piece p;
+    bool has_form = form_of(w, &f);
+    AN_ASSERT(has_form && w->layout == AN_LAYOUT_PANELS);
+    for (int64_t col = 0; col < w->n_col; col += AN_CODES_STEP) {
+        int n = w->n_col - col < AN_CODES_STEP ? (int)(w->n_col - col) : AN_CODES_STEP;
+        read_piece(w, &f, row, col, n, &p);
+        an_weight_row_f32(&p.w, 0, out + col);
+    }
+}
