@@ -183,15 +183,16 @@ static void set_bits(uint8_t *p, uint32_t at, int n, uint32_t v)
     if (at % 8 + (uint32_t)n > 8) p[at / 8 + 1] |= (uint8_t)(v >> 8);
 }
 
-/* All moves of a block: from the file's order to the dwords' or, `back`, the other way. `to` is zero before. */
-static void move_fields(const form *f, const uint8_t *from, uint8_t *to, bool back)
+/* A field of n bits, from bit `src` of the block to bit `dst` of its dwords. */
+typedef void field_fn(void *ctx, uint32_t dst, uint32_t src, int n);
+
+static void for_each_field(const form *f, field_fn *fn, void *ctx)
 {
     for (const move *m = f->moves; m < f->moves + MOVES && m->n_bit; m++) {
         int i[LOOPS] = {0}, level;
         uint32_t dst = m->dst, src = m->src;
         do {
-            if (back) set_bits(to, src, m->n_bit, get_bits(from, dst, m->n_bit));
-            else set_bits(to, dst, m->n_bit, get_bits(from, src, m->n_bit));
+            fn(ctx, dst, src, m->n_bit);
             for (level = 0; level < LOOPS && m->loop[level].n; level++) {
                 dst += m->loop[level].dst;
                 src += m->loop[level].src;
@@ -204,46 +205,189 @@ static void move_fields(const form *f, const uint8_t *from, uint8_t *to, bool ba
     }
 }
 
-/* Block `block` of a row of a weight in rows. */
-static void read_block(const an_weight *w, const form *f, int64_t row, int64_t block, uint8_t *out)
+/* The way back, for one row. `block` is zero before. */
+typedef struct way_back {
+    const uint8_t *own;
+    uint8_t *block;
+} way_back;
+
+static void put_field_back(void *ctx, uint32_t dst, uint32_t src, int n)
 {
-    const uint8_t *data = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
-    if (w->dtype != AN_DTYPE_AFFINE) {
-        memcpy(out, data + (uint64_t)block * (uint64_t)f->n_byte, (size_t)f->n_byte);
-        return;
-    }
-    int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, n_code = f->n_byte - 2 * size;
-    uint64_t at = (uint64_t)(row * (w->n_col / f->n_elem) + block) * (uint64_t)size;
-    memcpy(out, (const uint8_t *)w->affine.scales + at, (size_t)size);
-    memcpy(out + size, (const uint8_t *)w->affine.biases + at, (size_t)size);
-    memcpy(out + 2 * size, data + (uint64_t)block * (uint64_t)n_code, (size_t)n_code);
+    way_back *b = ctx;
+    set_bits(b->block, src, n, get_bits(b->own, dst, n));
 }
 
-/* One block of one row into the lines of its panel. */
-static void write_block(const form *f, uint8_t *panel, int row, int64_t block, const uint8_t *bytes)
+/* ------------------------------------------------------------------------------------------------------- writing */
+
+/*
+ * All fields that go from one dword of the block to one of its own by the same distance, as one operation; it is done for
+ * the sixteen rows at once, on lines of dwords.
+ */
+typedef struct op {
+    uint8_t dst, src;
+    int8_t left; /* below 0: right */
+    uint32_t mask; /* of the result */
+} op;
+
+enum { OPS_MAX = 640 };
+
+typedef struct program {
+    int n;
+    int first[DWORDS_MAX + 1]; /* operations of dword i: first[i]..first[i + 1] - 1 */
+    op ops[OPS_MAX];
+    uint16_t chain[DWORDS_MAX], next[OPS_MAX]; /* while it is made: last operation of a dword, the one before; 0: none, else + 1 */
+    op made[OPS_MAX];
+} program;
+
+static void add_part(program *p, uint32_t dst, uint32_t src, int n)
 {
-    uint8_t own[4 * DWORDS_MAX] = {0}, *lines = panel + own_line(f, block) * LINE;
-    move_fields(f, bytes, own, false);
-    for (int i = 0; i < 4 * f->n_own; i++) lines[i / 4 * LINE + byte_in_line(f, i / 4, row, i % 4)] = own[i];
-    lines = panel + shared_line(f, block) * LINE + 32 * (block & 1) + 2 * row;
-    for (int i = 0; i < f->n_shared; i++) memcpy(lines + i * LINE, bytes + f->shared[i], 2);
+    uint8_t to = (uint8_t)(dst / 32), from = (uint8_t)(src / 32);
+    int8_t left = (int8_t)((int)(dst % 32) - (int)(src % 32));
+    uint32_t mask = ((1u << n) - 1) << dst % 32;
+    for (int i = p->chain[to]; i; i = p->next[i - 1]) {
+        op *o = &p->made[i - 1];
+        if (o->src != from || o->left != left) continue;
+        o->mask |= mask;
+        return;
+    }
+    AN_ASSERT(p->n < OPS_MAX);
+    p->made[p->n] = (op){to, from, left, mask};
+    p->next[p->n] = p->chain[to];
+    p->chain[to] = (uint16_t)++p->n;
+}
+
+/* A field cut where a dword ends. */
+static void add_field(void *ctx, uint32_t dst, uint32_t src, int n)
+{
+    while (n > 0) {
+        int left = 32 - (int)(dst % 32 > src % 32 ? dst % 32 : src % 32), part = n < left ? n : left;
+        add_part(ctx, dst, src, part);
+        dst += (uint32_t)part;
+        src += (uint32_t)part;
+        n -= part;
+    }
+}
+
+static void make_program(program *p, const form *f)
+{
+    p->n = 0;
+    memset(p->chain, 0, sizeof p->chain);
+    for_each_field(f, add_field, p);
+    int n = 0;
+    for (int dst = 0; dst < f->n_own; dst++) {
+        p->first[dst] = n;
+        for (int i = p->chain[dst]; i; i = p->next[i - 1]) p->ops[n++] = p->made[i - 1];
+    }
+    p->first[f->n_own] = n;
+}
+
+/* Where the sixteen rows of a panel are read: of their first block. Rows that the weight lacks are zeros. */
+typedef struct source {
+    const uint8_t *data[AN_PANEL_ROWS], *scales[AN_PANEL_ROWS], *biases[AN_PANEL_ROWS];
+    int scale_bytes; /* 0: no scales of their own */
+    int data_bytes;  /* of a block */
+} source;
+
+static void open_source(source *s, const an_weight *w, const form *f, int64_t row, int64_t row_end)
+{
+    uint64_t n_block = (uint64_t)(w->n_col / f->n_elem);
+    s->scale_bytes = w->dtype == AN_DTYPE_AFFINE ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0;
+    s->data_bytes = f->n_byte - 2 * s->scale_bytes;
+    for (int r = 0; r < AN_PANEL_ROWS; r++) {
+        bool there = row + r < row_end;
+        uint64_t at = (uint64_t)(row + r), scales = at * n_block * (uint64_t)s->scale_bytes;
+        s->data[r] = there ? (const uint8_t *)w->data + at * w->row_bytes : NULL;
+        if (!s->scale_bytes) continue;
+        s->scales[r] = (const uint8_t *)w->affine.scales + scales;
+        s->biases[r] = (const uint8_t *)w->affine.biases + scales;
+    }
+}
+
+typedef uint32_t line[AN_PANEL_ROWS];
+
+/* Block `b` of the sixteen rows, dword by dword; bytes behind the block's end are zeros. */
+static void read_lines(const source *s, int64_t b, int n_byte, line *raw)
+{
+    int n_whole = n_byte / 4;
+    for (int r = 0; r < AN_PANEL_ROWS; r++) {
+        uint8_t joined[BLOCK_MAX + 32];
+        const uint8_t *from = s->data[r] ? s->data[r] + b * s->data_bytes : NULL;
+        if (from && s->scale_bytes) {
+            memcpy(joined, s->scales[r] + b * s->scale_bytes, (size_t)s->scale_bytes);
+            memcpy(joined + s->scale_bytes, s->biases[r] + b * s->scale_bytes, (size_t)s->scale_bytes);
+            memcpy(joined + 2 * s->scale_bytes, from, (size_t)s->data_bytes);
+            from = joined;
+        }
+        for (int i = 0; i < n_whole; i++) raw[i][r] = from ? an_load_u32(from + 4 * i) : 0;
+        if (n_byte % 4) {
+            raw[n_whole][r] = 0;
+            if (from) memcpy(&raw[n_whole][r], from + 4 * n_whole, (size_t)(n_byte % 4));
+        }
+    }
+}
+
+static void run_ops(const op *o, int n, const line *raw, uint32_t *out)
+{
+    line sum = {0};
+    for (; n > 0; n--, o++) {
+        const uint32_t *from = raw[o->src], mask = o->mask;
+        if (o->left >= 0)
+            for (int r = 0; r < AN_PANEL_ROWS; r++) sum[r] |= from[r] << o->left & mask;
+        else
+            for (int r = 0; r < AN_PANEL_ROWS; r++) sum[r] |= from[r] >> -o->left & mask;
+    }
+    memcpy(out, sum, sizeof sum);
+}
+
+/* One block of the sixteen rows into the lines of its panel. */
+static void write_block(const form *f, const program *p, const line *raw, uint8_t *panel, int64_t block)
+{
+    uint8_t *own = panel + own_line(f, block) * LINE, *shared = panel + shared_line(f, block) * LINE + 32 * (block & 1);
+    for (int i = 0; i < f->n_own; i++) {
+        line dwords;
+        run_ops(p->ops + p->first[i], p->first[i + 1] - p->first[i], raw, dwords);
+        uint8_t *to = own + i * LINE;
+        if (f->halves >> i & 1) {
+            uint16_t halves[2][AN_PANEL_ROWS];
+            for (int r = 0; r < AN_PANEL_ROWS; r++) halves[0][r] = (uint16_t)dwords[r];
+            for (int r = 0; r < AN_PANEL_ROWS; r++) halves[1][r] = (uint16_t)(dwords[r] >> 16);
+            memcpy(to, halves, LINE);
+        } else if (f->bytes >> i & 1) {
+            for (int b = 0; b < 4; b++)
+                for (int r = 0; r < AN_PANEL_ROWS; r++) to[16 * b + r] = (uint8_t)(dwords[r] >> 8 * b);
+        } else {
+            memcpy(to, dwords, LINE);
+        }
+    }
+    for (int i = 0; i < f->n_shared; i++) {
+        uint16_t half[AN_PANEL_ROWS];
+        const uint32_t *from = raw[f->shared[i] / 4];
+        for (int r = 0; r < AN_PANEL_ROWS; r++) half[r] = (uint16_t)(from[r] >> 8 * (f->shared[i] % 4));
+        memcpy(shared + i * LINE, half, sizeof half);
+    }
 }
 
 void an_panels_write(const an_kernels *k, const an_weight *w, void *panels, int64_t row_begin, int64_t row_end)
 {
     (void)k;
     form f;
+    program p;
+    source s;
     AN_ASSERT(w->layout == AN_LAYOUT_ROWS && row_begin % AN_ROW_GRAIN == 0);
     if (!form_of(w, &f)) return;
+    make_program(&p, &f);
     uint64_t bytes = panel_lines(w, &f) * LINE;
+    int64_t n_block = w->n_col / f.n_elem;
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
-        uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes, block[BLOCK_MAX];
-        memset(panel, 0, bytes);
-        for (int r = 0; r < AN_PANEL_ROWS && row + r < row_end; r++)
-            for (int64_t b = 0; b < w->n_col / f.n_elem; b++) {
-                read_block(w, &f, row + r, b, block);
-                write_block(&f, panel, r, b, block);
-            }
+        uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes;
+        open_source(&s, w, &f, row, row_end);
+        /* The half that an odd last block has for nobody. */
+        if (n_block % 2) memset(panel + shared_line(&f, n_block - 1) * LINE, 0, (size_t)f.n_shared * LINE);
+        for (int64_t b = 0; b < n_block; b++) {
+            line raw[BLOCK_MAX / 4 + 8];
+            read_lines(&s, b, f.n_byte, raw);
+            write_block(&f, &p, raw, panel, b);
+        }
     }
 }
 
@@ -274,7 +418,7 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
         uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0};
         const uint8_t *lines = panel + own_line(f, at) * LINE;
         for (int i = 0; i < 4 * f->n_own; i++) own[i] = lines[i / 4 * LINE + byte_in_line(f, i / 4, r, i % 4)];
-        move_fields(f, own, bytes, true);
+        for_each_field(f, put_field_back, &(way_back){own, bytes});
         lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
         for (int i = 0; i < f->n_shared; i++) memcpy(bytes + f->shared[i], lines + i * LINE, 2);
         memcpy(out->scales + b * size, bytes, (size_t)size);
