@@ -178,12 +178,14 @@ void an_meter_peaks(an_meter *m, an_environment *e)
     if (!p && an_probe_open(&own, m->options.n_thread, NULL) == ANEMO_OK) p = own;
     if (p) {
         double f32 = an_probe_peak_ops(p, AN_PROBE_F32), i8 = an_probe_peak_ops(p, AN_PROBE_I8);
+        double tiles = an_probe_peak_ops(p, AN_PROBE_BF16_TILES);
         e->peak_bandwidth_bps = an_probe_peak_bandwidth(p);
-        e->peak_flops = fmax(f32, i8);
+        e->peak_flops = fmax(fmax(f32, i8), tiles);
         if (!e->more) e->more = json_object();
         json_object_set_new(e->more, "peak_threads", json_integer(m->options.n_thread));
         json_object_set_new(e->more, "peak_f32_ops", an_json_real(f32));
         json_object_set_new(e->more, "peak_i8_ops", an_json_real(i8));
+        if (isfinite(tiles)) json_object_set_new(e->more, "peak_bf16_tile_ops", an_json_real(tiles));
         m->peaks = true;
         expect_missing(m);
     }

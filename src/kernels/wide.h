@@ -61,7 +61,7 @@ typedef struct an_wide {
     void (*product)(const an_wide_product *job);
     /* n_tok x n_row of the sums to out[t * out_stride + r], each up to 32. */
     void (*finish)(const float *sums, float *out, size_t out_stride, int n_tok, int n_row, bool add);
-    /* n steps of four products from registers alone; *sum depends on all. Returns the operations done. */
+    /* n steps of four products from registers alone; *sum = 64 n. Returns the operations done. */
     uint64_t (*peak)(int n, float *sum);
 } an_wide;
 
