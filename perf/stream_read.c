@@ -17,6 +17,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/file.h"
+#include "os/memory.h"
 #include "os/thread.h"
 
 #include <stdio.h>
