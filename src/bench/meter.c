@@ -172,12 +172,13 @@ void an_meter_end(an_meter *m, an_rep *rep)
     if (isfinite(v[AN_FIELD_ID_energy_j]) && !isfinite(m->idle_w)) m->why[AN_FIELD_ID_energy_net_j] = "idle power could not be measured";
 }
 
-/* Of one probe: bandwidth, and the best of both kinds of arithmetic. */
-static an_peaks peaks_of(an_probe *p, double *f32, double *i8)
+/* Of one probe: bandwidth, and the best of all kinds of arithmetic; *tiles is NaN where there are none. */
+static an_peaks peaks_of(an_probe *p, double *f32, double *i8, double *tiles)
 {
     *f32 = an_probe_peak_ops(p, AN_PROBE_F32);
     *i8 = an_probe_peak_ops(p, AN_PROBE_I8);
-    return (an_peaks){an_probe_peak_bandwidth(p), fmax(*f32, *i8)};
+    *tiles = an_probe_peak_ops(p, AN_PROBE_BF16_TILES);
+    return (an_peaks){an_probe_peak_bandwidth(p), fmax(fmax(*f32, *i8), *tiles)};
 }
 
 void an_meter_peaks(an_meter *m, an_environment *e)
@@ -185,14 +186,15 @@ void an_meter_peaks(an_meter *m, an_environment *e)
     an_probe *own = NULL, *p = m->probe;
     if (!p && an_probe_open(&own, m->options.n_thread, NULL) == ANEMO_OK) p = own;
     if (p) {
-        double f32, i8;
-        an_peaks peaks = peaks_of(p, &f32, &i8);
+        double f32, i8, tiles;
+        an_peaks peaks = peaks_of(p, &f32, &i8, &tiles);
         e->peak_bandwidth_bps = peaks.bandwidth_bps;
         e->peak_flops = peaks.flops;
         if (!e->more) e->more = json_object();
         json_object_set_new(e->more, "peak_threads", json_integer(m->options.n_thread));
         json_object_set_new(e->more, "peak_f32_ops", an_json_real(f32));
         json_object_set_new(e->more, "peak_i8_ops", an_json_real(i8));
+        if (isfinite(tiles)) json_object_set_new(e->more, "peak_bf16_tile_ops", an_json_real(tiles));
         m->peaks = true;
         expect_missing(m);
     }
@@ -206,14 +208,14 @@ void an_meter_peaks(an_meter *m, an_environment *e)
 void an_meter_peaks_with(an_meter *m, int threads, an_environment *e)
 {
     an_probe *p;
-    double f32, i8;
+    double f32, i8, tiles;
     size_t i;
     json_t *item, *list = json_object_get(e->more, "peaks_by_threads");
     if (!m->peaks || threads < 1 || threads >= m->options.n_thread) return;
     json_array_foreach(list, i, item)
         if (json_integer_value(json_object_get(item, "threads")) == threads) return;
     if (an_probe_open(&p, threads, NULL) != ANEMO_OK) return;
-    an_peaks peaks = peaks_of(p, &f32, &i8);
+    an_peaks peaks = peaks_of(p, &f32, &i8, &tiles);
     an_probe_close(p);
     if (!list) json_object_set_new(e->more, "peaks_by_threads", list = json_array());
     json_array_append_new(list, json_pack("{s:i, s:f, s:f}", "threads", threads, "bandwidth_bps", peaks.bandwidth_bps, "flops",

@@ -40,8 +40,8 @@ void an_meter_begin(an_meter *m, int64_t pid);
 void an_meter_end(an_meter *m, an_rep *rep);
 
 /*
- * Measure the machine's peaks with the meter's threads into e->peak_bandwidth_bps and e->peak_flops (the best of f32 and int8; each
- * by itself in e->more), and the sensors' names. Takes about 0.7 s; opens a probe for it where the meter has none.
+ * Measure the machine's peaks with the meter's threads into e->peak_bandwidth_bps and e->peak_flops (the best of f32, int8 and
+ * tiles; each by itself in e->more), and the sensors' names. Takes about 0.7 s; opens a probe for it where the meter has none.
  */
 void an_meter_peaks(an_meter *m, an_environment *e);
 /*
