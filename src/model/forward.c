@@ -122,7 +122,8 @@ static void qkv(an_worker *w, int layer, int first)
     bool late = first > w->first;
     project(w, all, late ? 2 : 3, &act);
     an_worker_barrier(w);
-    if (w->n_tok > 1) {
+    /* A single token's row is stored where it attends, unless it leaves the stream here. */
+    if (w->n_tok > 1 || first == w->n_tok) {
         long begin, end;
         an_worker_tokens(w, &begin, &end);
         for (long t = begin; t < end; t++)
