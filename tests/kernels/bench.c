@@ -184,6 +184,10 @@ static void bench_encode(const an_kernels *k, an_dtype type)
 void bench_run(const an_kernels *k, const char *pattern)
 {
     an_affine none = {0};
+    if (!strncmp(pattern, "fused_", 6)) {
+        bench_fused_run(k, pattern + 6);
+        return;
+    }
     for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_AFFINE; type++) {
         const an_dtype_info *info = an_dtype_get((an_dtype)type);
         if (fnmatch(pattern, info->name, 0)) continue;
@@ -204,4 +208,5 @@ void bench_run(const an_kernels *k, const char *pattern)
             bench_attention(k, n, 3, 64);
         }
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);
+    if (k->wide) bench_wide(k, pattern);
 }

@@ -10,8 +10,7 @@
 
 static const int token_counts[] = {1, 2, 4, 7, 12, 16, 29};
 
-/* Widths to try: around the unrolls, and real ones; multiples of the type's group. */
-static int pick_col(const kcheck_op *op, int i)
+int kcheck_columns(const kcheck_op *op, int i)
 {
     static const int plain[] = {32, 64, 160, 576, 1536}, wide[] = {256, 512, 768, 1536, 2048};
     int unit = op->type == AN_DTYPE_AFFINE ? op->affine.group : an_dtype_get(op->type)->block_elems;
@@ -23,7 +22,7 @@ static int pick_col(const kcheck_op *op, int i)
 void check_codes(kcheck *c, const kcheck_op *op)
 {
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 3, n_col, style, style & 1);
         float *row = malloc((size_t)n_col * 4);
         an_code_kind kind;
@@ -89,7 +88,7 @@ void check_unpack(kcheck *c, const kcheck_op *op)
     an_unpack_fn *unpack = op->type == AN_DTYPE_AFFINE ? c->k->unpack_affine[op->affine.bits] : c->k->unpack[op->type];
     if (!unpack) return;
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 32, n_col, style, style & 1);
         an_code_kind kind;
         an_codes_kind(&t.w, &kind);
@@ -224,7 +223,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < (int)AN_COUNT_OF(token_counts); i++) {
         int64_t n_row = i % 3 == 0 ? 16 : i % 3 == 1 ? 21 : 33;
-        test_weight w = weight_make(c, op->type, op->affine, n_row, pick_col(op, i % 5), i % N_STYLE, i & 1);
+        test_weight w = weight_make(c, op->type, op->affine, n_row, kcheck_columns(op, i % 5), i % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, (i + 1) % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, i % 4, !(i & 1));
         weight_free(&w);
@@ -234,7 +233,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 void check_matmul_f32(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < 5; i++) {
-        int n_col = pick_col(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
+        int n_col = kcheck_columns(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
         int n_tok = token_counts[i], n_row = 16 + 7 * i;
         test_weight w = weight_make(c, op->type, op->affine, n_row, n_col, i, i & 1);
         test_act t = act_make(c, AN_COMPUTE_F32, n_tok, n_col, i % 4);
@@ -267,7 +266,7 @@ void check_matmul_f32(kcheck *c, const kcheck_op *op)
 void check_invariance(kcheck *c, const kcheck_op *op)
 {
     enum { N_ROW = 75 };
-    int n_col = pick_col(op, 3);
+    int n_col = kcheck_columns(op, 3);
     test_weight w = weight_make(c, op->type, op->affine, N_ROW, n_col, 0, false);
     void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(c->k, n_col) + 63) / 64 * 64);
     for (int compute = 0; compute < 2; compute++) {

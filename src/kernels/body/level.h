@@ -1,12 +1,14 @@
 /*
  * All kernels of one level. A level file includes a lanes header, then this, and names itself:
- * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE.
+ * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE, and AN_LEVEL_WIDE when it has tiles.
+ * Included again under other names, it makes a second table of the same functions.
  */
 #include "kernels/body/attention.h"
 #include "kernels/body/decode.h"
 #include "kernels/body/elementwise.h"
 #include "kernels/body/encode.h"
 #include "kernels/body/encode_weighted.h"
+#include "kernels/body/fused.h"
 #include "kernels/body/kv.h"
 #include "kernels/body/matmul_f32.h"
 #include "kernels/body/matmul_q8.h"
@@ -14,6 +16,9 @@
 #include "kernels/body/quantize.h"
 #include "kernels/body/unpack.h"
 
+#if !defined(AN_LEVEL_WIDE)
+#define AN_LEVEL_WIDE NULL
+#endif
 #define UNLESS_EMULATED(f) (AN_LANES_EMULATED ? NULL : (f))
 
 const an_kernels AN_LEVEL_TABLE = {
@@ -46,6 +51,54 @@ const an_kernels AN_LEVEL_TABLE = {
             [8] = unpack_affine8,
         },
     .pair_codes = PAIR_CODES,
+    .unpack_panels =
+        {
+            [AN_DTYPE_Q4_0] = panels_q4_0,
+            [AN_DTYPE_Q4_1] = panels_q4_1,
+            [AN_DTYPE_Q5_0] = panels_q5_0,
+            [AN_DTYPE_Q5_1] = panels_q5_1,
+            [AN_DTYPE_Q8_0] = panels_q8_0,
+            [AN_DTYPE_Q2_K] = panels_q2_k,
+            [AN_DTYPE_Q3_K] = panels_q3_k,
+            [AN_DTYPE_Q4_K] = panels_q4_k,
+            [AN_DTYPE_Q5_K] = panels_q5_k,
+            [AN_DTYPE_Q6_K] = panels_q6_k,
+            [AN_DTYPE_IQ4_NL] = panels_iq4_nl,
+            [AN_DTYPE_IQ4_XS] = panels_iq4_xs,
+        },
+    .unpack_panels_affine =
+        {
+            [2] = panels_affine2,
+            [3] = panels_affine3,
+            [4] = panels_affine4,
+            [5] = panels_affine5,
+            [6] = panels_affine6,
+            [8] = panels_affine8,
+        },
+    .fused =
+        {
+            [AN_DTYPE_Q4_0] = fused_q4_0,
+            [AN_DTYPE_Q4_1] = fused_q4_1,
+            [AN_DTYPE_Q5_0] = fused_q5_0,
+            [AN_DTYPE_Q5_1] = fused_q5_1,
+            [AN_DTYPE_Q8_0] = fused_q8_0,
+            [AN_DTYPE_Q2_K] = fused_q2_k,
+            [AN_DTYPE_Q3_K] = fused_q3_k,
+            [AN_DTYPE_Q4_K] = fused_q4_k,
+            [AN_DTYPE_Q5_K] = fused_q5_k,
+            [AN_DTYPE_Q6_K] = fused_q6_k,
+            [AN_DTYPE_IQ4_NL] = fused_iq4_nl,
+            [AN_DTYPE_IQ4_XS] = fused_iq4_xs,
+        },
+    .fused_affine =
+        {
+            [2] = fused_affine2,
+            [3] = fused_affine3,
+            [4] = fused_affine4,
+            [5] = fused_affine5,
+            [6] = fused_affine6,
+            [8] = fused_affine8,
+        },
     .q8 =
         {
             [AN_CODES_MIN32] = q8_min32,
@@ -54,6 +107,7 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_CODES_MIN16] = q8_min16,
             [AN_CODES_OFF16] = q8_off16,
         },
+    .wide = AN_LEVEL_WIDE,
     .f32 = f32_rows,
     .row_f16 = row_f16,
     .row_bf16 = row_bf16,

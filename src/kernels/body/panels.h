@@ -1,0 +1,366 @@
+/*
+ * What every kernel over weights in panels shares (panels.c has the forms): blocks of sixteen rows taken apart in
+ * registers, group of 32 columns by group, and given either to a product with the activations of n_tok tokens or,
+ * when n_tok is 0, to an unpacked panel. Included after a lanes header.
+ */
+#ifndef AN_BODY_PANELS_H
+#define AN_BODY_PANELS_H
+
+#include "base/bytes.h"
+#include "kernels/act.h"
+#include "quant/dequant.h"
+
+/* Where the groups go; each moves what it uses to the next group. */
+typedef struct panel_out {
+    vf *sum;               /* n_tok of them */
+    const uint8_t *record; /* of the tile's activations */
+    uint8_t *codes;        /* or an unpacked panel */
+    float *scales, *mins;
+} panel_out;
+
+/* One block: the numbers that it shares lines with a neighbour for, its own lines. */
+typedef struct panel_block {
+    const uint8_t *shared, *own;
+    const an_weight *w;
+} panel_block;
+
+#define SPREAD(byte) vi_set1((int32_t)((byte)*0x01010101u))
+
+/* Bits `at` and up of every byte moved to bit `to`, those of `mask` kept; all constants. */
+#define MOVE_BITS(v, at, to, mask)                                                                                     \
+    vi_and((at) <= (to) ? vi_shl(v, (at) <= (to) ? (to) - (at) : 0) : vi_shr(v, (at) > (to) ? (at) - (to) : 0), SPREAD(mask))
+
+LANE_FN vi panel_line(const uint8_t *at, int line)
+{
+    return vi_load(at + 64 * line);
+}
+
+/* Low or high nibbles. */
+LANE_FN vi panel_nibbles(vi v, const bool high)
+{
+    return vi_and(high ? vi_shr(v, 4) : v, SPREAD(0x0F));
+}
+
+/* Codes of columns 4k..4k+3 of a group of 32; Q3_K's (`times8`) are worth eight. */
+LANE_FN vi panel_codes(const uint8_t *at, const int bits, const int k, const bool times8)
+{
+    const int low = k & 3;
+    switch (bits) {
+    case 2: return MOVE_BITS(panel_line(at, k / 4), 2 * low, 0, 0x03);
+    case 3:
+        if (times8)
+            return vi_or(MOVE_BITS(panel_line(at, 1 + k / 4), 2 * low, 3, 0x18), MOVE_BITS(panel_line(at, 0), k, 5, 0x20));
+        return vi_or(MOVE_BITS(panel_line(at, 1 + k / 4), 2 * low, 0, 0x03), MOVE_BITS(panel_line(at, 0), k, 2, 0x04));
+    case 4: return panel_nibbles(panel_line(at, low), k >= 4);
+    case 5: return vi_or(panel_nibbles(panel_line(at, 1 + low), k >= 4), MOVE_BITS(panel_line(at, 0), k, 4, 0x10));
+    case 6: return vi_or(panel_nibbles(panel_line(at, 2 + low), k >= 4), MOVE_BITS(panel_line(at, k / 4), 2 * low, 4, 0x30));
+    default: return panel_line(at, k);
+    }
+}
+
+/* What the codes of a kind are made of. `table` translates them (IQ4), or is NULL; `flip` is xored to them (8 bits). */
+typedef struct panel_kind {
+    an_code_kind kind;
+    int bits;
+    const uint8_t *table;
+    uint8_t flip;
+} panel_kind;
+
+LANE_FN vi panel_code(const uint8_t *at, const panel_kind p, const int k)
+{
+    vi c = panel_codes(at, p.bits, k, p.kind == AN_CODES_OFF16);
+    if (p.table) return vi_lookup(p.table, c);
+    return p.flip ? vi_xor(c, SPREAD(p.flip)) : c;
+}
+
+/*
+ * Ask for what comes PANEL_AHEAD bytes behind some lines. One token is left to the hardware's own prefetching, which asking
+ * would disturb (Q4_K on one thread of Zen 4: 97 % of the stream without, 60 to 70 % with); more tokens leave it behind.
+ */
+enum { PANEL_AHEAD = 3072 };
+LANE_FN void panel_ask(const uint8_t *at, const int n_line, const int n_tok)
+{
+    if (n_tok < 2) return;
+#pragma GCC unroll 8
+    for (int i = 0; i < n_line; i++) __builtin_prefetch(at + PANEL_AHEAD + 64 * i, 0, 3);
+}
+
+LANE_FN float panel_f32(const uint8_t *record, int offset)
+{
+    return an_load_f32(record + offset);
+}
+
+/* Columns of one scale times n_tok tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
+LANE_FN void panel_product(panel_out *o, const uint8_t *at, const panel_kind p, const int half, vf scale, vf min, const int n_tok)
+{
+    const bool by16 = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16;
+    const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
+    const int n_dword = by16 ? 4 : 8;
+    vi acc[8];
+#pragma GCC unroll 8
+    for (int t = 0; t < n_tok; t++) {
+        int offset = p.kind == AN_CODES_OFF16 ? AN_REC_INIT16(n_tok, t, half) : AN_REC_INIT(n_tok, t);
+        bool begins = p.kind == AN_CODES_OFF16 || (is_int8 && AN_LANES_CODE_XOR);
+        acc[t] = vi_set1(begins ? (int32_t)an_load_u32(o->record + offset) : 0);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n_dword; i++) {
+        /* Both nibbles of a line one after the other. */
+        const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+        vi c = panel_code(at, p, k);
+#pragma GCC unroll 8
+        for (int t = 0; t < n_tok; t++) {
+            const int8_t *x = (const int8_t *)o->record + 32 * t + 4 * k;
+            acc[t] = is_int8 ? vi_dot_signed(acc[t], c, x) : vi_dot(acc[t], c, x);
+        }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < n_tok; t++) {
+        vf both = vf_mul(scale, vf_set1(panel_f32(o->record, AN_REC_SCALE(n_tok, t))));
+        o->sum[t] = vf_fma(vf_from_int(acc[t]), both, o->sum[t]);
+    }
+    if (p.kind == AN_CODES_I8 || p.kind == AN_CODES_OFF16) return;
+#pragma GCC unroll 8
+    for (int t = 0; t < n_tok; t++) {
+        int offset = by16 ? AN_REC_SUM16(n_tok, t, half) : AN_REC_SUM(n_tok, t);
+        o->sum[t] = vf_fma(min, vf_set1(panel_f32(o->record, offset)), o->sum[t]);
+    }
+}
+
+/* 32 columns: scales and minima of both halves, the same unless the kind has groups of 16. */
+LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, const vf scale[2], const vf min[2], const int n_tok)
+{
+    const int n_half = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16 ? 2 : 1;
+    if (n_tok) {
+        panel_ask(at, p.bits, n_tok);
+#pragma GCC unroll 2
+        for (int half = 0; half < n_half; half++) panel_product(o, at, p, half, scale[half], min[half], n_tok);
+        o->record += n_tok * AN_RECORD_BYTES;
+        return;
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) vi_store(o->codes + 64 * k, panel_code(at, p, k));
+#pragma GCC unroll 2
+    for (int half = 0; half < n_half; half++, o->scales += 16, o->mins += 16) {
+        vf_store(o->scales, scale[half]);
+        vf_store(o->mins, min[half]);
+    }
+    o->codes += 512;
+}
+
+LANE_FN void panel_group1(panel_out *o, const uint8_t *at, const panel_kind p, vf scale, vf min, const int n_tok)
+{
+    const vf scales[2] = {scale, scale}, mins[2] = {min, min};
+    panel_group(o, at, p, scales, mins, n_tok);
+}
+
+#define MIN32(n) ((panel_kind){AN_CODES_MIN32, n, NULL, 0})
+
+LANE_FN void block_q4_0(panel_out *o, const panel_block *b, const int n_tok)
+{
+    vf d = vf_load_f16(b->shared);
+    panel_group1(o, b->own, MIN32(4), d, vf_mul(d, vf_set1(-8)), n_tok);
+}
+LANE_FN void block_q5_0(panel_out *o, const panel_block *b, const int n_tok)
+{
+    vf d = vf_load_f16(b->shared);
+    panel_group1(o, b->own, MIN32(5), d, vf_mul(d, vf_set1(-16)), n_tok);
+}
+LANE_FN void block_q4_1(panel_out *o, const panel_block *b, const int n_tok)
+{
+    panel_group1(o, b->own + 64, MIN32(4), vf_load_f16(b->own), vf_load_f16(b->own + 32), n_tok);
+}
+LANE_FN void block_q5_1(panel_out *o, const panel_block *b, const int n_tok)
+{
+    panel_group1(o, b->own + 64, MIN32(5), vf_load_f16(b->own), vf_load_f16(b->own + 32), n_tok);
+}
+LANE_FN void block_q8_0(panel_out *o, const panel_block *b, const int n_tok)
+{
+    const panel_kind p = {AN_CODES_I8, 8, NULL, AN_LANES_CODE_XOR};
+    panel_group1(o, b->own, p, vf_load_f16(b->shared), vf_zero(), n_tok);
+}
+
+/* IQ4's values as the integer product wants them. */
+LANE_FN panel_kind iq4_kind(uint8_t table[16])
+{
+    for (int i = 0; i < 16; i++) table[i] = (uint8_t)an_iq4_values[i] ^ AN_LANES_CODE_XOR;
+    return (panel_kind){AN_CODES_I8, 4, table, 0};
+}
+LANE_FN void block_iq4_nl(panel_out *o, const panel_block *b, const int n_tok)
+{
+    uint8_t table[16];
+    panel_group1(o, b->own, iq4_kind(table), vf_load_f16(b->shared), vf_zero(), n_tok);
+}
+/* Four bits of a scale in `low` and two in `high`, used up from below. */
+LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
+{
+    uint8_t table[16];
+    const panel_kind p = iq4_kind(table);
+    vi head = panel_line(b->own, 0), low = panel_line(b->own, 1), high = vi_shr(head, 12);
+    panel_ask(b->own, 2, n_tok);
+    vf d = vf_f16_low(head);
+    for (int g = 0; g < 8; g++) {
+        vi scale = vi_or(vi_and(low, vi_set1(15)), vi_and(high, vi_set1(0x30)));
+        low = vi_shr(low, 4);
+        high = vi_shr(high, 2);
+        panel_group1(o, b->own + 128 + 256 * g, p, vf_mul(d, vf_from_int(vi_add(scale, vi_set1(-32)))), vf_zero(), n_tok);
+    }
+}
+
+/* Eight scales and minima of 6 bits in three dwords behind d and dmin (formats.md 2.2). */
+LANE_FN void block_k45(panel_out *o, const panel_block *b, const int bits, const int n_tok)
+{
+    panel_ask(b->own, 4, n_tok);
+    vf d = vf_load_f16(b->own), dmin = vf_sub(vf_zero(), vf_load_f16(b->own + 32));
+    vi s0 = panel_line(b->own, 1), s1 = panel_line(b->own, 2), s2 = panel_line(b->own, 3);
+    vi scale[2] = {vi_and(s0, SPREAD(0x3F)), vi_or(panel_nibbles(s2, false), MOVE_BITS(s0, 6, 4, 0x30))};
+    vi min[2] = {vi_and(s1, SPREAD(0x3F)), vi_or(panel_nibbles(s2, true), MOVE_BITS(s1, 6, 4, 0x30))};
+    const uint8_t *at = b->own + 256;
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++)
+        for (int g = 0; g < 4; g++, at += 64 * bits) {
+            vf scale_g = vf_mul(d, vf_from_int(vi_and(scale[i], vi_set1(0xFF))));
+            vf min_g = vf_mul(dmin, vf_from_int(vi_and(min[i], vi_set1(0xFF))));
+            scale[i] = vi_shr(scale[i], 8);
+            min[i] = vi_shr(min[i], 8);
+            panel_group1(o, at, MIN32(bits), scale_g, min_g, n_tok);
+        }
+}
+LANE_FN void block_q4_k(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_k45(o, b, 4, n_tok);
+}
+LANE_FN void block_q5_k(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_k45(o, b, 5, n_tok);
+}
+
+LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
+{
+    const panel_kind p = {AN_CODES_OFF16, 6, NULL, 0};
+    panel_ask(b->own, 4, n_tok);
+    vf d = vf_load_f16(b->shared);
+    const vf none[2] = {vf_zero(), vf_zero()};
+    for (int g = 0; g < 8; g++) {
+        const vf scale[2] = {vf_mul(d, vf_from_int(vi_load_int8(b->own + 32 * g))),
+                             vf_mul(d, vf_from_int(vi_load_int8(b->own + 32 * g + 16)))};
+        panel_group(o, b->own + 256 + 384 * g, p, scale, none, n_tok);
+    }
+}
+
+LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
+{
+    const panel_kind p = {AN_CODES_MIN16, 2, NULL, 0};
+    panel_ask(b->own, 5, n_tok);
+    vf d = vf_load_f16(b->own), dmin = vf_sub(vf_zero(), vf_load_f16(b->own + 32));
+    for (int g = 0; g < 8; g++) {
+        vi both[2] = {vi_load_bytes(b->own + 64 + 32 * g), vi_load_bytes(b->own + 64 + 32 * g + 16)};
+        vf scale[2], min[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            scale[i] = vf_mul(d, vf_from_int(vi_and(both[i], vi_set1(15))));
+            min[i] = vf_mul(dmin, vf_from_int(vi_shr(both[i], 4)));
+        }
+        panel_group(o, b->own + 320 + 128 * g, p, scale, min, n_tok);
+    }
+}
+
+/* Sixteen scales of 6 bits: low nibbles in two dwords, two bits each in the third; codes times 8, d / 8. */
+LANE_FN void block_q3_k(panel_out *o, const panel_block *b, const int n_tok)
+{
+    const panel_kind p = {AN_CODES_OFF16, 3, NULL, 0};
+    panel_ask(b->own, 3, n_tok);
+    vf d = vf_mul(vf_load_f16(b->shared), vf_set1(0.125f));
+    const vf none[2] = {vf_zero(), vf_zero()};
+    vi s0 = panel_line(b->own, 0), s1 = panel_line(b->own, 1), s2 = panel_line(b->own, 2);
+    const vi scales[4] = {vi_or(panel_nibbles(s0, false), MOVE_BITS(s2, 0, 4, 0x30)),
+                          vi_or(panel_nibbles(s1, false), MOVE_BITS(s2, 2, 4, 0x30)),
+                          vi_or(panel_nibbles(s0, true), MOVE_BITS(s2, 4, 4, 0x30)),
+                          vi_or(panel_nibbles(s1, true), MOVE_BITS(s2, 6, 4, 0x30))};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        vi s = scales[i];
+        for (int g = 0; g < 2; g++) {
+            vf scale[2];
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++, s = vi_shr(s, 8))
+                scale[half] = vf_mul(d, vf_from_int(vi_add(vi_and(s, vi_set1(0xFF)), vi_set1(-32))));
+            panel_group(o, b->own + 192 + 192 * (2 * i + g), p, scale, none, n_tok);
+        }
+    }
+}
+
+/* A group of MLX's: 32, 64 or 128 columns with one scale and bias of any float type. */
+LANE_FN void block_affine(panel_out *o, const panel_block *b, const int bits, const int n_tok)
+{
+    const uint8_t *own = b->own;
+    vf scale, min;
+    if (b->w->affine.scale_dtype == AN_DTYPE_F16) {
+        scale = vf_load_f16(b->shared);
+        min = vf_load_f16(b->shared + 64);
+    } else if (b->w->affine.scale_dtype == AN_DTYPE_BF16) {
+        scale = vf_load_bf16(b->shared);
+        min = vf_load_bf16(b->shared + 64);
+    } else {
+        scale = vf_load(own);
+        min = vf_load(own + 64);
+        own += 128;
+    }
+    panel_kind p = MIN32(bits);
+    if (bits == 8) {
+        p = (panel_kind){AN_CODES_I8_MIN, 8, NULL, 0x80 ^ AN_LANES_CODE_XOR};
+        min = vf_add(min, vf_mul(scale, vf_set1(128)));
+    }
+    for (int g = 0; g < b->w->affine.group; g += 32, own += 64 * bits) panel_group1(o, own, p, scale, min, n_tok);
+}
+LANE_FN void block_affine2(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 2, n_tok);
+}
+LANE_FN void block_affine3(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 3, n_tok);
+}
+LANE_FN void block_affine4(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 4, n_tok);
+}
+LANE_FN void block_affine5(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 5, n_tok);
+}
+LANE_FN void block_affine6(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 6, n_tok);
+}
+LANE_FN void block_affine8(panel_out *o, const panel_block *b, const int n_tok)
+{
+    block_affine(o, b, 8, n_tok);
+}
+
+/* Blocks of a type in a panel. */
+typedef struct panel_shape {
+    int elems, shared, own; /* columns of a block; lines */
+} panel_shape;
+
+LANE_FN panel_shape affine_shape(const an_weight *w, const int bits)
+{
+    int wide = w->affine.scale_dtype == AN_DTYPE_F32;
+    return (panel_shape){w->affine.group, wide ? 0 : 2, w->affine.group / 32 * bits + (wide ? 2 : 0)};
+}
+
+LANE_FN panel_block panel_block_at(const an_weight *w, const uint8_t *panel, const panel_shape s, int block)
+{
+    int pair = block / 2, lines = s.shared ? pair * (s.shared + 2 * s.own) : block * s.own;
+    const uint8_t *at = panel + 64 * (size_t)lines;
+    if (!s.shared) return (panel_block){at, at, w};
+    return (panel_block){at + 32 * (block & 1), at + 64 * (s.shared + (block & 1) * s.own), w};
+}
+
+LANE_FN size_t panel_bytes(const an_weight *w, const panel_shape s)
+{
+    size_t n = (size_t)(w->n_col / s.elems);
+    return 64 * (n * (size_t)s.own + (n + 1) / 2 * (size_t)s.shared);
+}
+
+#endif
