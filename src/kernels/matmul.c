@@ -33,8 +33,8 @@ void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin
     if (a->compute == AN_COMPUTE_F32 || col_begin >= col_end) return;
     AN_ASSERT(a->n_col % 32 == 0 && col_begin % 32 == 0 && col_end % 32 == 0);
     if (a->compute == AN_COMPUTE_BF16) {
-        an_wide_token token = {.n_col = a->n_col, .col_end = a->n_col, .n_tok = a->n_tok, .cols = an_wide_default.cols,
-                               .acts = a->q};
+        an_wide_token token = {.n_col = a->n_col, .col_begin = col_begin, .col_end = col_end, .n_tok = a->n_tok,
+                               .cols = an_wide_default.cols, .acts = a->q};
         for (token.tok = tok_begin; token.tok < tok_end; token.tok++) {
             token.x = a->f32 + (size_t)token.tok * a->f32_stride;
             k->wide->token(&token);

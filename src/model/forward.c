@@ -14,8 +14,9 @@
 /* The rows of x [.., n_col] that are in the stream as the input of a matmul. Token 0 of it is token `first`. */
 static an_act input(const an_worker *w, const float *x, int n_col, void *q)
 {
-    return (an_act){.compute = an_kernels_compute(w->d->o.compute, w->n_tok - w->first),
-                    .n_tok = w->n_tok - w->first,
+    int n_tok = w->n_tok - w->first;
+    return (an_act){.compute = an_kernels_compute(w->d->o.compute, n_tok),
+                    .n_tok = n_tok,
                     .n_col = n_col,
                     .f32 = x + (size_t)w->first * (size_t)n_col,
                     .f32_stride = (size_t)n_col,
@@ -30,7 +31,7 @@ static an_act prepare(const an_worker *w, const float *x, int n_col, const float
 {
     an_decoder *d = w->d;
     const an_kernels *kern = d->o.kernels;
-    an_act act = input(w, x, n_col, d->act);
+    an_act act = input(w, x, n_col, x == d->gate ? d->act_ff : d->act);
     size_t stride = (size_t)n_col;
     bool own = act.n_tok <= AN_PRIVATE_TOKENS;
     long begin = 0, end = act.n_tok;
@@ -106,9 +107,10 @@ static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_a
         size_t at = (size_t)t * n_ff + (size_t)begin;
         an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(end - begin));
     }
-    an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
+    bool whole = result.compute == AN_COMPUTE_BF16; /* has no form by columns */
+    if (!whole) an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
     an_worker_barrier(w);
-    return result;
+    return whole ? prepare(w, d->gate, (int)n_ff, NULL) : result;
 }
 
 /* Keys and values of all tokens; queries of those from `first` on. */
@@ -122,7 +124,8 @@ static void qkv(an_worker *w, int layer, int first)
     bool late = first > w->first;
     project(w, all, late ? 2 : 3, &act);
     an_worker_barrier(w);
-    if (w->n_tok > 1) {
+    /* A single token's row is stored where it attends, unless it leaves the stream here. */
+    if (w->n_tok > 1 || first == w->n_tok) {
         long begin, end;
         an_worker_tokens(w, &begin, &end);
         for (long t = begin; t < end; t++)
