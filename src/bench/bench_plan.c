@@ -88,6 +88,9 @@ static anemo_status add(planner *p, int n_prompt, int n_gen)
     s->flash_attn = (an_tristate)g->flash_attn.v[at[DIM_FLASH_ATTN]];
     s->device = g->devices[at[DIM_DEVICE]];
     s->n_gpu_layers = g->n_gpu_layers.v[at[DIM_GPU_LAYERS]];
+    if (g->layout) s->layout = g->layout;
+    s->layout_dir = g->layout_dir;
+    s->pin = g->pin;
     snprintf(cell->engine, sizeof cell->engine, "%s", point->engine->name);
     cell->model = (int)at[DIM_MODEL];
     cell->named = g->named;

@@ -28,6 +28,8 @@ typedef struct an_bench_grid {
     size_t n_kv_k, n_kv_v, n_device;
     const char *const *masks; /* [n_mask], as written; checked before */
     size_t n_mask;
+    const char *layout, *layout_dir; /* of all cells; layout NULL = auto */
+    bool pin;
 } an_bench_grid;
 
 /* How one cell is to be run. */

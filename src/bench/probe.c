@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/machine.h"
+#include "os/memory.h"
 #include "os/thread.h"
 
 #include <math.h>

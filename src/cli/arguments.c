@@ -14,8 +14,9 @@
 #include <string.h>
 
 const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
+const char *const an_cli_layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
 const char *const an_cli_tristates[] = {"auto", "on", "off", NULL};
-const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
 const char *const an_cli_devices[] = {"auto", "cpu", "gpu", NULL};
 
 anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids, size_t *n, anemo_error *err)
@@ -161,6 +162,15 @@ anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err)
     return found;
 }
 
+anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err)
+{
+    *draft = NULL;
+    if (!value) return ANEMO_OK;
+    if (strcmp(value, "ngram") != 0) return an_cli_model_path(value, draft, err);
+    *draft = an_strdup(value);
+    return *draft ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+}
+
 anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)
 {
     an_str text = {0};
@@ -184,4 +194,17 @@ void an_cli_show_weights(void *ctx, uint64_t done, uint64_t total)
     snprintf(line, sizeof line, "weights: %3.0f %% of %.1f MB", 100.0 * (double)done / (double)(total ? total : 1),
              (double)total / 1e6);
     an_progress_line(ctx, line);
+}
+
+anemo_status an_cli_use_layout(const an_cli_layout *l, an_settings *s, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    if (l->layout) AN_TRY(an_cli_one_of("--layout", l->layout, an_cli_layouts, err));
+    if (l->cache_dir && l->layout && strcmp(l->layout, "cached") != 0)
+        return an_fail(err, ANEMO_ERR_INVAL, "--cache-layout and --layout %s exclude each other", l->layout);
+    s->layout = l->cache_dir ? "cached" : l->layout ? l->layout : "auto";
+    s->layout_dir = l->cache_dir && *l->cache_dir ? l->cache_dir : NULL;
+    s->pin = l->pin;
+cleanup:
+    return status;
 }

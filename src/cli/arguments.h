@@ -41,6 +41,18 @@ ANEMO_MUST_CHECK anemo_status an_cli_engine_for(const char *name, const char *pa
  */
 ANEMO_MUST_CHECK anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err);
 
+/* What AN_ROWS_LAYOUT fills. */
+typedef struct an_cli_layout {
+    const char *layout, *cache_dir;
+    bool pin;
+} an_cli_layout;
+
+/* Into settings, which borrow. ERR_INVAL for an unknown layout, or --cache-layout beside another one. */
+ANEMO_MUST_CHECK anemo_status an_cli_use_layout(const an_cli_layout *l, an_settings *s, anemo_error *err);
+
+/* --draft: "ngram", or a model argument as above. Gives *draft, NULL for NULL: an_free. */
+ANEMO_MUST_CHECK anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err);
+
 /* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
 
@@ -56,6 +68,14 @@ ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, ane
 #define AN_ROW_TIMEOUT(at)                                                                                             \
     {.name = "timeout", .kind = AN_OPT_I64, .offset = (at), .min = 1, .max = 1000000, .arg = "S",                      \
      .help = "Seconds without a sign of life after which the engine counts as hung (default: 600)"}
+/* How the native engine holds weights and where its threads run: fields of an an_cli_layout at `at`. */
+#define AN_ROWS_LAYOUT(at)                                                                                             \
+    {.name = "layout", .kind = AN_OPT_STR, .offset = (at) + offsetof(an_cli_layout, layout), .arg = "L",               \
+     .help = "native's weights: auto (default), mapped, repacked, cached"},                                            \
+    {.name = "cache-layout", .kind = AN_OPT_MAYBE, .offset = (at) + offsetof(an_cli_layout, cache_dir), .arg = "DIR",  \
+     .help = "--layout cached, with its files in DIR (anemo/layout in the cache folder)"},                             \
+    {.name = "pin", .kind = AN_OPT_FLAG, .offset = (at) + offsetof(an_cli_layout, pin),                                \
+     .help = "native: keep each thread on a CPU of its own"}
 #define AN_ROW_QUIET(at)                                                                                               \
     {.name = "quiet", .short_name = "q", .kind = AN_OPT_FLAG, .offset = (at), .help = "Print nothing but errors"}
 /* Where a verb that measures keeps its run, and under what names. */
@@ -80,5 +100,6 @@ extern const char *const an_cli_kv_types[];
 extern const char *const an_cli_tristates[];
 extern const char *const an_cli_compute_types[];
 extern const char *const an_cli_devices[];
+extern const char *const an_cli_layouts[];
 
 #endif

@@ -30,6 +30,7 @@ const an_option an_bench_options[] = {
     {"n-gpu-layers", "ngl", AN_OPT_EACH, FIELD(ngl), 0, 0, "N,…", "Layers on the GPU, -1 = all (-1)"},
     {"flash-attn", "fa", AN_OPT_LIST, FIELD(flash_attn), 0, 0, "WHEN,…", "on, off, auto (auto)"},
     {"device", "dev", AN_OPT_LIST, FIELD(devices), 0, 0, "D,…", "auto, none or cpu, gpu (auto)"},
+    AN_ROWS_LAYOUT(FIELD(layout)),
     {"repetitions", "r", AN_OPT_I64, FIELD(n_rep), 1, 1000, "N", "Times that each test is repeated (5)"},
     {"trials", NULL, AN_OPT_I64, FIELD(n_rep), 1, 1000, "N", "The same, as mlx_lm.benchmark calls it"},
     {"prio", NULL, AN_OPT_I64, FIELD(prio), -1, 3, "N", "Priority of the worker, -1 to 3 (0); above 0 needs the right to it"},
@@ -219,6 +220,11 @@ anemo_status an_bench_read_flags(const an_bench_args *a, an_bench_values *v, ane
     AN_TRY(read_pairs(&a->pg, g, err));
     AN_TRY(read_flash_attn(&a->flash_attn, &g->flash_attn, err));
     AN_TRY(read_devices(&a->devices, g, err));
+    an_settings s;
+    AN_TRY(an_cli_use_layout(&a->layout, &s, err));
+    g->layout = s.layout;
+    g->layout_dir = s.layout_dir;
+    g->pin = s.pin;
     read_words(&a->ctk, one_f16, &g->kv_k, &g->n_kv_k);
     read_words(&a->ctv, one_f16, &g->kv_v, &g->n_kv_v);
     read_words(&a->masks, one_mask, &g->masks, &g->n_mask);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "bench/bench_plan.h"
+#include "cli/arguments.h"
 #include "cli/options.h"
 #include "report/llama_bench.h"
 
@@ -20,6 +21,7 @@ typedef struct an_bench_args {
     int64_t n_rep, prio, seed, timeout_s;
     double delay_s;
     bool no_warmup, progress, verbose, list_devices, offline, no_store, bandwidth, no_probe, quiet;
+    an_cli_layout layout;
 } an_bench_args;
 an_bench_args an_bench_defaults(void);
 

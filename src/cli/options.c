@@ -58,6 +58,7 @@ static anemo_status store_value(const an_option *o, const char *word, const char
     switch (o->kind) {
     case AN_OPT_FLAG: *(bool *)field = true; return ANEMO_OK;
     case AN_OPT_STR: *(const char **)field = value; return ANEMO_OK;
+    case AN_OPT_MAYBE: *(const char **)field = value ? value : ""; return ANEMO_OK;
     case AN_OPT_I64:
         if (!an_parse_i64(value, &i) || (double)i < o->min || (double)i > o->max)
             return an_fail(err, ANEMO_ERR_INVAL, "%s: '%s' is not a whole number from %.0f to %.0f", word,
@@ -113,7 +114,7 @@ anemo_status an_options_parse(const an_command *cmd, int argc, char **argv, void
             status = an_fail(err, ANEMO_ERR_INVAL, "%s takes no value", word);
             goto cleanup;
         }
-        if (o->kind != AN_OPT_FLAG && !value) {
+        if (o->kind != AN_OPT_FLAG && o->kind != AN_OPT_MAYBE && !value) {
             if (i + 1 >= argc) {
                 status = an_fail(err, ANEMO_ERR_INVAL, "%s needs a value (%s)", word,
                                  o->arg ? o->arg : "…");
@@ -152,7 +153,7 @@ void an_options_print_help(const an_command *cmd)
                          o->short_name ? o->short_name : "", o->short_name && o->name ? ", " : "",
                          o->name ? "--" : "", o->name ? o->name : "");
         if (o->arg && n > 0 && (size_t)n < sizeof left)
-            snprintf(left + n, sizeof left - (size_t)n, " %s", o->arg);
+            snprintf(left + n, sizeof left - (size_t)n, o->kind == AN_OPT_MAYBE ? "[=%s]" : " %s", o->arg);
         /* An ellipsis has three bytes and one column. */
         int wide = 28;
         for (const char *p = left; *p; p++) wide += ((unsigned char)*p & 0xC0) == 0x80;

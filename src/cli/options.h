@@ -14,6 +14,7 @@
 typedef enum an_opt_kind {
     AN_OPT_FLAG, /* bool */
     AN_OPT_STR,  /* const char *, borrowed from argv */
+    AN_OPT_MAYBE, /* the same, "" without a value: one must stand in the same word (--name=value) */
     AN_OPT_I64,  /* int64_t within [min, max] */
     AN_OPT_F64,  /* double within [min, max] */
     AN_OPT_LIST, /* an_opt_list: repeated and comma-separated, borrowed copy */

@@ -4,22 +4,28 @@
 #include "arch/model_file.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "engine/sampler.h"
 #include "engine/session.h"
+#include "engine/spec.h"
 #include "model/decoder.h"
 #include "token/tokenizer.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
 struct anemo_model {
     an_model_file *file;
     an_tokenizer *tokenizer; /* NULL until it is asked for */
+    an_weights_shelf shelf;
     _Atomic int n_session;
 };
 
 struct anemo_session {
     anemo_model *model;
     an_session *session;
+    an_spec *spec;      /* NULL without drafts; with them all ids go through it */
+    anemo_model *draft; /* its model or NULL */
 };
 
 const char *anemo_version(void)
@@ -35,12 +41,18 @@ anemo_status anemo_model_open(anemo_model **out, const char *path, anemo_error *
     char *found = NULL;
     anemo_model *model = an_calloc(1, sizeof *model);
     if (!model) return an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+    model->shelf.lock = an_mutex_open();
+    if (!model->shelf.lock) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", path);
+        goto cleanup;
+    }
     AN_TRY(an_model_resolve(path, &found, err));
     AN_TRY(an_model_file_open(&model->file, found, err));
     *out = model;
     model = NULL;
 cleanup:
     an_free(found);
+    if (model) an_weights_shelf_close(&model->shelf);
     an_free(model);
     return status;
 }
@@ -50,6 +62,7 @@ anemo_status anemo_model_close(anemo_model *model)
     if (!model) return ANEMO_OK;
     if (atomic_load(&model->n_session) > 0) return ANEMO_ERR_BUSY;
     an_tokenizer_close(model->tokenizer);
+    an_weights_shelf_close(&model->shelf);
     an_model_file_close(model->file);
     an_free(model);
     return ANEMO_OK;
@@ -135,6 +148,16 @@ int anemo_is_end(const anemo_model *model, int32_t id)
 
 /* -------------------------------------------------------------------------------------------------------- sessions */
 
+static_assert((int)ANEMO_LAYOUT_AUTO == (int)AN_WEIGHTS_AUTO && (int)ANEMO_LAYOUT_MAPPED == (int)AN_WEIGHTS_MAPPED &&
+                  (int)ANEMO_LAYOUT_REPACKED == (int)AN_WEIGHTS_REPACKED && (int)ANEMO_LAYOUT_CACHED == (int)AN_WEIGHTS_CACHED,
+              "layouts have the same numbers on both sides");
+
+static anemo_status check_layout(const anemo_session_options *o, anemo_error *err)
+{
+    if (!o || ((int)o->layout >= ANEMO_LAYOUT_AUTO && o->layout <= ANEMO_LAYOUT_CACHED)) return ANEMO_OK;
+    return an_fail(err, ANEMO_ERR_INVAL, "%d is no anemo_layout", (int)o->layout);
+}
+
 static an_session_options engine_options(const anemo_session_options *o)
 {
     an_session_options out = {.kv = AN_KV_F16};
@@ -146,6 +169,11 @@ static an_session_options engine_options(const anemo_session_options *o)
     out.kv = o->kv_f32 ? AN_KV_F32 : AN_KV_F16;
     out.compute_set = o->exact != 0;
     out.compute = AN_COMPUTE_F32;
+    out.layout = (an_weights_layout)o->layout;
+    out.cache_dir = o->cache_dir;
+    out.pin = o->pin != 0;
+    out.note = o->note;
+    out.note_ctx = o->note_ctx;
     return out;
 }
 
@@ -153,9 +181,12 @@ anemo_status anemo_session_plan_memory(const anemo_model *model, const anemo_ses
                                        anemo_session_plan *plan, anemo_error *err)
 {
     an_session_options o = engine_options(options);
-    an_decoder_plan p;
-    anemo_status status = an_session_plan_memory(model->file, &o, &p, err);
-    if (status == ANEMO_OK) *plan = (anemo_session_plan){p.kv_bytes, p.total_bytes};
+    an_session_plan p;
+    anemo_status status = check_layout(options, err);
+    if (status != ANEMO_OK) return status;
+    status = an_session_plan_memory(model->file, &o, &p, err);
+    if (status == ANEMO_OK)
+        *plan = (anemo_session_plan){p.decoder.kv_bytes, p.decoder.total_bytes, p.weight_bytes, (anemo_layout)p.layout};
     return status;
 }
 
@@ -163,9 +194,11 @@ anemo_status anemo_session_open(anemo_session **out, anemo_model *model, const a
                                 anemo_error *err)
 {
     an_session_options o = engine_options(options);
+    anemo_status status = check_layout(options, err);
+    if (status != ANEMO_OK) return status;
     anemo_session *s = an_calloc(1, sizeof *s);
     if (!s) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for a session");
-    anemo_status status = an_session_open_model(&s->session, model->file, &o, err);
+    status = an_session_open_model(&s->session, model->file, &model->shelf, &o, err);
     if (status != ANEMO_OK) {
         an_free(s);
         return status;
@@ -176,31 +209,49 @@ anemo_status anemo_session_open(anemo_session **out, anemo_model *model, const a
     return ANEMO_OK;
 }
 
+static void close_draft(anemo_session *session)
+{
+    an_spec_close(session->spec);
+    if (session->draft) atomic_fetch_sub(&session->draft->n_session, 1);
+    session->spec = NULL;
+    session->draft = NULL;
+}
+
 void anemo_session_close(anemo_session *session)
 {
     if (!session) return;
+    close_draft(session);
     an_session_close(session->session);
     atomic_fetch_sub(&session->model->n_session, 1);
     an_free(session);
 }
 
+anemo_layout anemo_session_layout(const anemo_session *session)
+{
+    return (anemo_layout)an_session_effective(session->session)->layout;
+}
+
 void anemo_session_reset(anemo_session *session)
 {
-    an_session_reset(session->session);
+    if (session->spec)
+        an_spec_reset(session->spec);
+    else
+        an_session_reset(session->session);
 }
 
 int anemo_session_n_past(const anemo_session *session)
 {
-    return an_session_n_past(session->session);
+    return session->spec ? an_spec_n_past(session->spec) : an_session_n_past(session->session);
 }
 
 anemo_status anemo_session_eval(anemo_session *session, const int32_t *ids, int n, anemo_error *err)
 {
-    return an_session_eval(session->session, ids, n, err);
+    return session->spec ? an_spec_eval(session->spec, ids, n, err) : an_session_eval(session->session, ids, n, err);
 }
 
 const float *anemo_session_logits(const anemo_session *session)
 {
+    if (session->spec) an_spec_settle(session->spec);
     return an_session_logits(session->session);
 }
 
@@ -216,10 +267,40 @@ void anemo_session_set_sampling(anemo_session *session, const anemo_sampling *sa
         s.repeat_last_n = sampling->repeat_last_n > 0 ? sampling->repeat_last_n : s.repeat_last_n;
         s.seed = sampling->seed;
     }
-    an_session_sampler_set(session->session, &s);
+    if (session->spec)
+        an_spec_sampler_set(session->spec, &s);
+    else
+        an_session_sampler_set(session->session, &s);
 }
 
 int32_t anemo_session_sample(anemo_session *session)
 {
+    if (session->spec) an_spec_settle(session->spec);
     return an_session_sample(session->session);
+}
+
+anemo_status anemo_session_next(anemo_session *session, int32_t id, int32_t *next, anemo_error *err)
+{
+    if (session->spec) return an_spec_next(session->spec, id, next, err);
+    anemo_status status = an_session_eval(session->session, &id, 1, err);
+    if (status == ANEMO_OK) *next = an_session_sample(session->session);
+    return status;
+}
+
+anemo_status anemo_session_set_draft(anemo_session *session, const anemo_draft_options *options, anemo_error *err)
+{
+    an_spec *spec = NULL;
+    if (options) {
+        const an_spec_options o = {.draft = options->model ? options->model->file : NULL, .n_draft = options->n_draft};
+        anemo_status status = an_spec_open(&spec, session->session, &o, err);
+        if (status != ANEMO_OK) return status;
+    }
+    close_draft(session);
+    const an_sampling again = an_session_sampler(session->session)->s;
+    an_session_sampler_set(session->session, &again);
+    an_session_reset(session->session);
+    session->spec = spec;
+    session->draft = options ? options->model : NULL;
+    if (session->draft) atomic_fetch_add(&session->draft->n_session, 1);
+    return ANEMO_OK;
 }

@@ -10,6 +10,7 @@
 #define AN_FORMAT_GGUF_H
 
 #include "base/error.h"
+#include "os/file.h"
 #include "quant/dtype.h"
 
 #include <stdbool.h>
@@ -82,6 +83,7 @@ const char *an_gguf_path(const an_gguf *g);
 uint32_t an_gguf_version(const an_gguf *g);
 uint64_t an_gguf_alignment(const an_gguf *g);
 int an_gguf_n_shard(const an_gguf *g);
+const an_file_map *an_gguf_shard_map(const an_gguf *g, int i); /* data NULL when the bytes are the caller's */
 uint64_t an_gguf_file_bytes(const an_gguf *g); /* all shards */
 
 size_t an_gguf_n_kv(const an_gguf *g); /* of the first shard, split.* keys included */

@@ -122,6 +122,11 @@ int an_gguf_n_shard(const an_gguf *g)
     return g->n_shard;
 }
 
+const an_file_map *an_gguf_shard_map(const an_gguf *g, int i)
+{
+    return &g->shards[i].map;
+}
+
 uint64_t an_gguf_file_bytes(const an_gguf *g)
 {
     uint64_t sum = 0;

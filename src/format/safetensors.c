@@ -486,6 +486,11 @@ const char *an_safetensors_file_name(const an_safetensors *st, size_t i)
     return st->files[i].name;
 }
 
+const an_file_map *an_safetensors_file_map(const an_safetensors *st, size_t i)
+{
+    return &st->files[i].map;
+}
+
 uint64_t an_safetensors_file_bytes(const an_safetensors *st)
 {
     uint64_t sum = 0;

@@ -8,6 +8,7 @@
 #define AN_FORMAT_SAFETENSORS_H
 
 #include "base/error.h"
+#include "os/file.h"
 #include "quant/dtype.h"
 
 #include <stdbool.h>
@@ -47,6 +48,7 @@ const an_st_tensor *an_safetensors_tensor_at(const an_safetensors *st, size_t i)
 const an_st_tensor *an_safetensors_find(const an_safetensors *st, const char *name);
 size_t an_safetensors_n_file(const an_safetensors *st);
 const char *an_safetensors_file_name(const an_safetensors *st, size_t i);
+const an_file_map *an_safetensors_file_map(const an_safetensors *st, size_t i); /* data NULL when the bytes are the caller's */
 uint64_t an_safetensors_file_bytes(const an_safetensors *st); /* all files */
 
 /*

@@ -7,6 +7,7 @@
 #include "model/forward.h"
 #include "model/rope.h"
 #include "os/cpu.h"
+#include "os/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     for (int i = 0; i < n; i++) {
         an_thread_state t = {
             .h = take(l, (uint64_t)hp->n_embd, sizeof(float)),
-            .act = take(l, an_act_bytes(d->o.compute, 1, widest), 1),
+            .act = take(l, an_act_bytes(an_kernels_compute(d->o.compute, 1), 1, widest), 1),
             .q = take(l, (uint64_t)(AN_ATTENTION_TOKENS * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),
             .matmul_scratch = take(l, an_matmul_scratch_bytes(d->o.kernels, widest), 1),
@@ -173,6 +174,7 @@ anemo_status an_decoder_open(an_decoder **out, const an_model_file *m, const an_
         status = fail_memory(d, have, err);
         goto cleanup;
     }
+    an_mem_huge_pages(d->arena.base, d->arena.bytes);
     layout l = {.arena = &d->arena};
     lay_out_kv(d, &l);
     lay_out_activations(d, &l);
@@ -182,6 +184,7 @@ anemo_status an_decoder_open(an_decoder **out, const an_model_file *m, const an_
         d->pool_decode = d->pool_prefill;
     else
         AN_TRY(an_pool_open(&d->pool_decode, o->n_thread_decode, err));
+    if (o->pin) d->o.pin = an_pool_pin(d->pool_prefill) && an_pool_pin(d->pool_decode);
     an_rope_freqs(&m->hp, 0, d->inv_freq);
 cleanup:
     if (status != ANEMO_OK)
@@ -201,6 +204,11 @@ void an_decoder_close(an_decoder *d)
 }
 
 /* --------------------------------------------------------------------------------------------------------- running */
+
+bool an_decoder_pinned(const an_decoder *d)
+{
+    return d->o.pin;
+}
 
 int an_decoder_n_past(const an_decoder *d)
 {

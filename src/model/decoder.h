@@ -19,6 +19,7 @@ typedef struct an_decoder_options {
     an_kv_dtype kv;
     an_compute compute;
     int n_thread_prefill, n_thread_decode;
+    bool pin;           /* each thread on a CPU of its own while it computes, where the system lets us */
     const an_kernels *kernels;
 } an_decoder_options;
 
@@ -37,6 +38,7 @@ ANEMO_MUST_CHECK anemo_status an_decoder_open(an_decoder **out, const an_model_f
                                               const an_decoder_options *o, anemo_error *err);
 void an_decoder_close(an_decoder *d);
 
+bool an_decoder_pinned(const an_decoder *d); /* did `pin` succeed? */
 int an_decoder_n_past(const an_decoder *d);
 /* Forget positions from n_past on (0 = all). */
 void an_decoder_rewind(an_decoder *d, int n_past);

@@ -5,23 +5,35 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "os/file.h"
+#include "os/sysfile.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 
 static uint64_t xgetbv0(void)
 {
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
+}
+
+/* Tiles must be asked for once in a process; asking again changes nothing. The kernel's numbers are not in old headers. */
+static bool tiles_granted(void)
+{
+#if defined(__linux__)
+    enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }
 
 uint32_t an_cpu_isa(void)
@@ -44,8 +56,11 @@ uint32_t an_cpu_isa(void)
         isa |= AN_ISA_AVX512;
         if (c7 & (1u << 11)) isa |= AN_ISA_AVX512_VNNI;
         if (a71 & (1u << 5)) isa |= AN_ISA_AVX512_BF16;
-        if (tile && (d7 & (1u << 24)) && (d7 & (1u << 25))) isa |= AN_ISA_AMX_INT8;
-        if (tile && (d7 & (1u << 24)) && (d7 & (1u << 22))) isa |= AN_ISA_AMX_BF16;
+        if (c7 & (1u << 1)) isa |= AN_ISA_AVX512_VBMI;
+        if (tile && (d7 & (1u << 24)) && tiles_granted()) {
+            if (d7 & (1u << 25)) isa |= AN_ISA_AMX_INT8;
+            if (d7 & (1u << 22)) isa |= AN_ISA_AMX_BF16;
+        }
     }
     return isa;
 }
@@ -106,7 +121,7 @@ void an_cpu_isa_names(uint32_t isa, char *out, size_t cap)
         {AN_ISA_SSE42, "sse4.2"},           {AN_ISA_AVX2, "avx2"},
         {AN_ISA_AVX_VNNI, "avx_vnni"},      {AN_ISA_AVX512, "avx512"},
         {AN_ISA_AVX512_VNNI, "avx512_vnni"}, {AN_ISA_AVX512_BF16, "avx512_bf16"},
-        {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
+        {AN_ISA_AVX512_VBMI, "avx512_vbmi"}, {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
         {AN_ISA_NEON, "neon"},              {AN_ISA_DOTPROD, "dotprod"},
         {AN_ISA_I8MM, "i8mm"},
     };
@@ -131,6 +146,39 @@ int an_cpu_usable(void)
     if (sched_getaffinity(0, sizeof set, &set) != 0) return an_cpu_online();
     int n = CPU_COUNT(&set);
     return n < 1 ? 1 : n;
+}
+
+/* The lowest CPU of the core that a CPU belongs to; itself when the system does not tell. */
+static int core_of(int cpu)
+{
+    char path[96], text[64];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+    if (!an_sys_read("", path, text, sizeof text, NULL)) return cpu;
+    char *end;
+    long first = strtol(text, &end, 10);
+    return end > text && first >= 0 && first <= cpu ? (int)first : cpu;
+}
+
+int an_cpu_order(int *cpus, int cap)
+{
+    cpu_set_t set, cores, rest;
+    int n = 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+    CPU_ZERO(&cores);
+    CPU_ZERO(&rest);
+    for (int cpu = 0; cpu < CPU_SETSIZE && n < cap; cpu++) {
+        if (!CPU_ISSET(cpu, &set)) continue;
+        int core = core_of(cpu);
+        if (CPU_ISSET(core, &cores)) {
+            CPU_SET(cpu, &rest);
+            continue;
+        }
+        CPU_SET(core, &cores);
+        cpus[n++] = cpu;
+    }
+    for (int cpu = 0; cpu < CPU_SETSIZE && n < cap; cpu++)
+        if (CPU_ISSET(cpu, &rest)) cpus[n++] = cpu;
+    return n;
 }
 
 /* Value of a "key : value" or "key: value" line of a /proc file; false when absent. */
@@ -198,18 +246,6 @@ uint64_t an_mem_available_bytes(void)
         if (available == 0 || left < available) available = left;
     }
     return available;
-}
-
-void an_mem_huge_pages(void *p, size_t n)
-{
-#if defined(MADV_HUGEPAGE)
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)p + page - 1) & ~(page - 1), end = ((uintptr_t)p + n) & ~(page - 1);
-    if (end > begin) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-#else
-    (void)p;
-    (void)n;
-#endif
 }
 
 void an_os_name(char *out, size_t cap)

@@ -46,6 +46,7 @@ anemo_status an_file_map_open(an_file_map *map, const char *path, anemo_error *e
         status = an_fail(err, ANEMO_ERR_INVAL, "%s: not a regular file", path);
         goto cleanup;
     }
+    map->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     if (st.st_size == 0) goto cleanup;
 
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -14,6 +14,7 @@
 typedef struct an_file_map {
     const unsigned char *data; /* NULL when size is 0 */
     uint64_t size;
+    int64_t mtime_ns; /* of its last change, when it was opened */
     void *reserved; /* the reservation that holds the map and its guard page */
     size_t reserved_bytes;
 } an_file_map;

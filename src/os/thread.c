@@ -5,6 +5,7 @@
 #include "os/cpu.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct an_pool {
     int n_thread;
     int n_started;
     int spins; /* before a waiter gives up its CPU */
+    int caller_cpu; /* where the calling thread stays during a run; -1: anywhere */
     pthread_t *threads;
     an_pool_fn fn;
     void *arg;
@@ -94,6 +96,7 @@ static anemo_status open_pool(an_pool **out, int n_thread, int spins, anemo_erro
     if (!pool) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
     pool->n_thread = n_thread;
     pool->spins = spins;
+    pool->caller_cpu = -1;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->threads = an_calloc((size_t)n_thread, sizeof *pool->threads);
@@ -141,12 +144,31 @@ void an_pool_close(an_pool *pool)
     an_free(pool);
 }
 
+static bool keep_on(pthread_t thread, int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
+}
+
+bool an_pool_pin(an_pool *pool)
+{
+    int *cpus = an_calloc((size_t)pool->n_thread, sizeof *cpus);
+    int n = cpus ? an_cpu_order(cpus, pool->n_thread) : 0;
+    bool pinned = n == pool->n_thread;
+    for (int i = 1; pinned && i < n; i++) pinned = keep_on(pool->threads[i], cpus[i]);
+    if (pinned) pool->caller_cpu = cpus[0];
+    an_free(cpus);
+    return pinned;
+}
+
 int an_pool_n_thread(const an_pool *pool)
 {
     return pool->n_thread;
 }
 
-void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg)
+static void run_all(an_pool *pool, an_pool_fn fn, void *arg)
 {
     if (pool->n_thread == 1) {
         fn(arg, 0, 1);
@@ -164,6 +186,16 @@ void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg)
         else
             sched_yield();
     }
+}
+
+void an_pool_run(an_pool *pool, an_pool_fn fn, void *arg)
+{
+    /* The caller is our host's thread: where it may run is changed for this call alone (three short system calls). */
+    cpu_set_t before;
+    bool moved = pool->caller_cpu >= 0 && sched_getaffinity(0, sizeof before, &before) == 0 &&
+                 keep_on(pthread_self(), pool->caller_cpu);
+    run_all(pool, fn, arg);
+    if (moved) sched_setaffinity(0, sizeof before, &before);
 }
 
 void an_pool_barrier(an_pool *pool)
@@ -189,4 +221,32 @@ void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, lo
     long b = units * thread / n_thread * grain, e = units * (thread + 1) / n_thread * grain;
     *begin = b < n ? b : n;
     *end = e < n ? e : n;
+}
+
+struct an_mutex {
+    pthread_mutex_t lock;
+};
+
+an_mutex *an_mutex_open(void)
+{
+    an_mutex *m = an_calloc(1, sizeof *m);
+    if (m) pthread_mutex_init(&m->lock, NULL);
+    return m;
+}
+
+void an_mutex_close(an_mutex *m)
+{
+    if (!m) return;
+    pthread_mutex_destroy(&m->lock);
+    an_free(m);
+}
+
+void an_mutex_lock(an_mutex *m)
+{
+    pthread_mutex_lock(&m->lock);
+}
+
+void an_mutex_unlock(an_mutex *m)
+{
+    pthread_mutex_unlock(&m->lock);
 }

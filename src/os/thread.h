@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 typedef struct an_pool an_pool;
 
 /* n_thread 1..1024; the calling thread is one of them. Gives *out: an_pool_close. */
@@ -14,6 +16,13 @@ ANEMO_MUST_CHECK anemo_status an_pool_open(an_pool **out, int n_thread, anemo_er
 /* The same, but its threads sleep as soon as they have nothing to do: for work between measurements. */
 ANEMO_MUST_CHECK anemo_status an_pool_open_idle(an_pool **out, int n_thread, anemo_error *err);
 void an_pool_close(an_pool *pool); /* NULL is fine */
+
+/*
+ * Keep each thread on a CPU of its own, of those that the caller may use now, in the order of an_cpu_order(): the calling
+ * thread during an_pool_run() only, the others from now on. False, and nothing is promised, when there are fewer CPUs than
+ * threads or the system refuses.
+ */
+bool an_pool_pin(an_pool *pool);
 
 int an_pool_n_thread(const an_pool *pool);
 
@@ -26,5 +35,12 @@ void an_pool_barrier(an_pool *pool);
 
 /* The share [*begin, *end) of n items that `thread` takes, in multiples of `grain` (> 0). */
 void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, long *end);
+
+/* A lock between threads. NULL when out of memory. */
+typedef struct an_mutex an_mutex;
+an_mutex *an_mutex_open(void);
+void an_mutex_close(an_mutex *m); /* NULL is fine; nobody holds it */
+void an_mutex_lock(an_mutex *m);
+void an_mutex_unlock(an_mutex *m);
 
 #endif

@@ -111,6 +111,32 @@ static void twins_case(const tiny_case *c, const char *level)
     }
 }
 
+/* The layouts: mapped, panels in memory, panels in a file that is made and one that was there; with more and fewer threads. */
+static void layouts_case(const tiny_case *c, const char *level)
+{
+    static const struct {
+        an_weights_layout layout;
+        int n_thread;
+        const char *what;
+    } WAYS[] = {{AN_WEIGHTS_AUTO, 1, "repacked"}, {AN_WEIGHTS_AUTO, 3, "repacked by three threads"},
+                {AN_WEIGHTS_CACHED, 2, "cache made"}, {AN_WEIGHTS_CACHED, 5, "cached"}};
+    char dir[] = "/tmp/anemo-layout-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    for (int by_one = 0; by_one < 2; by_one++) {
+        an_session_options o = {.isa = level, .kv = AN_KV_F32, .n_thread = 1, .layout = AN_WEIGHTS_MAPPED, .cache_dir = dir};
+        float *mapped = run(c, c->model, N_BITS, o, by_one);
+        for (size_t i = 0; i < AN_COUNT_OF(WAYS); i++) {
+            o.layout = WAYS[i].layout;
+            o.n_thread = WAYS[i].n_thread;
+            float *other = run(c, c->model, N_BITS, o, by_one);
+            check_equal(c, level, WAYS[i].what, other, mapped);
+            an_free(other);
+        }
+        an_free(mapped);
+    }
+    remove_flat_dir(dir);
+}
+
 /* A file of a type that converts exactly, against what our converter makes of it. */
 static void converted_case(const tiny_case *c, const char *level)
 {
@@ -187,6 +213,12 @@ static void test_threads(void **state)
     for_all(threads_case);
 }
 
+static void test_layouts(void **state)
+{
+    (void)state;
+    for_all(layouts_case);
+}
+
 static void test_twins(void **state)
 {
     (void)state;
@@ -216,7 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_layouts), cmocka_unit_test(test_twins),
         cmocka_unit_test(test_converted),
         cmocka_unit_test(test_kv_f16),
         cmocka_unit_test(test_last),

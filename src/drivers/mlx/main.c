@@ -52,6 +52,7 @@ static void fill_loaded(const driver *d, const an_worker_settings *s, bool gpu,
     out->bytes = info->bytes;
     out->n_param = info->n_param;
     out->effective = *s;
+    out->effective.layout[0] = '\0';
     out->effective.n_ubatch = s->n_batch; /* a pass is not cut further */
     out->effective.n_gpu_layers = gpu ? info->n_layer : 0;
     snprintf(out->effective.device, sizeof out->effective.device, "%s",
