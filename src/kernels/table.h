@@ -26,18 +26,20 @@ typedef struct an_panel {
 typedef void an_unpack_fn(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel);
 
 /*
- * One panel times the activations of one record column (act.h): out[t * out_stride + r] for n_valid tokens and
- * n_row rows.
+ * One panel times one tile of tokens (act.h): out[t * out_stride + r] for n_tok tokens and n_row rows. When the panel
+ * is a chunk of the columns, sums start from `carry` if they `resume`, and end there if there is `more` to come.
  */
 typedef struct an_q8_job {
     const an_panel *panel;
-    const uint8_t *records; /* of the first token tile */
-    int n_group32;          /* n_col / 32 */
-    int n_tok;
+    const uint8_t *records; /* of the tile, at the panel's first column */
+    int width;              /* of the tile */
+    int n_group32;          /* columns of the panel / 32 */
+    int n_tok;              /* 1..width */
     int n_row;              /* 1..16 */
     float *out;
     size_t out_stride;
-    bool add;
+    bool add, resume, more;
+    float *carry;           /* [width][16], aligned to 64 */
 } an_q8_job;
 
 typedef void an_q8_fn(const an_q8_job *job);
