@@ -90,6 +90,26 @@ void anemo_session_set_sampling(anemo_session *session, const anemo_sampling *sa
 /* Draw the next id from the present logits. It is not appended: pass it to anemo_session_eval. */
 int32_t anemo_session_sample(anemo_session *session);
 
+/*
+ * Append id and draw the next one: anemo_session_eval and anemo_session_sample in one call, and faster where drafts are set and
+ * right. Errors as of anemo_session_eval.
+ */
+ANEMO_MUST_CHECK anemo_status anemo_session_next(anemo_session *session, int32_t id, int32_t *next, anemo_error *err);
+
+/* Drafts: anemo_session_next guesses ids ahead and verifies several in one pass (docs/speculative.md). */
+typedef struct anemo_draft_options {
+    anemo_model *model; /* a smaller one with the same vocabulary, open until the session is closed; NULL: what followed the same
+                           words earlier in the sequence */
+    int n_draft;        /* ids at once, at most 15; 0: 15 */
+} anemo_draft_options;
+
+/*
+ * Draft from now on, or NULL: no longer. The ids stay those of plain decoding: without a temperature and without a draft model to the
+ * id, with both in distribution. The sequence is forgotten and the sampler seeded anew. ERR_INVAL: another vocabulary.
+ */
+ANEMO_MUST_CHECK anemo_status anemo_session_set_draft(anemo_session *session, const anemo_draft_options *options,
+                                                      anemo_error *err);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -49,6 +49,8 @@ typedef struct an_comparison_options {
     an_settings settings;      /* n_ctx 0: as much as the work needs */
     const int *threads;        /* [n_threads] a cell for each of these; NULL: the settings' */
     size_t n_threads;
+    const char *draft;         /* a second cell with these drafts where the engine has them: an_settings.draft; NULL */
+    int draft_n;
     const char *url;           /* of the http engine, or NULL */
     uint64_t seed;             /* order of cells */
     uint64_t timeout_ns;

@@ -223,7 +223,8 @@ void an_meter_efficiency(an_rep *rep, const an_run_model *model, const an_cell *
     if (!model) return;
     double prompt = v[AN_FIELD_ID_n_prompt], generated = v[AN_FIELD_ID_n_generated], depth = v[AN_FIELD_ID_n_depth];
     if (!(depth > 0)) depth = 0;
-    if (model->weight_bytes && generated > 0) {
+    /* With verified drafts a token is not a pass over the weights. */
+    if (model->weight_bytes && generated > 0 && isnan(v[AN_FIELD_ID_n_drafted])) {
         /* Decode steps see the prompt and, on average, half of what they make. */
         double mean_depth = depth + (prompt > 0 ? prompt : 0) + 0.5 * generated;
         double kv = model->kv_values_per_pos ? (double)model->kv_values_per_pos * kv_value_bytes(cell) * mean_depth : 0;

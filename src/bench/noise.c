@@ -66,7 +66,7 @@ static anemo_status make_work(noise_work *w, int n_thread, anemo_error *err)
     size_t row_bytes = N_COL / BLOCK_VALUES * BLOCK_BYTES, n_row = N_ROW_MAX;
     while (free_bytes && n_row > N_ROW_MIN && n_row * row_bytes > free_bytes / 16) n_row /= 2;
     w->kernels = an_kernels_for(an_cpu_isa());
-    an_compute compute = an_kernels_default_compute(w->kernels);
+    an_compute compute = an_kernels_compute(an_kernels_default_compute(w->kernels), N_TOK);
     w->scratch_each = (an_matmul_scratch_bytes(w->kernels, N_COL) + 63) & ~(size_t)63;
     size_t act_bytes = an_act_bytes(compute, N_TOK, N_COL);
     uint8_t *weight = an_malloc_aligned(n_row * row_bytes);

@@ -125,6 +125,11 @@ static anemo_status add_settings(an_comparison *c, const an_engine_info *engine,
     for (size_t i = 0; i < n; i++) {
         if (o->threads) settings.threads = settings.threads_batch = o->threads[i];
         AN_TRY(add_cell(c, engine, model, false, named, &settings, err));
+        if (!o->draft || !engine->drafts || model < 0) continue;
+        an_settings drafting = settings;
+        drafting.draft = o->draft;
+        drafting.draft_n = o->draft_n;
+        AN_TRY(add_cell(c, engine, model, false, named, &drafting, err));
     }
 cleanup:
     return status;
@@ -173,8 +178,9 @@ static void label_cells(an_comparison *c)
         if (c->options->n_threads > 1 && cell->model >= 0 && !cell->stock)
             snprintf(threads, sizeof threads, " · %d thread%s", c->cell_settings[i].threads,
                      c->cell_settings[i].threads == 1 ? "" : "s");
-        snprintf(cell->label, sizeof cell->label, "%s%s%.32s%s%s", cell->engine, dot, what, threads,
-                 cell->stock ? " (stock)" : "");
+        const char *draft = c->cell_settings[i].draft;
+        snprintf(cell->label, sizeof cell->label, "%s%s%.24s%s%.32s%s%s", cell->engine, draft ? "+" : "",
+                 draft ? an_path_base(draft) : "", dot, what, threads, cell->stock ? " (stock)" : "");
     }
 }
 
@@ -247,6 +253,10 @@ static anemo_status record_workload(an_comparison *c, anemo_error *err)
         o->n_warmup == AN_WARMUP_AUTO ? json_null() : json_integer(o->n_warmup), "budget_s",
         o->budget_ns ? json_real((double)o->budget_ns * 1e-9) : json_null(), "cold", o->cold, "gate", o->gate, "bandwidth",
         o->bandwidth, "seed", (json_int_t)o->seed, "settings", an_settings_json(&c->settings));
+    if (c->run.workload && o->draft) {
+        json_object_set_new(c->run.workload, "draft", an_json_text(o->draft, strlen(o->draft)));
+        json_object_set_new(c->run.workload, "draft_n", json_integer(o->draft_n));
+    }
     return c->run.workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
@@ -292,6 +302,12 @@ anemo_status an_comparison_plan(an_comparison *c, const an_comparison_options *o
         const an_engine_info *engine = an_engine_at(e);
         bool own_model = !engine->reads_gguf && !engine->reads_mlx;
         if (!own_model || o->url) AN_TRY(add_engine(c, engine, false, err));
+    }
+    bool drafts = false;
+    for (size_t i = 0; i < c->run.n_cell; i++) drafts |= c->cell_settings[i].draft != NULL;
+    if (o->draft && !drafts) {
+        status = an_fail(err, ANEMO_ERR_INVAL, "--draft: none of the engines has speculative decoding; the native engine has it");
+        goto cleanup;
     }
     label_cells(c);
     if (o->aa || (o->gate && c->run.n_cell > 0)) AN_TRY(add_copy(c, err));

@@ -237,6 +237,7 @@ static anemo_status measure(an_comparison *c, const an_cell *cell, an_client *cl
     anemo_status status = generate(c, cell, client, n_predict, observer, &g, err);
     an_observer_end(observer, rep);
     if (status != ANEMO_OK) return status;
+    an_rep_set_drafts(rep, g.n, g.n_pass, g.n_drafted, g.n_accepted);
     rep->token_ids = g.ids;
     rep->token_times_s = g.t_s;
     rep->n_token = g.n;

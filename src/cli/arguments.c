@@ -16,7 +16,7 @@
 const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
 const char *const an_cli_layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
 const char *const an_cli_tristates[] = {"auto", "on", "off", NULL};
-const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
 const char *const an_cli_devices[] = {"auto", "cpu", "gpu", NULL};
 
 anemo_status an_cli_read_ids(const char *option, const char *text, int32_t **ids, size_t *n, anemo_error *err)
@@ -160,6 +160,15 @@ anemo_status an_cli_model_path(const char *name, char **path, anemo_error *err)
     if (plain || (found == ANEMO_ERR_INVAL && strchr(hub.message, '\'') == hub.message)) return status;
     if (err) *err = hub;
     return found;
+}
+
+anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err)
+{
+    *draft = NULL;
+    if (!value) return ANEMO_OK;
+    if (strcmp(value, "ngram") != 0) return an_cli_model_path(value, draft, err);
+    *draft = an_strdup(value);
+    return *draft ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 
 anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err)

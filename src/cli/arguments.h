@@ -50,6 +50,9 @@ typedef struct an_cli_layout {
 /* Into settings, which borrow. ERR_INVAL for an unknown layout, or --cache-layout beside another one. */
 ANEMO_MUST_CHECK anemo_status an_cli_use_layout(const an_cli_layout *l, an_settings *s, anemo_error *err);
 
+/* --draft: "ngram", or a model argument as above. Gives *draft, NULL for NULL: an_free. */
+ANEMO_MUST_CHECK anemo_status an_cli_draft(const char *value, char **draft, anemo_error *err);
+
 /* Print a JSON value and a line end to stdout, and release it. ERR_NOMEM (also for NULL), ERR_IO. flags: jansson's. */
 ANEMO_MUST_CHECK anemo_status an_cli_print_json(json_t *value, size_t flags, anemo_error *err);
 

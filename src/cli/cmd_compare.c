@@ -23,9 +23,9 @@
 
 typedef struct compare_args {
     an_opt_list engines, threads, tags;
-    const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color, *warmup, *budget,
+    const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color, *warmup, *budget, *draft,
         *power_cmd, *db, *note, *command;
-    int64_t n_predict, n_rep, max_reps, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
+    int64_t n_predict, n_rep, max_reps, draft_n, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
     double precision;
     bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store, all, plots;
     an_gate_args limits;
@@ -38,6 +38,7 @@ typedef struct compare_lists {
     int32_t *ids;
     size_t n_ids;
     int *threads;
+    char *draft;
 } compare_lists;
 
 #define FIELD(name) offsetof(compare_args, name)
@@ -67,10 +68,12 @@ static const an_option options[] = {
     {"ubatch-size", "ub", AN_OPT_I64, FIELD(n_ubatch), 1, 65536, "N", "Tokens of one internal step (512)"},
     {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default) or f32"},
     {"flash-attn", "fa", AN_OPT_STR, FIELD(flash_attn), 0, 0, "WHEN", "auto (default), on, off"},
-    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8"},
+    {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8, q8+bf16"},
     {"device", "dev", AN_OPT_STR, FIELD(device), 0, 0, "D", "auto (default), cpu, gpu"},
     {"n-gpu-layers", "ngl", AN_OPT_I64, FIELD(ngl), -1, 100000, "N", "Layers on the GPU (-1: all)"},
     AN_ROWS_LAYOUT(FIELD(layout)),
+    {"draft", NULL, AN_OPT_STR, FIELD(draft), 0, 0, "D", "A cell more with speculative decoding: ngram, or a small model (native)"},
+    {"draft-n", NULL, AN_OPT_I64, FIELD(draft_n), 1, 15, "N", "Tokens that it drafts at once at most (15)"},
     {"url", NULL, AN_OPT_STR, FIELD(url), 0, 0, "URL", "An OpenAI-compatible server to measure as the engine 'http'"},
     {"seed", "s", AN_OPT_I64, FIELD(seed), 0, 9007199254740992.0, "N", "Seed of the cells' order (from the clock)"},
     {"timeout", NULL, AN_OPT_I64, FIELD(timeout_s), 1, 86400, "S", "Seconds without an answer that count as a hang (600)"},
@@ -238,6 +241,9 @@ static anemo_status read_options(const compare_args *a, compare_lists *lists, an
     AN_TRY(an_cli_use_layout(&a->layout, &o->settings, err));
     o->threads = lists->threads;
     o->n_threads = a->threads.n;
+    AN_TRY(an_cli_draft(a->draft, &lists->draft, err));
+    o->draft = lists->draft;
+    o->draft_n = (int)a->draft_n;
     o->url = a->url;
     o->seed = a->seed >= 0 ? (uint64_t)a->seed : an_clock_realtime_ns() >> 10;
     o->timeout_ns = (uint64_t)a->timeout_s * 1000000000u;
@@ -329,6 +335,7 @@ cleanup:
     an_names_free(lists.paths);
     an_free(lists.ids);
     an_free(lists.threads);
+    an_free(lists.draft);
     return status;
 }
 

@@ -202,7 +202,7 @@ static json_t *kernels_json(void)
         json_object_set_new(serving, op, name ? json_string(name) : json_null());
     }
     return json_pack("{s:s,s:s?,s:s,s:o}", "level", an_kernels_name(k), "forced", forced, "compute",
-                     an_kernels_default_compute(k) == AN_COMPUTE_Q8 ? "q8" : "f32", "serving",
+                     an_compute_name(an_kernels_default_compute(k)), "serving",
                      serving);
 }
 

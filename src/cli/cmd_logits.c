@@ -46,7 +46,7 @@ static const an_option options[] = {
      .kind = AN_OPT_STR,
      .offset = FIELD(compute),
      .arg = "TYPE",
-     .help = "Activations: auto (default), f32, f16, bf16 or q8, where the engine has a choice"},
+     .help = "Activations: auto (default), f32, f16, bf16, q8 or q8+bf16, where the engine has a choice"},
     AN_ROW_DEVICE(FIELD(device)),
     AN_ROW_GPU_LAYERS(FIELD(ngl)),
     AN_ROW_TIMEOUT(FIELD(timeout_s)),

@@ -214,6 +214,17 @@ cleanup:
     return status;
 }
 
+/* Speculative decoding; borrowed from obj. A draft model is looked for where it was. */
+static anemo_status read_draft(const json_t *obj, const char **draft, int *n, const char *name, anemo_error *err)
+{
+    anemo_status status;
+    AN_TRY(an_json_get_str(obj, "draft", NULL, draft, name, err));
+    AN_TRY(read_int(obj, "draft_n", 0, 0, 15, n, name, err));
+    if (*draft && !**draft) status = an_fail(err, ANEMO_ERR_FORMAT, "%s: \"draft\" is empty", name);
+cleanup:
+    return status;
+}
+
 anemo_status an_repeat_settings(const json_t *obj, an_settings *s, const char *name, anemo_error *err)
 {
     anemo_status status;
@@ -232,6 +243,7 @@ anemo_status an_repeat_settings(const json_t *obj, an_settings *s, const char *n
     AN_TRY(read_word(obj, "flash_attn", an_cli_tristates, &flash, name, err));
     AN_TRY(read_word(obj, "layout", an_cli_layouts, &s->layout, name, err));
     AN_TRY(an_json_get_bool(obj, "pin", false, &s->pin, name, err));
+    AN_TRY(read_draft(obj, &s->draft, &s->draft_n, name, err));
     s->flash_attn = !strcmp(flash, "on") ? AN_ON : !strcmp(flash, "off") ? AN_OFF : AN_AUTO;
 cleanup:
     return status;
@@ -274,6 +286,7 @@ static anemo_status read_plan(const repeat_args *a, const an_run *run, plan *p, 
     an_comparison_options *o = &p->o;
     AN_TRY(read_ids(json_object_get(w, "prompt_ids"), p, name, err));
     AN_TRY(an_repeat_settings(json_object_get(w, "settings"), &o->settings, name, err));
+    AN_TRY(read_draft(w, &o->draft, &o->draft_n, name, err));
     AN_TRY(read_cells(run, p, name, err));
     AN_TRY(read_int(w, "n_predict", 50, 1, 1000000, &o->n_predict, name, err));
     AN_TRY(read_int(w, "n_rep", 0, 0, 1000, &o->n_rep, name, err));

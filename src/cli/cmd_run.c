@@ -23,8 +23,8 @@
 #define PROMPT_LIMIT ((uint64_t)64 << 20)
 
 typedef struct run_args {
-    const char *prompt, *file, *prompt_ids, *engine, *device, *url;
-    int64_t n_predict, top_k, seed, threads, ngl, timeout_s;
+    const char *prompt, *file, *prompt_ids, *engine, *device, *url, *draft;
+    int64_t draft_n, n_predict, top_k, seed, threads, ngl, timeout_s;
     double temperature, top_p, min_p, repeat_penalty;
     bool raw, ignore_eos, json;
     an_cli_layout layout;
@@ -105,6 +105,18 @@ static const an_option options[] = {
      .max = 9007199254740992.0,
      .arg = "N",
      .help = "Seed of the draws (default: 0)"},
+    {.name = "draft",
+     .kind = AN_OPT_STR,
+     .offset = FIELD(draft),
+     .arg = "D",
+     .help = "Draft tokens and verify them: ngram (from earlier text), or a small model; same output, native only"},
+    {.name = "draft-n",
+     .kind = AN_OPT_I64,
+     .offset = FIELD(draft_n),
+     .min = 1,
+     .max = 15,
+     .arg = "N",
+     .help = "Tokens drafted at once at most (default: 15)"},
     AN_ROW_THREADS(FIELD(threads)),
     AN_ROW_DEVICE(FIELD(device)),
     AN_ROW_GPU_LAYERS(FIELD(ngl)),
@@ -135,6 +147,7 @@ typedef struct job {
     const run_args *args;
     const an_engine_info *engine;
     char *model;
+    char *draft; /* "ngram", a path, or NULL */
     an_tokenizer *tokenizer; /* NULL with http */
     an_ids prompt, stops;
     char *text; /* the prompt as text, for engines that take no ids */
@@ -152,6 +165,7 @@ static void job_free(job *j)
     an_str_free(&j->pending);
     an_free(j->text);
     an_free(j->model);
+    an_free(j->draft);
 }
 
 static anemo_status take_prompt_ids(job *j, anemo_error *err)
@@ -266,6 +280,8 @@ static anemo_status open_engine(job *j, anemo_error *err)
     if (a->device) s.device = a->device;
     s.n_gpu_layers = (int)a->ngl;
     AN_TRY(an_cli_use_layout(&a->layout, &s, err));
+    s.draft = j->draft;
+    s.draft_n = (int)a->draft_n;
     const an_client_options o = {.timeout_ns = (uint64_t)a->timeout_s * 1000000000u};
     AN_TRY(an_engine_command(j->engine, a->url, &argv, err));
     AN_TRY(an_client_open(&j->client, (const char *const *)argv, &o, err));
@@ -334,6 +350,7 @@ static anemo_status generate(job *j, const volatile int *stop, an_rep *rep, anem
     if (j->tokenizer) /* else only the server knows */
         rep->values[AN_FIELD_ID_n_prompt] = (double)j->prompt.n;
     if (known) note_process(rep, &before, &after, reset);
+    an_rep_set_drafts(rep, g.n, g.n_pass, g.n_drafted, g.n_accepted);
     for (size_t i = 0; j->tokenizer && i < g.n; i++) {
         if (g.ids[i] < 0 || !an_tokenizer_is_eog(j->tokenizer, g.ids[i])) continue;
         rep->values[AN_FIELD_ID_eos_at] = (double)i;
@@ -363,6 +380,9 @@ static void print_timing(const job *j, const an_rep *rep)
     fprintf(stderr, "; %zu generated in %.3f s", rep->n_token, v[AN_FIELD_ID_total_s]);
     if (isfinite(v[AN_FIELD_ID_decode_tps]))
         fprintf(stderr, ", decode %.1f tokens/s", v[AN_FIELD_ID_decode_tps]);
+    if (isfinite(v[AN_FIELD_ID_tokens_per_pass]))
+        fprintf(stderr, ", %.2f tokens a pass (%.0f of %.0f drafted ones kept)", v[AN_FIELD_ID_tokens_per_pass],
+                v[AN_FIELD_ID_n_accepted], v[AN_FIELD_ID_n_drafted]);
     if (isfinite(v[AN_FIELD_ID_rss_peak_bytes]))
         fprintf(stderr, ", memory %.0f MB", v[AN_FIELD_ID_rss_peak_bytes] / 1e6);
     fprintf(stderr, "%s\n", strcmp(rep->stop_reason, "eos") == 0 ? ", ended by the model" : "");
@@ -374,12 +394,20 @@ static anemo_status check_engine(job *j, const char *model, anemo_error *err)
     anemo_status status = ANEMO_OK;
     if (j->args->device) AN_TRY(an_cli_one_of("--device", j->args->device, an_cli_devices, err));
     if (!strcmp(name, "http")) {
+        if (j->args->draft)
+            return an_fail(err, ANEMO_ERR_UNSUPPORTED, "--draft: a server decides by itself how it decodes; the native engine drafts");
         j->engine = an_engine_find(name);
         j->model = an_strdup(model);
         return j->model ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     }
     AN_TRY(an_cli_model_path(model, &j->model, err));
+    AN_TRY(an_cli_draft(j->args->draft, &j->draft, err));
     AN_TRY(an_cli_engine_for(name, j->model, &j->engine, err));
+    if (j->draft && !j->engine->drafts) {
+        status = an_fail(err, ANEMO_ERR_UNSUPPORTED, "--draft: %s has no speculative decoding; the native engine has it",
+                         j->engine->name);
+        goto cleanup;
+    }
     AN_TRY(an_tokenizer_open(&j->tokenizer, j->model, err));
 cleanup:
     return status;

@@ -124,6 +124,12 @@ anemo_status an_client_fail_kill(an_client *c, anemo_status status, const char *
     return fail_with_tail(c, status, what, err);
 }
 
+/* Our end of a pipe fails although the worker may be well: it would wait for us, so there is no use in waiting for it. */
+static anemo_status fail_broken(an_client *c, anemo_error *err)
+{
+    return an_client_fail_kill(c, ANEMO_ERR_IO, "could not be talked to (the system failed a read or write of its pipe)", err);
+}
+
 static anemo_status fail_garbage(an_client *c, const char *line, size_t n, const char *why,
                                  anemo_error *err)
 {
@@ -193,7 +199,8 @@ static anemo_status read_output(an_client *c, anemo_error *err)
     anemo_error why;
     c->arrival_ns = an_clock_ns();
     long got = an_fd_read(c->process.fd_out, chunk, sizeof chunk);
-    if (got < 0) return fail_ended(c, err);
+    if (got == AN_FD_END) return fail_ended(c, err);
+    if (got < 0) return fail_broken(c, err);
     if (got == 0) return ANEMO_OK;
     if (an_lines_put(&c->lines, chunk, (size_t)got, &why) != ANEMO_OK)
         return an_client_fail_kill(c, ANEMO_ERR_ENGINE, why.message, err);
@@ -273,7 +280,7 @@ anemo_status an_client_send(an_client *c, json_t *message, anemo_error *err)
     while (at < text.len) {
         long put = an_process_write_some(&c->process, text.data + at, text.len - at);
         if (put < 0) {
-            status = fail_ended(c, err);
+            status = put == AN_FD_END ? fail_ended(c, err) : fail_broken(c, err);
             goto cleanup;
         }
         at += (size_t)put;
@@ -397,6 +404,7 @@ static anemo_status parse_hello(an_client *c, json_t *m, anemo_error *err)
     h->sampling = capability(m, "sampling");
     h->threads = capability(m, "threads");
     h->flash_attn = capability(m, "flash_attn");
+    h->draft = capability(m, "draft");
     /* The passes are timed by the driver itself, or not at all. */
     h->step = capability(m, "step") && h->clock != AN_CLOCK_PARENT;
     if (*h->driver) snprintf(c->name, sizeof c->name, "%s", h->driver);
@@ -509,6 +517,9 @@ anemo_status an_client_load(an_client *c, const char *model, const an_settings *
     json_t *m = NULL;
     bool stopped;
     if (c->dead) return an_client_fail_dead(c, err);
+    if (s->draft && !s->stock && !c->hello.draft)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: this driver has no speculative decoding; the native engine has it",
+                       c->name);
     json_int_t id = ++c->last_id;
     uint64_t begin = an_clock_ns();
     json_t *settings = an_settings_json(s);
@@ -680,6 +691,14 @@ static anemo_status fill_generation(an_client *c, const json_t *m, const an_gene
     AN_TRY(fill_times(c, m, s, &g, err));
     json_t *notes = json_object_get(m, "notes");
     if (json_is_array(notes)) g.notes = json_incref(notes);
+    const json_t *drafts = json_object_get(m, "drafts");
+    g.n_pass = figure(drafts, "n_pass");
+    g.n_drafted = figure(drafts, "n_drafted");
+    g.n_accepted = figure(drafts, "n_accepted");
+    if (g.n_accepted > g.n_drafted || (g.n_pass == 0 && g.n_drafted > 0)) {
+        status = an_client_fail_kill(c, ANEMO_ERR_ENGINE, "kept more drafts than it made", err);
+        goto cleanup;
+    }
     *out = g;
     g = (an_generation){0};
 cleanup:

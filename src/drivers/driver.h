@@ -21,6 +21,7 @@ typedef struct an_engine_info {
     const char *name; /* "native", "llama.cpp", "llama-cpp-python", "mlx", "mlx-lm", "http" */
     bool reads_gguf, reads_mlx;
     bool third_party;       /* driven, not ours */
+    bool drafts;            /* has speculative decoding; its driver's hello says so too */
     const char *how_to_get; /* one sentence for a missing engine */
 } an_engine_info;
 
@@ -51,11 +52,13 @@ typedef struct an_settings {
     an_tristate flash_attn;
     const char *device;        /* "auto", "cpu", "gpu" */
     int n_gpu_layers;          /* -1 = all */
-    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8" */
+    const char *compute_dtype; /* "auto", "f32", "f16", "bf16", "q8", "q8+bf16" */
     bool stock;
     const char *layout;     /* "auto", "mapped", "repacked", "cached": how the native engine holds weights */
     bool pin;               /* native: each thread on a CPU of its own */
     const char *layout_dir; /* of the files of layout "cached"; NULL = the user's cache. No part of what is measured */
+    const char *draft; /* speculative decoding: "ngram" or the path of a draft model; NULL = plain */
+    int draft_n;       /* ids drafted at once at most; 0 = the engine's default */
 } an_settings;
 an_settings an_settings_default(void); /* n_ctx 0 (caller fills), batch 512/512, threads usable CPUs, f16, auto */
 json_t *an_settings_json(const an_settings *s); /* new reference; NULL when out of memory */
@@ -70,7 +73,7 @@ typedef struct an_hello {
     bool reads_gguf, reads_mlx;
     an_clock_kind clock;
     double clock_resolution_ns;
-    bool logits, tokenize, stream, cancel, ids, fixed_length, sampling, threads, flash_attn, step;
+    bool logits, tokenize, stream, cancel, ids, fixed_length, sampling, threads, flash_attn, step, draft;
     json_t *raw; /* the whole message */
 } an_hello;
 
@@ -147,6 +150,8 @@ typedef struct an_generation {
     char stop_reason[16]; /* "length", "eos", "cancelled" */
     char *text;           /* only when the engine gave text; else NULL */
     json_t *notes;        /* array or NULL */
+    /* Speculative decoding: passes after the prompt's, ids drafted and kept; n_pass 0 = plain. */
+    uint64_t n_pass, n_drafted, n_accepted;
 } an_generation;
 void an_generation_free(an_generation *g);
 

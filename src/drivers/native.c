@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "drivers/worker.h"
 #include "engine/session.h"
+#include "engine/spec.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 typedef struct native {
     an_session *session;
     json_t *notes;           /* of the load that is going on */
+    an_spec *spec;            /* with the setting `draft` */
+    an_model_file *draft;     /* its model; NULL with look-up */
     an_tokenizer *tokenizer; /* opened by the first tokenize: a timed worker needs none */
     char *path;
 } native;
@@ -47,11 +50,34 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
                        "the native engine has no GPU; use --device cpu or auto");
     if (strcmp(s->compute_dtype, "auto") == 0) return ANEMO_OK;
     o->compute_set = true;
-    o->compute = strcmp(s->compute_dtype, "f32") == 0 ? AN_COMPUTE_F32 : AN_COMPUTE_Q8;
-    if (o->compute == AN_COMPUTE_Q8 && strcmp(s->compute_dtype, "q8") != 0)
+    if (!an_compute_from_name(s->compute_dtype, &o->compute))
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "the native engine computes in f32 or q8, not in %s", s->compute_dtype);
+                       "the native engine computes in f32, q8 or q8+bf16, not in %s", s->compute_dtype);
     return ANEMO_OK;
+}
+
+/* The setting `draft`: look-up, or a model. */
+static anemo_status open_spec(native *d, const an_worker_settings *s, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    an_spec_options o = {.n_draft = s->draft_n};
+    if (strcmp(s->draft, "ngram") != 0) {
+        AN_TRY(an_model_file_open(&d->draft, s->draft, err));
+        o.draft = d->draft;
+    }
+    status = an_spec_open(&d->spec, d->session, &o, err);
+cleanup:
+    return status;
+}
+
+/* The engine as it was before a load that failed. */
+static void unload(native *d)
+{
+    an_spec_close(d->spec);
+    an_session_close(d->session);
+    an_model_file_close(d->draft);
+    an_free(d->path);
+    *d = (native){.tokenizer = d->tokenizer};
 }
 
 static anemo_status load(void *arg, const char *path, const an_worker_settings *s,
@@ -68,9 +94,9 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     status = an_session_open(&d->session, path, &o, err);
     out->notes = d->notes;
     d->notes = NULL;
+    if (status == ANEMO_OK && *s->draft) status = open_spec(d, s, err);
     if (status != ANEMO_OK) {
-        an_free(d->path);
-        d->path = NULL;
+        unload(d);
         return status;
     }
     const an_model_file *m = an_session_model(d->session);
@@ -86,10 +112,10 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", e->kv_type);
     snprintf(e->flash_attn, sizeof e->flash_attn, "off");
     snprintf(e->device, sizeof e->device, "cpu");
-    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s",
-             took->compute == AN_COMPUTE_F32 ? "f32" : "q8");
+    snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s", an_compute_name(took->compute));
     snprintf(e->layout, sizeof e->layout, "%s", an_weights_layout_name(took->layout));
     e->pin = took->pin;
+    if (d->spec) e->draft_n = an_spec_n_draft(d->spec);
     out->threads_known = out->kv_type_known = true;
     snprintf(out->format, sizeof out->format, "%s",
              m->container == AN_CONTAINER_GGUF ? "gguf" : "mlx");
@@ -112,9 +138,16 @@ static anemo_status prefill(void *arg, const int32_t *ids, size_t n, const an_wo
     sampling.min_p = s->min_p;
     sampling.repeat_penalty = s->repeat_penalty;
     sampling.seed = s->seed;
-    an_session_reset(d->session);
-    an_session_sampler_set(d->session, &sampling);
-    anemo_status status = an_session_eval(d->session, ids, (int)n, err);
+    anemo_status status;
+    if (d->spec) {
+        an_spec_reset(d->spec);
+        an_spec_sampler_set(d->spec, &sampling);
+        status = an_spec_eval(d->spec, ids, (int)n, err);
+    } else {
+        an_session_reset(d->session);
+        an_session_sampler_set(d->session, &sampling);
+        status = an_session_eval(d->session, ids, (int)n, err);
+    }
     if (status == ANEMO_OK) *next = an_session_sample(d->session);
     return status;
 }
@@ -122,9 +155,23 @@ static anemo_status prefill(void *arg, const int32_t *ids, size_t n, const an_wo
 static anemo_status step(void *arg, int32_t id, int32_t *next, anemo_error *err)
 {
     native *d = arg;
+    if (d->spec) return an_spec_next(d->spec, id, next, err);
     anemo_status status = an_session_eval(d->session, &id, 1, err);
     if (status == ANEMO_OK) *next = an_session_sample(d->session);
     return status;
+}
+
+static void drafts(void *arg, an_worker_drafts *out)
+{
+    native *d = arg;
+    an_spec_stats stats = an_spec_stats_get(d->spec);
+    *out = (an_worker_drafts){stats.n_pass, stats.n_drafted, stats.n_accepted};
+}
+
+/* Before other work than generating: a step measurement and logits go past the speculator. */
+static void leave_drafts(native *d)
+{
+    if (d->spec) an_spec_reset(d->spec);
 }
 
 static anemo_status forward(void *arg, const int32_t *ids, size_t n, bool more, anemo_error *err)
@@ -139,6 +186,7 @@ static anemo_status rewind_to(void *arg, int n, anemo_error *err)
     native *d = arg;
     if (n > an_session_n_past(d->session))
         return an_fail(err, ANEMO_ERR_INTERNAL, "the sequence has fewer than %d positions", n);
+    if (n == 0) leave_drafts(d);
     an_session_rewind(d->session, n);
     return ANEMO_OK;
 }
@@ -168,15 +216,15 @@ static anemo_status logits(void *arg, const int32_t *ids, size_t n, float *out, 
 {
     native *d = arg;
     (void)n_vocab;
+    leave_drafts(d);
     return an_session_logits_all(d->session, ids, (int)n, out, err);
 }
 
 static void close_native(void *arg)
 {
     native *d = arg;
-    an_session_close(d->session);
+    unload(d);
     an_tokenizer_close(d->tokenizer);
-    an_free(d->path);
 }
 
 int an_native_driver_main(void)
@@ -197,6 +245,7 @@ int an_native_driver_main(void)
         .load = load,
         .prefill = prefill,
         .step = step,
+        .drafts = drafts,
         .forward = forward,
         .rewind = rewind_to,
         .tokenize = tokenize,

@@ -11,21 +11,21 @@
 #include <string.h>
 
 static const an_engine_info engines[] = {
-    {"native", true, true, false, "it is part of anemo"},
-    {"llama.cpp", true, false, true,
+    {"native", true, true, false, true, "it is part of anemo"},
+    {"llama.cpp", true, false, true, false,
      "run ./quickstart, or install llama.cpp with its headers (on macOS `brew install llama.cpp`) "
      "and build again"},
-    {"llama-cpp-python", true, false, true,
+    {"llama-cpp-python", true, false, true, false,
      "run ./quickstart, or `pip install llama-cpp-python` into the virtual environment that "
      "ANEMO_ENGINES names"},
-    {"mlx", false, true, true,
+    {"mlx", false, true, true, false,
      "run ./quickstart, or `pip install \"mlx[cpu]\"` (on macOS `mlx`) into the virtual "
      "environment that "
      "ANEMO_ENGINES names and build again"},
-    {"mlx-lm", false, true, true,
+    {"mlx-lm", false, true, true, false,
      "run ./quickstart, or `pip install mlx-lm \"mlx[cpu]\"` into the virtual environment that "
      "ANEMO_ENGINES names"},
-    {"http", false, false, true, "give the address of a running server with --url"},
+    {"http", false, false, true, false, "give the address of a running server with --url"},
 };
 
 size_t an_engine_n(void)
@@ -272,6 +272,9 @@ json_t *an_settings_json(const an_settings *s)
     /* Younger than results that are kept: at their defaults they are left out, so that a cell's identity stays what it was. */
     bool failed = obj && strcmp(s->layout, "auto") != 0 && json_object_set_new(obj, "layout", json_string(s->layout)) != 0;
     failed = failed || (obj && s->pin && json_object_set_new(obj, "pin", json_true()) != 0);
+    failed = failed || (obj && s->draft &&
+                        (json_object_set_new(obj, "draft", an_json_text(s->draft, strlen(s->draft))) != 0 ||
+                         json_object_set_new(obj, "draft_n", json_integer(s->draft_n)) != 0));
     if (!failed) return obj;
     json_decref(obj);
     return NULL;

@@ -95,11 +95,11 @@ static void send_hello(worker *w)
                             an_json_text(cpu, strlen(cpu)));
     }
     json_t *capabilities =
-        json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b}", "logits", e->logits != NULL,
+        json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:o,s:b,s:b}", "logits", e->logits != NULL,
                   "tokenize", e->tokenize != NULL, "stream", 1, "cancel", 1, "ids", 1,
                   "fixed_length", 1, "step", e->forward && e->rewind, "sampling", e->sampling,
                   "threads", e->threads, "kv_types", strings_json(e->kv_types), "flash_attn",
-                  e->flash_attn);
+                  e->flash_attn, "draft", e->drafts != NULL);
     send(w, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s?,s:o,s:{s:s,s:I},s:o,s:o,s:O*}", "type", "hello",
                       "protocol", "anemo.driver/1", "driver", e->driver, "driver_version",
                       e->driver_version, "engine", e->engine, "engine_version", e->engine_version,
@@ -152,7 +152,7 @@ static anemo_status parse_settings(const an_worker_engine *e, const json_t *o,
 {
     static const char *const tristate[] = {"auto", "on", "off", NULL};
     static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
-    static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+    static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
     static const char *const layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
     anemo_status status = ANEMO_OK;
     int n_cpu = an_cpu_usable();
@@ -176,6 +176,10 @@ static anemo_status parse_settings(const an_worker_engine *e, const json_t *o,
     AN_TRY(an_json_get_bool(o, "stock", false, &s->stock, "load", err));
     AN_TRY(get_name(o, "layout", "auto", s->layout, sizeof s->layout, layouts, err));
     AN_TRY(an_json_get_bool(o, "pin", false, &s->pin, "load", err));
+    AN_TRY(get_name(o, "draft", "", s->draft, sizeof s->draft, NULL, err));
+    AN_TRY(get_int(o, "draft_n", 0, 0, 1 << 20, &s->draft_n, err));
+    if (*s->draft && !e->drafts)
+        return an_fail(err, ANEMO_ERR_UNSUPPORTED, "load: %s has no speculative decoding (\"draft\")", e->engine);
 cleanup:
     return as_inval(status, err);
 }
@@ -190,7 +194,7 @@ static json_t *effective_json(const an_worker_loaded *m)
 {
     const an_worker_settings *s = &m->effective;
     bool t = m->threads_known;
-    return json_pack(
+    json_t *effective = json_pack(
         "{s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:i,s:o,s:b,s:o*,s:o*}", "n_ctx", s->n_ctx, "n_batch", s->n_batch,
         "n_ubatch", s->n_ubatch, "threads", t ? json_integer(s->threads) : json_null(),
         "threads_batch", t ? json_integer(s->threads_batch) : json_null(), "kv_type",
@@ -199,6 +203,11 @@ static json_t *effective_json(const an_worker_loaded *m)
         name_or_null(s->flash_attn, true), "device", name_or_null(s->device, true), "n_gpu_layers",
         s->n_gpu_layers, "compute_dtype", name_or_null(s->compute_dtype, true), "stock", s->stock, "layout",
         *s->layout ? json_string(s->layout) : NULL, "pin", *s->layout ? json_boolean(s->pin) : NULL);
+    if (*s->draft) {
+        json_object_set_new(effective, "draft", an_json_text(s->draft, strlen(s->draft)));
+        json_object_set_new(effective, "draft_n", json_integer(s->draft_n));
+    }
+    return effective;
 }
 
 static anemo_status do_load(worker *w, json_int_t id, const json_t *request, anemo_error *err)
@@ -423,7 +432,14 @@ static anemo_status do_generate(worker *w, json_int_t id, const json_t *request,
     an_str_appendf(&s, "],\"t_start_ns\":%" PRIu64 ",\"t_tokens_ns\":[", g.t_start_ns);
     for (size_t i = 0; i < g.n; i++)
         an_str_appendf(&s, "%s%" PRIu64, i ? "," : "", g.t_ns[i]);
-    an_str_appendf(&s, "],\"stop_reason\":\"%s\"}\n", g.stop_reason);
+    an_str_appendf(&s, "],\"stop_reason\":\"%s\"", g.stop_reason);
+    if (*w->model.effective.draft) {
+        an_worker_drafts d = {0};
+        w->engine->drafts(w->engine->ctx, &d);
+        an_str_appendf(&s, ",\"drafts\":{\"n_pass\":%" PRIu64 ",\"n_drafted\":%" PRIu64 ",\"n_accepted\":%" PRIu64 "}",
+                       d.n_pass, d.n_drafted, d.n_accepted);
+    }
+    an_str_append(&s, "}\n");
     AN_TRY(an_str_check(&s, err));
     if (an_fd_write(w->fd, s.data, s.len, err) != ANEMO_OK) w->broken = true;
     w->last_line_ns = an_clock_ns();

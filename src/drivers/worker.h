@@ -22,6 +22,8 @@ typedef struct an_worker_settings {
     char layout[12];        /* "auto", "mapped", "repacked", "cached"; in `effective` "" where the engine has no choice */
     bool pin;
     const char *layout_dir; /* NULL = the engine's own choice; borrowed for the call */
+    char draft[1024]; /* "" = plain decoding, "ngram", or the path of a draft model */
+    int draft_n;      /* ids drafted at once at most; 0 = the engine's default */
 } an_worker_settings;
 
 typedef struct an_worker_loaded {
@@ -43,6 +45,11 @@ typedef struct an_worker_sampling {
     uint64_t seed;
 } an_worker_sampling;
 
+/* What speculative decoding came to in one generation: passes after the prompt's, ids drafted and kept. */
+typedef struct an_worker_drafts {
+    uint64_t n_pass, n_drafted, n_accepted;
+} an_worker_drafts;
+
 /*
  * What an engine's driver supplies. All calls come from one thread. `prefill` starts from an empty
  * sequence and returns the first generated id; `step` appends `id` and returns the next one.
@@ -62,6 +69,8 @@ typedef struct an_worker_engine {
     anemo_status (*prefill)(void *ctx, const int32_t *ids, size_t n, const an_worker_sampling *s,
                             int32_t *next, anemo_error *err);
     anemo_status (*step)(void *ctx, int32_t id, int32_t *next, anemo_error *err);
+    /* Of the generation that ended; a driver that has it obeys the setting `draft`. */
+    void (*drafts)(void *ctx, an_worker_drafts *out);
     /*
      * The two halves of a step measurement, which has neither sampler nor tokenizer. `forward`
      * appends n ids in one pass, n at most the batch size; the last one's logits are computed and

@@ -4,7 +4,9 @@
 #include "arch/model_file.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "engine/sampler.h"
 #include "engine/session.h"
+#include "engine/spec.h"
 #include "model/decoder.h"
 #include "token/tokenizer.h"
 
@@ -22,6 +24,8 @@ struct anemo_model {
 struct anemo_session {
     anemo_model *model;
     an_session *session;
+    an_spec *spec;      /* NULL without drafts; with them all ids go through it */
+    anemo_model *draft; /* its model or NULL */
 };
 
 const char *anemo_version(void)
@@ -205,9 +209,18 @@ anemo_status anemo_session_open(anemo_session **out, anemo_model *model, const a
     return ANEMO_OK;
 }
 
+static void close_draft(anemo_session *session)
+{
+    an_spec_close(session->spec);
+    if (session->draft) atomic_fetch_sub(&session->draft->n_session, 1);
+    session->spec = NULL;
+    session->draft = NULL;
+}
+
 void anemo_session_close(anemo_session *session)
 {
     if (!session) return;
+    close_draft(session);
     an_session_close(session->session);
     atomic_fetch_sub(&session->model->n_session, 1);
     an_free(session);
@@ -220,21 +233,25 @@ anemo_layout anemo_session_layout(const anemo_session *session)
 
 void anemo_session_reset(anemo_session *session)
 {
-    an_session_reset(session->session);
+    if (session->spec)
+        an_spec_reset(session->spec);
+    else
+        an_session_reset(session->session);
 }
 
 int anemo_session_n_past(const anemo_session *session)
 {
-    return an_session_n_past(session->session);
+    return session->spec ? an_spec_n_past(session->spec) : an_session_n_past(session->session);
 }
 
 anemo_status anemo_session_eval(anemo_session *session, const int32_t *ids, int n, anemo_error *err)
 {
-    return an_session_eval(session->session, ids, n, err);
+    return session->spec ? an_spec_eval(session->spec, ids, n, err) : an_session_eval(session->session, ids, n, err);
 }
 
 const float *anemo_session_logits(const anemo_session *session)
 {
+    if (session->spec) an_spec_settle(session->spec);
     return an_session_logits(session->session);
 }
 
@@ -250,10 +267,40 @@ void anemo_session_set_sampling(anemo_session *session, const anemo_sampling *sa
         s.repeat_last_n = sampling->repeat_last_n > 0 ? sampling->repeat_last_n : s.repeat_last_n;
         s.seed = sampling->seed;
     }
-    an_session_sampler_set(session->session, &s);
+    if (session->spec)
+        an_spec_sampler_set(session->spec, &s);
+    else
+        an_session_sampler_set(session->session, &s);
 }
 
 int32_t anemo_session_sample(anemo_session *session)
 {
+    if (session->spec) an_spec_settle(session->spec);
     return an_session_sample(session->session);
+}
+
+anemo_status anemo_session_next(anemo_session *session, int32_t id, int32_t *next, anemo_error *err)
+{
+    if (session->spec) return an_spec_next(session->spec, id, next, err);
+    anemo_status status = an_session_eval(session->session, &id, 1, err);
+    if (status == ANEMO_OK) *next = an_session_sample(session->session);
+    return status;
+}
+
+anemo_status anemo_session_set_draft(anemo_session *session, const anemo_draft_options *options, anemo_error *err)
+{
+    an_spec *spec = NULL;
+    if (options) {
+        const an_spec_options o = {.draft = options->model ? options->model->file : NULL, .n_draft = options->n_draft};
+        anemo_status status = an_spec_open(&spec, session->session, &o, err);
+        if (status != ANEMO_OK) return status;
+    }
+    close_draft(session);
+    const an_sampling again = an_session_sampler(session->session)->s;
+    an_session_sampler_set(session->session, &again);
+    an_session_reset(session->session);
+    session->spec = spec;
+    session->draft = options ? options->model : NULL;
+    if (session->draft) atomic_fetch_add(&session->draft->n_session, 1);
+    return ANEMO_OK;
 }

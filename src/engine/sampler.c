@@ -7,6 +7,9 @@
 #include "base/alloc.h"
 
 #include <math.h>
+#include <string.h>
+
+enum { RING = AN_SAMPLER_HISTORY_MAX + AN_SAMPLER_BACK_MAX };
 
 an_sampling an_sampling_greedy(void)
 {
@@ -17,7 +20,7 @@ anemo_status an_sampler_open(an_sampler *sampler, int n_vocab, anemo_error *err)
 {
     *sampler = (an_sampler){.s = an_sampling_greedy(), .n_vocab = n_vocab};
     sampler->candidates = an_calloc((size_t)n_vocab, sizeof *sampler->candidates);
-    sampler->history = an_calloc(AN_SAMPLER_HISTORY_MAX, sizeof *sampler->history);
+    sampler->history = an_calloc(RING, sizeof *sampler->history);
     an_rng_seed(&sampler->rng, 0);
     if (sampler->candidates && sampler->history) return ANEMO_OK;
     an_sampler_close(sampler);
@@ -80,7 +83,7 @@ static void penalize(an_sampler *s)
     if (n > AN_SAMPLER_HISTORY_MAX) n = AN_SAMPLER_HISTORY_MAX;
     float penalty = (float)s->s.repeat_penalty;
     for (int i = 1; i <= n; i++) {
-        an_candidate *c = &s->candidates[s->history[(s->n_history - i) % AN_SAMPLER_HISTORY_MAX]];
+        an_candidate *c = &s->candidates[s->history[(s->n_history - i) % RING]];
         if (c->weight != 0) continue; /* weight marks the ids already done */
         c->weight = 1;
         c->logit = c->logit > 0 ? c->logit / penalty : c->logit * penalty;
@@ -141,19 +144,36 @@ static int keep_best(an_sampler *s)
     return kept;
 }
 
+/* The candidates that can be drawn: those from `first` on whose weight is at least `least` and not 0. */
+typedef struct kept {
+    int first;
+    double least, sum; /* sum of their weights */
+} kept;
+
+static bool can_come(const kept *k, const an_candidate *c)
+{
+    return c->weight >= k->least && c->weight != 0;
+}
+
+static kept keep(an_sampler *s)
+{
+    kept k = {.first = keep_best(s)};
+    double top = 0;
+    for (int i = k.first; i < s->n_vocab; i++)
+        if (s->candidates[i].weight > top) top = s->candidates[i].weight;
+    k.least = s->s.min_p > 0 ? s->s.min_p * top : 0;
+    for (int i = k.first; i < s->n_vocab; i++)
+        if (s->candidates[i].weight >= k.least) k.sum += s->candidates[i].weight;
+    return k;
+}
+
 static int32_t draw(an_sampler *s)
 {
-    int first = keep_best(s);
-    double sum = 0, top = 0;
-    for (int i = first; i < s->n_vocab; i++)
-        if (s->candidates[i].weight > top) top = s->candidates[i].weight;
-    double least = s->s.min_p > 0 ? s->s.min_p * top : 0;
-    for (int i = first; i < s->n_vocab; i++)
-        if (s->candidates[i].weight >= least) sum += s->candidates[i].weight;
-    double at = an_rng_f64(&s->rng) * sum;
+    kept k = keep(s);
+    double at = an_rng_f64(&s->rng) * k.sum;
     int chosen = s->n_vocab - 1;
-    for (int i = s->n_vocab - 1; i >= first; i--) {
-        if (s->candidates[i].weight < least || s->candidates[i].weight == 0) continue;
+    for (int i = s->n_vocab - 1; i >= k.first; i--) {
+        if (!can_come(&k, &s->candidates[i])) continue;
         chosen = i;
         at -= s->candidates[i].weight;
         if (at < 0) break;
@@ -161,19 +181,61 @@ static int32_t draw(an_sampler *s)
     return s->candidates[chosen].id;
 }
 
-static int32_t choose(an_sampler *s, const float *logits)
+static void take_candidates(an_sampler *s, const float *logits)
 {
-    if (s->s.temperature <= 0 && !penalizes(s)) return greedy(logits, s->n_vocab);
     for (int i = 0; i < s->n_vocab; i++)
         s->candidates[i] = (an_candidate){.id = i, .logit = ordinary(logits[i])};
     if (penalizes(s)) penalize(s);
+}
+
+static int32_t choose(an_sampler *s, const float *logits)
+{
+    if (s->s.temperature <= 0 && !penalizes(s)) return greedy(logits, s->n_vocab);
+    take_candidates(s, logits);
     return s->s.temperature > 0 ? draw(s) : greedy_candidate(s);
 }
 
 int32_t an_sampler_draw(an_sampler *s, const float *logits)
 {
     int32_t id = choose(s, logits);
-    s->history[s->n_history % AN_SAMPLER_HISTORY_MAX] = id;
-    s->n_history++;
+    an_sampler_remember(s, id);
     return id;
+}
+
+void an_sampler_distribution(an_sampler *s, const float *logits, double *prob)
+{
+    memset(prob, 0, (size_t)s->n_vocab * sizeof *prob);
+    if (s->s.temperature <= 0) {
+        prob[choose(s, logits)] = 1;
+        return;
+    }
+    take_candidates(s, logits);
+    kept k = keep(s);
+    for (int i = k.first; i < s->n_vocab; i++)
+        if (can_come(&k, &s->candidates[i])) prob[s->candidates[i].id] = s->candidates[i].weight / k.sum;
+}
+
+void an_sampler_remember(an_sampler *s, int32_t id)
+{
+    s->history[s->n_history % RING] = id;
+    s->n_history++;
+}
+
+an_sampler_mark an_sampler_mark_take(const an_sampler *s)
+{
+    return (an_sampler_mark){s->rng, s->n_history};
+}
+
+void an_sampler_return(an_sampler *s, const an_sampler_mark *mark)
+{
+    AN_ASSERT(s->n_history >= mark->n_history && s->n_history - mark->n_history <= AN_SAMPLER_BACK_MAX);
+    s->rng = mark->rng;
+    s->n_history = mark->n_history;
+}
+
+void an_sampler_follow(an_sampler *s, const an_sampler *other)
+{
+    s->s = other->s;
+    s->n_history = other->n_history;
+    if (penalizes(s)) memcpy(s->history, other->history, RING * sizeof *s->history);
 }

@@ -31,7 +31,7 @@ anemo_status an_session_choose_kernels(const char *isa, const an_kernels **out, 
         if (!an_kernels_isa_mask(name, &mask))
             return an_fail(err, ANEMO_ERR_INVAL,
                            "unknown instruction set \"%s\" (ANEMO_ISA); known are scalar, avx2, avx512, "
-                           "avx512vnni, neon, dotprod and i8mm",
+                           "avx512vnni, amx, neon, dotprod and i8mm",
                            name);
         if (mask & ~cpu) {
             char have[160];
@@ -60,9 +60,10 @@ static anemo_status take_options(an_session *s, const an_session_options *o, ane
     if (s->o.n_thread == 0) s->o.n_thread = an_cpu_usable();
     if (s->o.n_thread_prefill == 0) s->o.n_thread_prefill = s->o.n_thread;
     if (!s->o.compute_set) s->o.compute = an_kernels_default_compute(s->kernels);
-    if (s->o.compute == AN_COMPUTE_Q8 && an_kernels_default_compute(s->kernels) == AN_COMPUTE_F32)
-        return an_fail(err, ANEMO_ERR_INVAL, "instruction set \"%s\" computes in f32 only",
-                       an_kernels_name(s->kernels));
+    if (!an_kernels_can(s->kernels, s->o.compute))
+        return an_fail(err, ANEMO_ERR_INVAL, "instruction set \"%s\" computes in f32%s only, not in %s",
+                       an_kernels_name(s->kernels), an_kernels_can(s->kernels, AN_COMPUTE_Q8) ? " and q8" : "",
+                       an_compute_name(s->o.compute));
     s->o.compute_set = true;
     s->o.isa = an_kernels_name(s->kernels);
     return ANEMO_OK;
@@ -229,6 +230,16 @@ const float *an_session_logits(const an_session *s)
     return s->logits;
 }
 
+anemo_status an_session_eval_all(an_session *s, const int32_t *ids, int n, float *out, anemo_error *err)
+{
+    return an_decoder_run(s->decoder, ids, n, true, out, s->stop, err);
+}
+
+void an_session_set_logits(an_session *s, const float *row)
+{
+    memcpy(s->logits, row, (size_t)s->m->hp.n_vocab * sizeof *s->logits);
+}
+
 anemo_status an_session_logits_all(an_session *s, const int32_t *ids, int n, float *out,
                                    anemo_error *err)
 {
@@ -244,4 +255,9 @@ void an_session_sampler_set(an_session *s, const an_sampling *sampling)
 int32_t an_session_sample(an_session *s)
 {
     return an_sampler_draw(&s->sampler, s->logits);
+}
+
+an_sampler *an_session_sampler(an_session *s)
+{
+    return &s->sampler;
 }

@@ -92,6 +92,12 @@ void an_session_set_stop(an_session *s, const volatile int *stop);
 ANEMO_MUST_CHECK anemo_status an_session_eval(an_session *s, const int32_t *ids, int n, anemo_error *err);
 const float *an_session_logits(const an_session *s);
 
+/* The same with the logits of every id: out [n, n_vocab]. What an_session_logits() gives stays as it was. */
+ANEMO_MUST_CHECK anemo_status an_session_eval_all(an_session *s, const int32_t *ids, int n, float *out,
+                                                  anemo_error *err);
+/* Put a row [n_vocab] of these in the place of the present logits. */
+void an_session_set_logits(an_session *s, const float *row);
+
 /* Logits of every id from an empty sequence: out [n, n_vocab]. */
 ANEMO_MUST_CHECK anemo_status an_session_logits_all(an_session *s, const int32_t *ids, int n, float *out,
                                                     anemo_error *err);
@@ -100,5 +106,8 @@ ANEMO_MUST_CHECK anemo_status an_session_logits_all(an_session *s, const int32_t
 void an_session_sampler_set(an_session *s, const an_sampling *sampling);
 /* Draw the next id from the present logits and remember it for the penalty. Ties: the smallest id. */
 int32_t an_session_sample(an_session *s);
+/* The sampler itself, for those who look ahead; borrowed until close. */
+typedef struct an_sampler an_sampler;
+an_sampler *an_session_sampler(an_session *s);
 
 #endif

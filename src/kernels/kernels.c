@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/isa.h"
+#include "kernels/act.h"
 #include "kernels/table.h"
 
 #include <string.h>
@@ -15,9 +16,11 @@ static const an_kernels *const levels[] = {
 #if defined(__x86_64__)
     &an_kernels_avx2,
     &an_kernels_avx512vnni,
+    &an_kernels_amx,
 #elif defined(__aarch64__)
     &an_kernels_neon,
     &an_kernels_dotprod,
+    &an_kernels_i8mm,
 #endif
 };
 
@@ -41,6 +44,7 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         AVX2 = AN_ISA_SSE42 | AN_ISA_AVX2,
         AVX512 = AVX2 | AN_ISA_AVX512,
         AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
+        AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
         DOTPROD = AN_ISA_NEON | AN_ISA_DOTPROD,
     };
     static const struct {
@@ -48,8 +52,8 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         uint32_t mask;
     } names[] = {
         {"scalar", 0},          {"avx2", AVX2},       {"avx512", AVX512},
-        {"avx512vnni", AVX512VNNI}, {"neon", AN_ISA_NEON}, {"dotprod", DOTPROD},
-        {"i8mm", DOTPROD | AN_ISA_I8MM},
+        {"avx512vnni", AVX512VNNI}, {"amx", AMX},     {"neon", AN_ISA_NEON},
+        {"dotprod", DOTPROD},   {"i8mm", DOTPROD | AN_ISA_I8MM},
     };
     for (size_t i = 0; i < AN_COUNT_OF(names); i++) {
         if (!strcmp(name, names[i].name)) {
@@ -68,6 +72,36 @@ const char *an_kernels_name(const an_kernels *k)
 an_compute an_kernels_default_compute(const an_kernels *k)
 {
     return k->default_compute;
+}
+
+bool an_kernels_can(const an_kernels *k, an_compute compute)
+{
+    if (compute == AN_COMPUTE_BF16) return k->wide;
+    return compute == AN_COMPUTE_F32 || k->default_compute != AN_COMPUTE_F32;
+}
+
+an_compute an_kernels_compute(an_compute asked, int n_tok)
+{
+    return asked == AN_COMPUTE_BF16 && n_tok <= AN_SMALL_TOKENS ? AN_COMPUTE_Q8 : asked;
+}
+
+static const char *const compute_names[] = {
+    [AN_COMPUTE_F32] = "f32", [AN_COMPUTE_Q8] = "q8", [AN_COMPUTE_BF16] = "q8+bf16"};
+
+const char *an_compute_name(an_compute compute)
+{
+    return compute_names[compute];
+}
+
+bool an_compute_from_name(const char *name, an_compute *compute)
+{
+    for (size_t i = 0; i < AN_COUNT_OF(compute_names); i++) {
+        if (!strcmp(name, compute_names[i])) {
+            *compute = (an_compute)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 const char *an_kernels_serving(const an_kernels *k, const char *op)

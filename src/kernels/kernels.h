@@ -1,9 +1,11 @@
 /*
  * The hot loops behind one table, chosen once by CPU flags (os detects, kernels stay pure).
  *
- * Two ways to multiply:
+ * Ways to multiply:
  *  - exact: weights decoded to f32, f32 activations. The reference; level "scalar" has no other.
  *  - q8:    activations quantized to int8 per 32 values, integer products, exact weight scales. The fast path.
+ *  - bf16:  weights (with their scale) and activations rounded to bf16, f32 sums, by matrix tiles. For many tokens, on
+ *           level "amx"; steps of few tokens are q8 there. F16 and F32 weights stay exact.
  *
  * Whatever container a weight came from, it goes through the same canonical codes (code, scale, minimum per
  * group), so that the same weights in GGUF and in MLX give bit-equal results at every level. Results do not
@@ -18,7 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum an_compute { AN_COMPUTE_F32, AN_COMPUTE_Q8 } an_compute;
+typedef enum an_compute { AN_COMPUTE_F32, AN_COMPUTE_Q8, AN_COMPUTE_BF16 } an_compute;
+
+/* "f32", "q8", "q8+bf16": names of settings and reports. */
+const char *an_compute_name(an_compute compute);
+bool an_compute_from_name(const char *name, an_compute *compute);
 
 typedef enum an_kv_dtype { AN_KV_F32, AN_KV_F16 } an_kv_dtype;
 
@@ -31,7 +37,8 @@ typedef struct an_kernels an_kernels;
 const an_kernels *an_kernels_for(uint32_t isa_mask);
 
 /*
- * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm".
+ * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod",
+ * "i8mm".
  * Returns false for an unknown name. The caller and-s it with what the CPU has.
  */
 bool an_kernels_isa_mask(const char *name, uint32_t *mask);
@@ -39,15 +46,19 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask);
 const char *an_kernels_name(const an_kernels *k); /* "scalar", "avx2", "avx512vnni", "neon", … */
 an_compute an_kernels_default_compute(const an_kernels *k);
 
+/* Whether a level has a way to multiply, and the one that `asked` means for n_tok tokens: BF16 is Q8 for few of them. */
+bool an_kernels_can(const an_kernels *k, an_compute compute);
+an_compute an_kernels_compute(an_compute asked, int n_tok);
+
 /* Name of the kernel that serves an operation, for `anemo doctor`: op is "matmul_q4_1", "attention_f16", …; NULL when unknown. */
 const char *an_kernels_serving(const an_kernels *k, const char *op);
 
 /*
- * Activations of one matmul input: n_tok rows of n_col. Built in caller's memory of an_act_bytes().
- * Quantizing (when compute is Q8) is split over tokens: each token is independent.
+ * Activations of one matmul input: n_tok rows of n_col. Built in caller's memory of an_act_bytes(), which for BF16 holds
+ * the Q8 form of fewer tokens as well. Quantizing (when compute is not F32) is split over tokens: each token is independent.
  */
 typedef struct an_act {
-    an_compute compute;
+    an_compute compute;   /* an_kernels_compute() of what was asked for */
     int n_tok;
     int n_col;            /* multiple of 32 */
     const float *f32;     /* [n_tok, n_col], borrowed */

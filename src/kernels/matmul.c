@@ -4,14 +4,21 @@
  */
 #include "base/error.h"
 #include "kernels/act.h"
+#include "kernels/matmul.h"
 #include "kernels/panels.h"
 #include "kernels/table.h"
+#include "kernels/wide.h"
 
 #include <string.h>
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col)
 {
     if (compute == AN_COMPUTE_F32) return 0;
+    if (compute == AN_COMPUTE_BF16) {
+        size_t few = an_act_bytes(AN_COMPUTE_Q8, n_tok < AN_SMALL_TOKENS ? n_tok : AN_SMALL_TOKENS, n_col);
+        size_t many = an_wide_act_bytes(n_tok, n_col);
+        return few > many ? few : many;
+    }
     int width = an_act_width(n_tok), n_tile = (n_tok + width - 1) / width;
     return (size_t)n_tile * (size_t)width * (size_t)(n_col / 32) * AN_RECORD_BYTES;
 }
@@ -20,6 +27,11 @@ void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int to
 {
     if (a->compute == AN_COMPUTE_F32) return;
     AN_ASSERT(a->n_col % 32 == 0);
+    if (a->compute == AN_COMPUTE_BF16) {
+        for (int t = tok_begin; t < tok_end; t++)
+            k->wide->token(a->f32 + (size_t)t * a->f32_stride, a->n_col, t, a->n_tok, an_wide_default.cols, a->q);
+        return;
+    }
     int width = an_act_width(a->n_tok), n_group = a->n_col / 32;
     size_t tile_bytes = (size_t)n_group * (size_t)width * AN_RECORD_BYTES;
     for (int t = tok_begin; t < tok_end; t++)
@@ -30,9 +42,9 @@ void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int to
 /* Scratch of the two ways: f32 rows; or codes, scales and minima of one panel, and rows that are read one by one. */
 size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
 {
-    (void)k;
-    size_t n = (size_t)(n_col_max + 15) & ~(size_t)15;
-    return AN_PANEL_ROWS * n * sizeof(float) + 64;
+    size_t n = (size_t)(n_col_max + 15) & ~(size_t)15, bytes = AN_PANEL_ROWS * n * sizeof(float) + 64;
+    size_t wide = k->wide ? an_wide_scratch_bytes(&an_wide_default) : 0;
+    return bytes > wide ? bytes : wide;
 }
 
 /* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
@@ -66,24 +78,31 @@ static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind
     }
 }
 
+void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row, int col_begin,
+                     int col_end, const an_panel *panel)
+{
+    bool affine = w->dtype == AN_DTYPE_AFFINE, panels = w->layout == AN_LAYOUT_PANELS;
+    an_unpack_fn *unpack = affine ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
+    if (panels) unpack = affine ? k->unpack_panels_affine[w->affine.bits] : k->unpack_panels[w->dtype];
+    if (unpack && (n_row >= AN_PANEL_ROWS || panels)) unpack(w, row, col_begin, col_end, panel);
+    else unpack_generic(k, w, kind, row, n_row, col_begin, col_end, panel);
+}
+
 static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, an_code_kind kind, float *out,
                       size_t out_stride, int64_t row_begin, int64_t row_end, bool add, void *scratch)
 {
     int n_col = (int)w->n_col;
     float *numbers = (float *)((uint8_t *)scratch + (size_t)n_col * AN_PANEL_ROWS);
     an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
-    bool affine = w->dtype == AN_DTYPE_AFFINE, panels = w->layout == AN_LAYOUT_PANELS;
-    an_fused_fn *fused = affine ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
-    if (panels && a->n_tok <= AN_SMALL_TOKENS && fused) {
+    an_fused_fn *fused = w->dtype == AN_DTYPE_AFFINE ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
+    if (w->layout == AN_LAYOUT_PANELS && a->n_tok <= AN_SMALL_TOKENS && fused) {
         fused(&(an_fused_job){w, a->q, a->n_tok, row_begin, row_end, out, out_stride, add});
         return;
     }
-    an_unpack_fn *unpack = affine ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
-    if (panels) unpack = affine ? k->unpack_panels_affine[w->affine.bits] : k->unpack_panels[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        if (unpack && (n_row == AN_PANEL_ROWS || panels)) unpack(w, row, 0, n_col, &panel);
-        else unpack_generic(k, w, kind, row, n_row, 0, n_col, &panel);
+        an_panel_unpack(k, w, kind, row, n_row, 0, n_col, &panel);
+        if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
         an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
         k->q8[kind](&job);
     }
@@ -118,7 +137,9 @@ void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, fl
 {
     an_code_kind kind;
     AN_ASSERT(w->n_col == a->n_col && row_begin % AN_ROW_GRAIN == 0);
-    if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind))
+    if (a->compute == AN_COMPUTE_BF16 && an_wide_takes(w))
+        an_matmul_wide(k, &an_wide_default, w, a, out, out_stride, row_begin, row_end, add, scratch);
+    else if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind))
         matmul_q8(k, w, a, kind, out, out_stride, row_begin, row_end, add, scratch);
     else matmul_f32(k, w, a, out, out_stride, row_begin, row_end, add, scratch);
 }

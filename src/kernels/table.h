@@ -72,6 +72,8 @@ typedef void an_encode_fn(const float *x, uint8_t *blocks);
 typedef void an_weighted_fn(const float *x, const float *importance, float sigma2, uint8_t *blocks);
 typedef void an_decode_fn(const uint8_t *blocks, float *dst, int64_t n);
 
+struct an_wide; /* kernels/wide.h */
+
 struct an_kernels {
     const char *name;
     uint32_t needs; /* AN_ISA_* flags, all of them */
@@ -79,11 +81,14 @@ struct an_kernels {
     uint8_t code_xor;
     an_unpack_fn *unpack[AN_DTYPE_N]; /* NULL: generic */
     an_unpack_fn *unpack_affine[9];   /* by bits */
+    /* NULL, or for more than one token: the codes of n columns (of whole groups of 16) to the order that q8 takes. */
+    void (*pair_codes)(uint8_t *codes, int n);
     an_unpack_fn *unpack_panels[AN_DTYPE_N]; /* the same of weights in panels */
     an_unpack_fn *unpack_panels_affine[9];
     an_fused_fn *fused[AN_DTYPE_N]; /* NULL: unpacked first */
     an_fused_fn *fused_affine[9];
     an_q8_fn *q8[AN_CODES_N];
+    const struct an_wide *wide; /* products of many tokens by matrix tiles; NULL: the level has none */
     void (*f32)(const an_f32_job *job);
     void (*row_f16)(float *dst, const void *src, int n);
     void (*row_bf16)(float *dst, const void *src, int n);
@@ -107,9 +112,10 @@ struct an_kernels {
 
 extern const an_kernels an_kernels_scalar;
 #if defined(__x86_64__)
-extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni;
+extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni, an_kernels_amx;
+extern const struct an_wide an_wide_amx;
 #elif defined(__aarch64__)
-extern const an_kernels an_kernels_neon, an_kernels_dotprod;
+extern const an_kernels an_kernels_neon, an_kernels_dotprod, an_kernels_i8mm;
 #endif
 
 /* All levels of this build from plain to best; *n of them. */

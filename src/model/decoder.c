@@ -94,7 +94,7 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     for (int i = 0; i < n; i++) {
         an_thread_state t = {
             .h = take(l, (uint64_t)hp->n_embd, sizeof(float)),
-            .act = take(l, an_act_bytes(d->o.compute, 1, widest), 1),
+            .act = take(l, an_act_bytes(an_kernels_compute(d->o.compute, 1), 1, widest), 1),
             .q = take(l, (uint64_t)(AN_ATTENTION_TOKENS * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),
             .matmul_scratch = take(l, an_matmul_scratch_bytes(d->o.kernels, widest), 1),

@@ -25,7 +25,8 @@ static an_act prepare(const an_worker *w, float *x, int n_col, const float *norm
     const an_kernels *kern = d->o.kernels;
     float eps = (float)d->m->hp.norm_eps;
     size_t stride = (size_t)n_col;
-    an_act act = {.compute = d->o.compute, .n_tok = w->n_tok - w->first, .n_col = n_col};
+    an_act act = {.n_tok = w->n_tok - w->first, .n_col = n_col};
+    act.compute = an_kernels_compute(d->o.compute, act.n_tok);
     act.f32 = x + (size_t)w->first * stride;
     act.f32_stride = stride;
     if (single(w)) {
@@ -34,7 +35,7 @@ static an_act prepare(const an_worker *w, float *x, int n_col, const float *norm
             an_rms_norm(kern, w->t->h, act.f32, norm, n_col, eps);
             act.f32 = w->t->h;
         }
-        if (act.compute == AN_COMPUTE_Q8) an_act_quantize(kern, &act, 0, 1);
+        an_act_quantize(kern, &act, 0, 1);
         return act;
     }
     long begin, end;
@@ -46,7 +47,7 @@ static an_act prepare(const an_worker *w, float *x, int n_col, const float *norm
             an_rms_norm(kern, h + (size_t)t * stride, act.f32 + (size_t)t * stride, norm, n_col, eps);
         act.f32 = h;
     }
-    if (act.compute == AN_COMPUTE_Q8) an_act_quantize(kern, &act, (int)begin, (int)end);
+    an_act_quantize(kern, &act, (int)begin, (int)end);
     an_worker_barrier(w);
     return act;
 }

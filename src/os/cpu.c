@@ -16,12 +16,24 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 
 static uint64_t xgetbv0(void)
 {
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
+}
+
+/* Tiles must be asked for once in a process; asking again changes nothing. The kernel's numbers are not in old headers. */
+static bool tiles_granted(void)
+{
+#if defined(__linux__)
+    enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }
 
 uint32_t an_cpu_isa(void)
@@ -44,8 +56,11 @@ uint32_t an_cpu_isa(void)
         isa |= AN_ISA_AVX512;
         if (c7 & (1u << 11)) isa |= AN_ISA_AVX512_VNNI;
         if (a71 & (1u << 5)) isa |= AN_ISA_AVX512_BF16;
-        if (tile && (d7 & (1u << 24)) && (d7 & (1u << 25))) isa |= AN_ISA_AMX_INT8;
-        if (tile && (d7 & (1u << 24)) && (d7 & (1u << 22))) isa |= AN_ISA_AMX_BF16;
+        if (c7 & (1u << 1)) isa |= AN_ISA_AVX512_VBMI;
+        if (tile && (d7 & (1u << 24)) && tiles_granted()) {
+            if (d7 & (1u << 25)) isa |= AN_ISA_AMX_INT8;
+            if (d7 & (1u << 22)) isa |= AN_ISA_AMX_BF16;
+        }
     }
     return isa;
 }
@@ -106,7 +121,7 @@ void an_cpu_isa_names(uint32_t isa, char *out, size_t cap)
         {AN_ISA_SSE42, "sse4.2"},           {AN_ISA_AVX2, "avx2"},
         {AN_ISA_AVX_VNNI, "avx_vnni"},      {AN_ISA_AVX512, "avx512"},
         {AN_ISA_AVX512_VNNI, "avx512_vnni"}, {AN_ISA_AVX512_BF16, "avx512_bf16"},
-        {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
+        {AN_ISA_AVX512_VBMI, "avx512_vbmi"}, {AN_ISA_AMX_INT8, "amx_int8"},      {AN_ISA_AMX_BF16, "amx_bf16"},
         {AN_ISA_NEON, "neon"},              {AN_ISA_DOTPROD, "dotprod"},
         {AN_ISA_I8MM, "i8mm"},
     };

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* AN_ISA_* flags of this CPU. */
+/* AN_ISA_* flags of this CPU. Where it has matrix tiles, asks Linux to let this process (and what it forks) use them. */
 uint32_t an_cpu_isa(void);
 
 /* Names of the set flags separated by spaces ("avx2 avx512 avx512_vnni"); "none" for 0. */

@@ -207,7 +207,7 @@ void an_signal_name(int sig, char *out, size_t cap)
 
 long an_process_write_some(an_process *p, const void *data, size_t n)
 {
-    if (p->fd_in < 0) return -1;
+    if (p->fd_in < 0) return AN_FD_END;
     /* SIGPIPE is blocked around the write instead of ignored for the process: a library must not change that. */
     sigset_t pipe_set, old;
     sigemptyset(&pipe_set);
@@ -222,8 +222,9 @@ long an_process_write_some(an_process *p, const void *data, size_t n)
         sigtimedwait(&pipe_set, NULL, &zero);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (put < 0) return e == EAGAIN || e == EWOULDBLOCK ? 0 : -1;
-    return (long)put;
+    if (put >= 0) return (long)put;
+    if (e == EAGAIN || e == EWOULDBLOCK) return 0;
+    return e == EPIPE ? AN_FD_END : AN_FD_BROKEN;
 }
 
 anemo_status an_process_write(an_process *p, const void *data, size_t n, anemo_error *err)
@@ -331,9 +332,9 @@ long an_fd_read(int fd, void *buf, size_t cap)
     for (;;) {
         ssize_t got = read(fd, buf, cap);
         if (got > 0) return (long)got;
-        if (got == 0) return -1;
+        if (got == 0) return AN_FD_END;
         if (errno == EINTR) continue;
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : AN_FD_BROKEN;
     }
 }
 

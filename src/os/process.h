@@ -48,7 +48,11 @@ void an_signal_name(int signal, char *out, size_t cap);
 ANEMO_MUST_CHECK anemo_status an_process_write(an_process *p, const void *data, size_t n,
                                                anemo_error *err);
 
-/* Write what the pipe takes now: bytes written, 0 when it is full, -1 when the process no longer reads. */
+/*
+ * Write what the pipe takes now: bytes written, 0 when it is full, AN_FD_END when the process no longer reads,
+ * AN_FD_BROKEN when writing fails for another reason.
+ */
+enum { AN_FD_END = -1, AN_FD_BROKEN = -2 };
 long an_process_write_some(an_process *p, const void *data, size_t n);
 
 /*
@@ -88,7 +92,7 @@ void an_file_limit_is_error(void);
  */
 const volatile int *an_interrupts_watch(void);
 
-/* Read what is there: n > 0 bytes, 0 when nothing now, -1 at the end of the stream. */
+/* Read what is there: n > 0 bytes, 0 when nothing now, AN_FD_END at the end of the stream, AN_FD_BROKEN when reading fails. */
 long an_fd_read(int fd, void *buf, size_t cap);
 
 typedef struct an_process_stat {

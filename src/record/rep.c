@@ -77,8 +77,17 @@ static void derive_gaps(an_rep *rep)
     v[AN_FIELD_ID_itl_p90_s] = an_interpolate(gaps, n, 0.9);
     if (n >= 100) v[AN_FIELD_ID_itl_p99_s] = an_interpolate(gaps, n, 0.99);
     for (size_t i = 0; i < n; i++) stalls += gaps[i] > 3 * v[AN_FIELD_ID_itl_p50_s];
-    v[AN_FIELD_ID_stall_share] = (double)stalls / (double)n;
+    /* Verified drafts come together: then the median says nothing of the pace, and a longer gap is no stall. */
+    if (isnan(v[AN_FIELD_ID_n_drafted])) v[AN_FIELD_ID_stall_share] = (double)stalls / (double)n;
     an_free(gaps);
+}
+
+void an_rep_set_drafts(an_rep *rep, size_t n, uint64_t n_pass, uint64_t n_drafted, uint64_t n_accepted)
+{
+    if (n_pass == 0 || n == 0) return;
+    rep->values[AN_FIELD_ID_n_drafted] = (double)n_drafted;
+    rep->values[AN_FIELD_ID_n_accepted] = (double)n_accepted;
+    rep->values[AN_FIELD_ID_tokens_per_pass] = (double)(n - 1) / (double)n_pass;
 }
 
 void an_rep_derive(an_rep *rep, int n_cpu)

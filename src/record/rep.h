@@ -60,6 +60,9 @@ typedef struct an_rep {
 void an_rep_init(an_rep *rep); /* every value NaN, kind AN_REP_TIMED, block -1 */
 void an_rep_free(an_rep *rep);
 
+/* What speculative decoding came to: n ids in all, the prompt's among n_pass passes not counted. n_pass 0: plain decoding, nothing is set. */
+void an_rep_set_drafts(an_rep *rep, size_t n, uint64_t n_pass, uint64_t n_drafted, uint64_t n_accepted);
+
 /*
  * Fill the derived values from token_times_s, n_prompt, cpu_s and energy_j (definitions: fields.def). What its parts do not
  * give stays NaN.

@@ -233,6 +233,14 @@ static anemo_status portability(const context *x, json_t *list, anemo_error *err
     }
     for (size_t i = 0; i < c->n_cell; i++) {
         const an_cell *cell = &c->cells[i];
+        if (!an_cell_measured(cell) || !json_object_get(cell->settings, "draft")) continue;
+        an_say(list,
+               "%s decodes speculatively: its text is that of plain decoding, its speed is that of this text, and several ids "
+               "arrive at one time.",
+               cell->label);
+    }
+    for (size_t i = 0; i < c->n_cell; i++) {
+        const an_cell *cell = &c->cells[i];
         const char *reason = cell->reason ? cell->reason : "no reason was given";
         if (cell->status == AN_CELL_MISSING) an_say(list, "%s is missing: %s", cell->label, reason);
         if (cell->status == AN_CELL_FAILED) an_say(list, "%s failed: %s", cell->label, reason);

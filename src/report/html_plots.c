@@ -437,9 +437,18 @@ static void ecdf(an_page *p, const double *sorted, size_t n, int series, const a
     }
 }
 
+/* A percentile with its interval, "1.234 [1.201, 1.266]"; how sure it is where that is less than usual. */
+static void percentile_text(const double *sorted, size_t n, double q, char *out, size_t cap)
+{
+    an_quantile p = an_quantile_of(sorted, n, q);
+    if (!isfinite(p.value)) snprintf(out, cap, "under %.0f gaps", 1 / (1 - q));
+    else if (p.level < 0.95) snprintf(out, cap, "%.3f [%.3f, %.3f] (%.0f %%)", p.value, p.lo, p.hi, 100 * p.level);
+    else snprintf(out, cap, "%.3f [%.3f, %.3f]", p.value, p.lo, p.hi);
+}
+
 void an_fig_latency(an_page *p)
 {
-    static const char *const heads[] = {"Cell", "Gaps", "p50, ms", "p90, ms", "p99, ms", "Largest, ms"};
+    static const char *const heads[] = {"Cell", "Gaps", "p50 [95 %], ms", "p90 [95 %], ms", "p99 [95 %], ms", "Largest, ms"};
     double *sorted = an_malloc(GAPS_MAX * sizeof *sorted);
     enum { HEIGHT = 200 };
     size_t cells[AN_HTML_OPEN_MAX], n = 0;
@@ -456,7 +465,9 @@ void an_fig_latency(an_page *p)
     an_scale_finish(&x);
     an_fig_open(p, "Gaps between tokens",
                 "Share of the gaps that are at most so long, over all timed repetitions; the dots are p50, "
-                "p90 and p99. A steep line is an even flow; a long tail to the right is stutter.");
+                "p90 and p99. A steep line is an even flow; a long tail to the right is stutter. The table gives each "
+                "percentile with the gaps between which the true one lies in 95 of 100 cases, were the gaps independent of "
+                "each other.");
     an_str_append(p->out, "<ul class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
         an_fig_legend_item(p, cells[i], p->run->cells[cells[i]].label);
@@ -475,16 +486,12 @@ void an_fig_latency(an_page *p)
     an_str_append(p->out, "<p class=\"xname\" aria-hidden=\"true\">gap in ms (vertical: share of the gaps in %)</p>\n");
     an_fig_table(p, "Gaps between tokens", heads, 6);
     for (size_t i = 0; i < n; i++) {
-        char t[5][32];
+        static const double marks[] = {0.5, 0.9, 0.99};
+        char t[5][64];
         size_t k = gaps(&p->run->cells[cells[i]], sorted);
-        snprintf(t[0], 32, "%zu", k);
-        snprintf(t[1], 32, "%.3f", an_interpolate(sorted, k, 0.5));
-        snprintf(t[2], 32, "%.3f", an_interpolate(sorted, k, 0.9));
-        if (k >= 100)
-            snprintf(t[3], 32, "%.3f", an_interpolate(sorted, k, 0.99));
-        else
-            snprintf(t[3], 32, "under 100 gaps");
-        snprintf(t[4], 32, "%.3f", sorted[k - 1]);
+        snprintf(t[0], sizeof t[0], "%zu", k);
+        for (int m = 0; m < 3; m++) percentile_text(sorted, k, marks[m], t[1 + m], sizeof t[1 + m]);
+        snprintf(t[4], sizeof t[4], "%.3f", sorted[k - 1]);
         const char *texts[] = {p->run->cells[cells[i]].label, t[0], t[1], t[2], t[3], t[4]};
         an_fig_tr(p, texts, 6);
     }

@@ -36,18 +36,6 @@ double an_normal_quantile(double p)
     return x;
 }
 
-/* Summed through logarithms so that large n does not underflow. */
-double an_binomial_cdf(size_t n, size_t k, double p)
-{
-    double sum = 0, m = (double)n;
-    if (k >= n) return 1;
-    for (size_t i = 0; i <= k; i++) {
-        double j = (double)i;
-        sum += exp(lgamma(m + 1) - lgamma(j + 1) - lgamma(m - j + 1) + j * log(p) + (m - j) * log1p(-p));
-    }
-    return sum < 1 ? sum : 1;
-}
-
 /* Continued fraction of the regularised incomplete beta function (modified Lentz), for x below (a + 1)/(a + b + 2). */
 static double beta_fraction(double a, double b, double x)
 {
@@ -77,6 +65,20 @@ static double incomplete_beta(double a, double b, double x)
     if (x >= 1) return 1;
     double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x));
     return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a : 1 - front * beta_fraction(b, a, 1 - x) / b;
+}
+
+/* Summed through logarithms so that no term underflows; many terms as the integral that equals their sum. */
+double an_binomial_cdf(size_t n, size_t k, double p)
+{
+    enum { SUMMED_MAX = 200 };
+    double sum = 0, m = (double)n;
+    if (k >= n) return 1;
+    if (k >= SUMMED_MAX) return incomplete_beta((double)(n - k), (double)k + 1, 1 - p);
+    for (size_t i = 0; i <= k; i++) {
+        double j = (double)i;
+        sum += exp(lgamma(m + 1) - lgamma(j + 1) - lgamma(m - j + 1) + j * log(p) + (m - j) * log1p(-p));
+    }
+    return sum < 1 ? sum : 1;
 }
 
 double an_student_two_sided(double t, double df)

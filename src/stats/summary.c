@@ -79,9 +79,18 @@ an_quantile an_quantile_of(const double *sorted, size_t n, double q)
     /* The rounding of 1/(1 - 0.95) may not ask for a 21st value. */
     if (n == 0 || !((double)n * q >= 1 - 1e-9) || !((double)n * (1 - q) >= 1 - 1e-9)) return r;
     /* The true quantile is below sorted[l] when at most l values lie below it, above sorted[u] when more than u do. */
-    size_t l = 0, u = 0;
-    while (l + 1 < n && an_binomial_cdf(n, l + 1, q) <= 0.025) l++;
-    while (u + 1 < n && 1 - an_binomial_cdf(n, u, q) > 0.025) u++;
+    size_t l = 0, u = 0, above;
+    /* Both chances rise with the number, so each end is found by halving. */
+    for (above = n; above - l > 1;) {
+        size_t middle = l + (above - l) / 2;
+        if (an_binomial_cdf(n, middle, q) <= 0.025) l = middle;
+        else above = middle;
+    }
+    for (above = n - 1; u < above;) {
+        size_t middle = u + (above - u) / 2;
+        if (1 - an_binomial_cdf(n, middle, q) > 0.025) u = middle + 1;
+        else above = middle;
+    }
     r.value = an_interpolate(sorted, n, q);
     r.lo = sorted[l];
     r.hi = sorted[u];

@@ -192,7 +192,11 @@ static anemo_status identify(an_store *s, identity *id, anemo_error *err)
     else if (id->version < 0)
         status = an_fail(err, ANEMO_ERR_FORMAT, "%s: not as anemo makes it (schema %" PRId64 ")", s->path, id->version);
 cleanup:
-    if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(s->db)) {
+        /* A transaction that stays open would be in the way of every later one. */
+        anemo_status ended = an_sql_exec(s, "ROLLBACK", status == ANEMO_OK ? err : NULL);
+        if (status == ANEMO_OK) status = ended;
+    }
     return status;
 }
 

@@ -18,7 +18,7 @@ static const char *const works[] = {"generate", "step", NULL};
 static const char *const tristates[] = {"auto", "on", "off", NULL};
 static const char *const switches[] = {"on", "off", NULL};
 static const char *const kv_types[] = {"f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1", NULL};
-static const char *const computes[] = {"auto", "f32", "f16", "bf16", "q8", NULL};
+static const char *const computes[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};
 static const char *const devices[] = {"auto", "cpu", "gpu", NULL};
 
 /* `plan` is the key in [sweep], `rule` the one in rules (where the plan's is understood as well). */

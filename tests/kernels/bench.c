@@ -197,4 +197,5 @@ void bench_run(const an_kernels *k, const char *pattern)
     if (!fnmatch(pattern, "attention", 0))
         for (int n = 1; n <= 8; n += 7) bench_attention(k, n);
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);
+    if (k->wide) bench_wide(k, pattern);
 }

@@ -10,8 +10,7 @@
 
 static const int token_counts[] = {1, 2, 4, 7, 12, 16, 29};
 
-/* Widths to try: around the unrolls, and real ones; multiples of the type's group. */
-static int pick_col(const kcheck_op *op, int i)
+int kcheck_columns(const kcheck_op *op, int i)
 {
     static const int plain[] = {32, 64, 160, 576, 1536}, wide[] = {256, 512, 768, 1536, 2048};
     int unit = op->type == AN_DTYPE_AFFINE ? op->affine.group : an_dtype_get(op->type)->block_elems;
@@ -23,7 +22,7 @@ static int pick_col(const kcheck_op *op, int i)
 void check_codes(kcheck *c, const kcheck_op *op)
 {
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 3, n_col, style, style & 1);
         float *row = malloc((size_t)n_col * 4);
         an_code_kind kind;
@@ -89,7 +88,7 @@ void check_unpack(kcheck *c, const kcheck_op *op)
     an_unpack_fn *unpack = op->type == AN_DTYPE_AFFINE ? c->k->unpack_affine[op->affine.bits] : c->k->unpack[op->type];
     if (!unpack) return;
     for (int style = 0; style < N_STYLE; style++) {
-        int n_col = pick_col(op, style);
+        int n_col = kcheck_columns(op, style);
         test_weight t = weight_make(c, op->type, op->affine, 32, n_col, style, style & 1);
         an_code_kind kind;
         an_codes_kind(&t.w, &kind);
@@ -167,6 +166,29 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
     return sum;
 }
 
+/* All levels that multiply and add in one rounding do so in one order: the same bits as the plainest of them. */
+static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act *t, bool add, const float *got,
+                                   size_t stride)
+{
+    int n_level, n_tok = t->a.n_tok;
+    const an_kernels *const *levels = an_kernels_levels(&n_level);
+    if (n_level < 2 || c->k == levels[0] || c->k == levels[1]) return;
+    guarded scratch = guarded_alloc(an_matmul_scratch_bytes(levels[1], t->a.n_col), true);
+    guarded q = guarded_alloc(an_act_bytes(AN_COMPUTE_Q8, n_tok, t->a.n_col), true);
+    float *out = malloc((size_t)n_tok * stride * 4);
+    for (size_t i = 0; i < (size_t)n_tok * stride; i++) out[i] = 7;
+    an_act plain = t->a;
+    plain.q = q.p;
+    an_act_quantize(levels[1], &plain, 0, n_tok);
+    an_matmul_rows(levels[1], w, &plain, out, stride, 0, w->n_row, add, scratch.p);
+    for (int tok = 0; tok < n_tok; tok++)
+        if (memcmp(out + (size_t)tok * stride, got + (size_t)tok * stride, (size_t)w->n_row * 4))
+            kcheck_fail(c, "token %d of %d differs from level %s", tok, n_tok, an_kernels_name(levels[1]));
+    free(out);
+    guarded_free(&q);
+    guarded_free(&scratch);
+}
+
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add)
 {
     int n_col = (int)w->w.n_col;
@@ -191,6 +213,7 @@ void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_
             if (o[(size_t)tok * stride + (size_t)n_row + (size_t)i] != 7)
                 kcheck_fail(c, "wrote behind row %ld of token %d", (long)n_row, tok);
     }
+    check_same_as_plainest(c, &w->w, &t, add, o, stride);
     guarded_free(&out);
     guarded_free(&scratch);
     act_free(&t);
@@ -200,7 +223,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < (int)AN_COUNT_OF(token_counts); i++) {
         int64_t n_row = i % 3 == 0 ? 16 : i % 3 == 1 ? 21 : 33;
-        test_weight w = weight_make(c, op->type, op->affine, n_row, pick_col(op, i % 5), i % N_STYLE, i & 1);
+        test_weight w = weight_make(c, op->type, op->affine, n_row, kcheck_columns(op, i % 5), i % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, (i + 1) % N_STYLE, i & 1);
         check_matmul_q8_once(c, &w, token_counts[i], n_row, i % 4, !(i & 1));
         weight_free(&w);
@@ -210,7 +233,7 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
 void check_matmul_f32(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < 5; i++) {
-        int n_col = pick_col(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
+        int n_col = kcheck_columns(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
         int n_tok = token_counts[i], n_row = 16 + 7 * i;
         test_weight w = weight_make(c, op->type, op->affine, n_row, n_col, i, i & 1);
         test_act t = act_make(c, AN_COMPUTE_F32, n_tok, n_col, i % 4);
@@ -243,7 +266,7 @@ void check_matmul_f32(kcheck *c, const kcheck_op *op)
 void check_invariance(kcheck *c, const kcheck_op *op)
 {
     enum { N_ROW = 75 };
-    int n_col = pick_col(op, 3);
+    int n_col = kcheck_columns(op, 3);
     test_weight w = weight_make(c, op->type, op->affine, N_ROW, n_col, 0, false);
     void *scratch = aligned_alloc(64, (an_matmul_scratch_bytes(c->k, n_col) + 63) / 64 * 64);
     for (int compute = 0; compute < 2; compute++) {

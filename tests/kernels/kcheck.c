@@ -6,6 +6,7 @@
 #include "kernels/kcheck.h"
 
 #include "base/isa.h"
+#include "kernels/wide.h"
 #include "os/cpu.h"
 #include "quant/encode.h"
 
@@ -35,7 +36,7 @@ bool kcheck_near(kcheck *c, const char *what, long index, double got, double exa
     return false;
 }
 
-enum { MAX_OPS = 320 };
+enum { MAX_OPS = 400 };
 static kcheck_op ops[MAX_OPS];
 static char op_names[MAX_OPS][48];
 static int n_op;
@@ -48,8 +49,14 @@ static void add_op(void (*run)(kcheck *, const kcheck_op *), an_dtype type, an_a
     va_start(args, fmt);
     vsnprintf(op_names[n_op], sizeof op_names[n_op], fmt, args);
     va_end(args);
-    ops[n_op] = (kcheck_op){op_names[n_op], run, type, affine};
+    ops[n_op] = (kcheck_op){op_names[n_op], run, type, affine, false};
     n_op++;
+}
+
+static void add_wide_op(void (*run)(kcheck *, const kcheck_op *), an_dtype type, an_affine affine, const char *name)
+{
+    add_op(run, type, affine, type == AN_DTYPE_OTHER ? "%s" : "matmul_bf16_%s", name);
+    ops[n_op - 1].wide = true;
 }
 
 static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
@@ -57,6 +64,7 @@ static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
     test_weight probe = {.w = {.dtype = type, .affine = affine}};
     an_code_kind kind;
     add_op(check_matmul_f32, type, affine, "matmul_f32_%s", name);
+    if (an_wide_takes(&probe.w)) add_wide_op(check_matmul_wide, type, affine, name);
     if (!an_codes_kind(&probe.w, &kind)) return;
     add_op(check_codes, type, affine, "codes_%s", name);
     add_op(check_unpack, type, affine, "unpack_%s", name);
@@ -83,6 +91,8 @@ static void list_ops(void)
             add_weight_ops(AN_DTYPE_AFFINE, affine, name);
         }
     }
+    add_wide_op(check_wide_invariance, AN_DTYPE_OTHER, none, "wide_invariance");
+    add_wide_op(check_wide_memory, AN_DTYPE_OTHER, none, "wide_memory");
     add_op(check_twins, AN_DTYPE_OTHER, none, "twins");
     add_op(check_quantize, AN_DTYPE_OTHER, none, "quantize");
     add_op(check_rms_norm, AN_DTYPE_OTHER, none, "rms_norm");
@@ -124,9 +134,52 @@ static void q8_writes_too_much(const an_q8_job *job)
     if (all.n_tok != job->n_tok) broken_of->q8[AN_CODES_MIN32](job);
 }
 
+/*
+ * Levels of this build, and levels with emulated tiles, of which only what concerns tiles is run: the rest is another
+ * level's, and so it is of the level amx.
+ */
+static const an_kernels *levels[16];
+static int n_level, n_built;
+
+extern const an_wide kcheck_wide_plain, kcheck_wide_avx512;
+
+static void add_emulated(an_kernels *table, const an_kernels *rest, const an_wide *wide, const char *name, uint32_t needs)
+{
+    *table = *rest;
+    table->name = name;
+    table->needs |= needs;
+    table->default_compute = AN_COMPUTE_BF16;
+    table->wide = wide;
+    levels[n_level++] = table;
+}
+
+static void list_levels(void)
+{
+    static an_kernels plain;
+    const an_kernels *const *built = an_kernels_levels(&n_built);
+    while (n_level < n_built) {
+        levels[n_level] = built[n_level];
+        n_level++;
+    }
+    add_emulated(&plain, &an_kernels_scalar, &kcheck_wide_plain, "tiles", 0);
+#if defined(__x86_64__)
+    static an_kernels avx512;
+    add_emulated(&avx512, &an_kernels_avx512vnni, &kcheck_wide_avx512, "tiles512", AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI);
+#endif
+}
+
 static int self_test(uint64_t seed)
 {
     int n_missed = 0;
+    for (int i = 0; i < 2; i++) {
+        an_kernels table = an_kernels_scalar;
+        table.wide = &kcheck_wide_plain;
+        kcheck c = {.k = &table, .op = "self-test", .quiet = true};
+        an_rng_seed(&c.rng, seed);
+        check_wide_broken(&c, i);
+        printf("self-test: %s tiles %s\n", i ? "short" : "correct", c.n_failed ? "fail" : "pass");
+        n_missed += (c.n_failed > 0) != i;
+    }
     an_q8_fn *broken[] = {NULL, q8_wrong_lane, q8_writes_too_much};
     broken_of = an_kernels_for(an_cpu_isa());
     for (int i = 0; i < 3; i++) {
@@ -147,8 +200,7 @@ static int self_test(uint64_t seed)
 
 static int run_levels(const char *pattern, const char *only, uint64_t seed, int n_round)
 {
-    int n_level, n_run = 0, n_failed = 0;
-    const an_kernels *const *levels = an_kernels_levels(&n_level);
+    int n_run = 0, n_failed = 0;
     uint32_t isa = an_cpu_isa();
     for (int l = 0; l < n_level; l++) {
         if (only && strcmp(only, levels[l]->name)) continue;
@@ -158,7 +210,7 @@ static int run_levels(const char *pattern, const char *only, uint64_t seed, int 
         }
         int n_level_run = 0, n_level_failed = 0;
         for (int i = 0; i < n_op; i++) {
-            if (fnmatch(pattern, ops[i].name, 0)) continue;
+            if (fnmatch(pattern, ops[i].name, 0) || ops[i].wide != (levels[l]->wide != NULL)) continue;
             kcheck c = {.k = levels[l], .op = ops[i].name, .n_round = n_round};
             an_rng_seed(&c.rng, seed + (uint64_t)i);
             ops[i].run(&c, &ops[i]);
@@ -198,16 +250,15 @@ int main(int argc, char **argv)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     list_ops();
+    list_levels();
     if (list) {
         for (int i = 0; i < n_op; i++) puts(ops[i].name);
         return 0;
     }
     if (self) return self_test(seed);
     if (bench) {
-        int n_level;
-        const an_kernels *const *levels = an_kernels_levels(&n_level);
         for (int l = 0; l < n_level; l++)
-            if (!(levels[l]->needs & ~an_cpu_isa()) && (!level || !strcmp(level, levels[l]->name)))
+            if (!(levels[l]->needs & ~an_cpu_isa()) && (level || l < n_built) && (!level || !strcmp(level, levels[l]->name)))
                 bench_run(levels[l], pattern);
         return 0;
     }

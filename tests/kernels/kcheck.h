@@ -67,6 +67,7 @@ typedef struct kcheck_op {
     void (*run)(kcheck *c, const struct kcheck_op *op);
     an_dtype type;
     an_affine affine;
+    bool wide; /* of products by tiles */
 } kcheck_op;
 
 void check_codes(kcheck *c, const kcheck_op *op);
@@ -92,11 +93,22 @@ void check_nonfinite(kcheck *c, const kcheck_op *op);
 void check_square_sums(kcheck *c, const kcheck_op *op);
 void check_peak(kcheck *c, const kcheck_op *op);
 
+/* Of products by tiles (kernels/wide.h): run where a table has them. `broken`: by a kernel that must be found. */
+void check_matmul_wide(kcheck *c, const kcheck_op *op);
+void check_wide_invariance(kcheck *c, const kcheck_op *op);
+void check_wide_memory(kcheck *c, const kcheck_op *op);
+void check_wide_broken(kcheck *c, bool broken);
+
+/* The i-th width to try, i < 5: around the unrolls, and real ones; multiples of the type's group. */
+int kcheck_columns(const kcheck_op *op, int i);
+
 /* q8 product of a level's table with a replaced kernel, for the self-test. */
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add);
 
 /* Patterns that begin with "fused_" go to bench_fused_run, without that. */
 void bench_fused_run(const an_kernels *k, const char *pattern);
 void bench_run(const an_kernels *k, const char *pattern);
+/* Tables with tiles: operations "tiles_Q4_K" (products), "blocks_Q4_K" (sizes of blocks), "bf16_Q4_K" (unpacking), …. */
+void bench_wide(const an_kernels *k, const char *pattern);
 
 #endif

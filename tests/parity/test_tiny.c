@@ -5,17 +5,20 @@
 #include "support/test.h"
 
 #include "base/alloc.h"
-#include "kernels/kernels.h"
+#include "kernels/wide.h"
 #include "model/decoder.h"
 #include "os/cpu.h"
 #include "parity/tiny_cases.h"
 
 #include <stdlib.h>
 
-/* With activations in 8 bits, of the largest logit: not a matter of parity, but a wrong kernel is far outside. */
-static const double Q8_TOLERANCE = 0.08;
+/*
+ * With activations in 8 bits, and with weights and activations in bf16, of the largest logit: not a matter of parity, but a
+ * wrong kernel is far outside.
+ */
+static const double Q8_TOLERANCE = 0.08, BF16_TOLERANCE = 0.05;
 
-static const char *const LEVELS[] = {"scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"scalar", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm"};
 
 static tiny_cases cases;
 
@@ -144,24 +147,34 @@ static void test_exact_at_every_level(void **state)
     assert_true(run >= (int)cases.n);
 }
 
-/* Prefill with activations in 8 bits. */
-static int check_q8(const tiny_case *c, const char *level, const an_kernels *k)
+/* Prefill with activations in 8 bits, or in bf16; batches that are all of many tokens change no bit. */
+static int check_reduced(const tiny_case *c, const char *level, const an_kernels *k, an_compute compute, double tolerance)
 {
     size_t n = (size_t)c->n_tok * (size_t)c->n_vocab;
-    float *one = an_malloc(n * sizeof *one), *three = an_malloc(n * sizeof *three);
+    const char *name = an_compute_name(compute);
+    float *one = an_malloc(n * sizeof *one), *other = an_malloc(n * sizeof *other);
     assert_non_null(one);
-    assert_non_null(three);
-    run_case(c, k, (way){"q8", AN_COMPUTE_Q8, 1, 0}, false, one);
-    int failed = judge(c, level, "q8", tiny_error(one, c->logits, n), Q8_TOLERANCE);
+    assert_non_null(other);
+    run_case(c, k, (way){name, compute, 1, 0}, false, one);
+    int failed = judge(c, level, name, tiny_error(one, c->logits, n), tolerance);
     if (is_run_with_threads(c)) {
-        run_case(c, k, (way){"q8, three threads", AN_COMPUTE_Q8, 3, 0}, false, three);
-        if (memcmp(one, three, n * sizeof *one)) {
-            fprintf(stderr, "%s, %s, q8: three threads give other bits than one\n", c->name, level);
+        run_case(c, k, (way){name, compute, 3, 0}, false, other);
+        if (memcmp(one, other, n * sizeof *one)) {
+            fprintf(stderr, "%s, %s, %s: three threads give other bits than one\n", c->name, level, name);
             failed++;
         }
     }
+    if (c->n_prefill_is_decode == c->n_tok) {
+        run_case(c, k, (way){name, compute, 1, c->n_tok / 2}, false, other);
+        if (an_kernels_compute(compute, c->n_tok / 2) == compute && memcmp(one, other, n * sizeof *one)) {
+            fprintf(stderr, "%s, %s, %s: two batches give other bits than one\n", c->name, level, name);
+            failed++;
+        }
+        run_case(c, k, (way){name, compute, 1, c->n_tok / 2 + c->n_tok / 3}, false, other);
+        failed += judge(c, level, "unequal batches", tiny_error(other, c->logits, n), tolerance);
+    }
     an_free(one);
-    an_free(three);
+    an_free(other);
     return failed;
 }
 
@@ -172,9 +185,26 @@ static void test_q8_kernels_are_near(void **state)
     int failed = 0;
     for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
         const an_kernels *k = kernels_of(LEVELS[l]);
-        if (!k || an_kernels_default_compute(k) != AN_COMPUTE_Q8) continue;
+        if (!k || !an_kernels_can(k, AN_COMPUTE_Q8)) continue;
         for (size_t i = 0; i < cases.n; i++)
-            failed += check_q8(&cases.cases[i], LEVELS[l], k);
+            failed += check_reduced(&cases.cases[i], LEVELS[l], k, AN_COMPUTE_Q8, Q8_TOLERANCE);
+    }
+    if (failed) fail_msg("%d comparisons failed", failed);
+}
+
+extern const an_wide kcheck_wide_plain;
+
+/* The forward pass over matrix tiles, the machine's own where it has them and emulated ones. */
+static void test_tiles_are_near(void **state)
+{
+    (void)state;
+    const an_kernels *own = kernels_of("amx");
+    an_kernels emulated = *kernels_of("scalar");
+    emulated.wide = &kcheck_wide_plain;
+    int failed = 0;
+    for (size_t i = 0; i < cases.n; i++) {
+        failed += check_reduced(&cases.cases[i], "tiles", &emulated, AN_COMPUTE_BF16, BF16_TOLERANCE);
+        if (own) failed += check_reduced(&cases.cases[i], "amx", own, AN_COMPUTE_BF16, BF16_TOLERANCE);
     }
     if (failed) fail_msg("%d comparisons failed", failed);
 }
@@ -193,7 +223,8 @@ static void test_rewind_repeats(void **state)
     assert_non_null(first);
     assert_non_null(again);
     assert_ok(an_model_file_open(&m, c->model, &err), &err);
-    an_decoder_options o = {c->n_tok, c->n_tok, AN_KV_F32, AN_COMPUTE_F32, 2, 1, kernels_of("scalar")};
+    an_decoder_options o = {.n_ctx = c->n_tok, .n_batch = c->n_tok, .kv = AN_KV_F32, .compute = AN_COMPUTE_F32, .n_thread_prefill = 2,
+                            .n_thread_decode = 1, .kernels = kernels_of("scalar")};
     assert_ok(an_decoder_open(&d, m, &o, &err), &err);
     assert_ok(an_decoder_run(d, c->ids, half, false, NULL, NULL, &err), &err);
     assert_ok(an_decoder_run(d, c->ids + half, c->n_tok - half, true, first, NULL, &err), &err);
@@ -212,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact_at_every_level),
         cmocka_unit_test(test_q8_kernels_are_near),
+        cmocka_unit_test(test_tiles_are_near),
         cmocka_unit_test(test_rewind_repeats),
     };
     return cmocka_run_group_tests_name("tiny models", tests, open_cases, close_cases);

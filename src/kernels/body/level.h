@@ -1,6 +1,7 @@
 /*
  * All kernels of one level. A level file includes a lanes header, then this, and names itself:
- * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE.
+ * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE, and AN_LEVEL_WIDE when it has tiles.
+ * Included again under other names, it makes a second table of the same functions.
  */
 #include "kernels/body/attention.h"
 #include "kernels/body/decode.h"
@@ -14,6 +15,9 @@
 #include "kernels/body/quantize.h"
 #include "kernels/body/unpack.h"
 
+#if !defined(AN_LEVEL_WIDE)
+#define AN_LEVEL_WIDE NULL
+#endif
 #define UNLESS_EMULATED(f) (AN_LANES_EMULATED ? NULL : (f))
 
 const an_kernels AN_LEVEL_TABLE = {
@@ -45,6 +49,7 @@ const an_kernels AN_LEVEL_TABLE = {
             [6] = unpack_affine6,
             [8] = unpack_affine8,
         },
+    .pair_codes = PAIR_CODES,
     .unpack_panels =
         {
             [AN_DTYPE_Q4_0] = panels_q4_0,
@@ -101,6 +106,7 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_CODES_MIN16] = q8_min16,
             [AN_CODES_OFF16] = q8_off16,
         },
+    .wide = AN_LEVEL_WIDE,
     .f32 = f32_rows,
     .row_f16 = row_f16,
     .row_bf16 = row_bf16,

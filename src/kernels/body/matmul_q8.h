@@ -22,6 +22,13 @@ LANE_FN vi q8_init(const uint8_t *record, int offset)
 LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const int n_dword, const int n_tok,
                      const bool is_signed)
 {
+#ifdef AN_LANES_PAIRS
+    if (n_tok > 1) {
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t += 2) vi_dot_pair(acc + t, codes, record + 32 * t, n_dword);
+        return;
+    }
+#endif
 #pragma GCC unroll 8
     for (int j = 0; j < n_dword; j++) {
         vi w = vi_load(codes + 64 * j);
@@ -107,6 +114,17 @@ LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind)
         else q8_whole_tile(job, tile, AN_TILE_TOKENS, kind);
     }
 }
+
+#ifdef AN_LANES_PAIRS
+/* Tiles of one token take codes as they are unpacked; all wider ones are of whole pairs. */
+static void pair_codes(uint8_t *codes, int n)
+{
+    for (int i = 0; i < n; i += 8) vi_pair_codes(codes + AN_PANEL_ROWS * i);
+}
+#define PAIR_CODES pair_codes
+#else
+#define PAIR_CODES NULL
+#endif
 
 static void q8_min32(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN32); }
 static void q8_i8(const an_q8_job *job) { q8_panel(job, AN_CODES_I8); }

@@ -40,6 +40,15 @@ static int peak_f32(int n, const float *starts, float m, float c, float *sum)
     return AN_LANES_CHAINS;
 }
 
+/* One step of a chain; with pairs the instruction does two chains' steps at once. */
+#ifdef AN_LANES_PAIRS
+enum { PEAK_DWORDS = 2 };
+#define PEAK_DOT vi_dot_both
+#else
+enum { PEAK_DWORDS = 1 };
+#define PEAK_DOT vi_dot
+#endif
+
 /* The codes differ from step to step, so that no product can be taken out of the loop. */
 static int peak_i8(int n, const int8_t *codes, const uint8_t *weights, uint32_t *sum)
 {
@@ -49,7 +58,7 @@ static int peak_i8(int n, const int8_t *codes, const uint8_t *weights, uint32_t 
     for (int i = 0; i < n; i++) {
         const int8_t *x = codes + 4 * (i & 15);
 #pragma GCC unroll 12
-        for (int j = 0; j < AN_LANES_CHAINS; j++) acc[j] = vi_dot(acc[j], w, x + 4 * j);
+        for (int j = 0; j < AN_LANES_CHAINS; j++) acc[j] = PEAK_DOT(acc[j], w, x + 4 * PEAK_DWORDS * j);
     }
     uint32_t words[16];
     *sum = 0;
@@ -57,7 +66,7 @@ static int peak_i8(int n, const int8_t *codes, const uint8_t *weights, uint32_t 
     for (int j = 1; j < AN_LANES_CHAINS; j++) acc[0] = vi_add(acc[0], acc[j]);
     vi_store(words, acc[0]);
     for (int i = 0; i < 16; i++) *sum += words[i];
-    return AN_LANES_CHAINS;
+    return AN_LANES_CHAINS * PEAK_DWORDS;
 }
 
 #endif

@@ -23,6 +23,13 @@ typedef __m512i vi;
 typedef int32_t an_alias_i32 __attribute__((may_alias, aligned(1)));
 
 LANE_FN vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+/* For lines that are used more than once: gcc would rather load them again each time, and loads in flight are few. */
+LANE_FN vi vi_load_once(const void *p)
+{
+    vi v = vi_load(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
 LANE_FN void vi_store(void *p, vi v) { _mm512_storeu_si512(p, v); }
 LANE_FN vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
 LANE_FN vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
@@ -171,6 +178,30 @@ LANE_FN vf vf_load_bf16(const void *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
+LANE_FN vi vi_bf16(vf low, vf high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+LANE_FN vf vf_row_pairs(vf v, const int half)
+{
+    __m512i order = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(order, _mm512_set1_epi32(8 * half)), v);
+}
+/* One shuffle brings the bytes and puts them where a float has them: no masks, no shifts. */
+LANE_FN __m512i code_order_(const int half, const int pair)
+{
+    __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
+    return _mm512_mullo_epi32(_mm512_add_epi32(order, _mm512_set1_epi32(32 * half + 2 * pair)), _mm512_set1_epi32(0x01010101));
+}
+LANE_FN vf vf_code_pairs(vi v, const int half, const int pair)
+{
+    return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(0x1111111111111111, code_order_(half, pair), v));
+}
+/* With 0x3F above it, a byte below 128 is the mantissa of a number from 0.5 to 1. */
+LANE_FN vf vf_small_code_pairs(vi v, const int half, const int pair)
+{
+    vi above = _mm512_set1_epi32(0x3F000000);
+    return _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(above, 0x4444444444444444, code_order_(half, pair), v));
+}
+#endif
 LANE_FN void vi_store_bytes(void *p, vi v)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));

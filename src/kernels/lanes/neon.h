@@ -1,6 +1,6 @@
 /*
  * Sixteen lanes as four NEON registers. lanes/scalar.h says what each operation means. With AN_LANES_DOTPROD the
- * integer products use sdot, else widening multiplications.
+ * integer products use sdot, else widening multiplications; with AN_LANES_PAIRS two tokens at a time use smmla.
  */
 #ifndef AN_LANES_NEON_H
 #define AN_LANES_NEON_H
@@ -37,6 +37,7 @@ LANE_FN vi vi_load(const void *p)
     return (vi){vreinterpretq_s32_u8(vld1q_u8(q)), vreinterpretq_s32_u8(vld1q_u8(q + 16)),
                 vreinterpretq_s32_u8(vld1q_u8(q + 32)), vreinterpretq_s32_u8(vld1q_u8(q + 48))};
 }
+#define vi_load_once vi_load
 LANE_FN void vi_store(void *p, vi v)
 {
     uint8_t *q = p;
@@ -167,6 +168,67 @@ LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
     return (vi){dot4_(acc.a, w.a, v), dot4_(acc.b, w.b, v), dot4_(acc.c, w.c, v), dot4_(acc.d, w.d, v)};
 }
 #define vi_dot_signed vi_dot
+
+#ifdef AN_LANES_PAIRS
+/*
+ * smmla multiplies two rows by two columns of eight codes each. Sixteen rows of eight columns lie in a panel as two
+ * vectors of four columns; in pairs they lie as eight registers of two rows: rows 0 and 1, rows 2 and 3, and so on.
+ */
+LANE_FN void pair4_(uint8_t *p, int32x4_t left, int32x4_t right)
+{
+    vst1q_u8(p, vreinterpretq_u8_s32(vzip1q_s32(left, right)));
+    vst1q_u8(p + 16, vreinterpretq_u8_s32(vzip2q_s32(left, right)));
+}
+/* 128 bytes of a panel to pairs, in place. */
+LANE_FN void vi_pair_codes(uint8_t *codes)
+{
+    vi left = vi_load(codes), right = vi_load(codes + 64);
+    pair4_(codes, left.a, right.a);
+    pair4_(codes + 32, left.b, right.b);
+    pair4_(codes + 64, left.c, right.c);
+    pair4_(codes + 96, left.d, right.d);
+}
+LANE_FN int32x4_t mmla_(int32x4_t acc, int8x16_t x, const uint8_t *w)
+{
+    return vmmlaq_s32(acc, x, vld1q_s8((const int8_t *)w));
+}
+/* Rows 0 to 3 of both tokens from {row 0, row 1 of the first, of the second} and the same of rows 2 and 3. */
+LANE_FN void add_pair_(int32x4_t *first, int32x4_t *second, int32x4_t rows01, int32x4_t rows23)
+{
+    int64x2_t low = vreinterpretq_s64_s32(rows01), high = vreinterpretq_s64_s32(rows23);
+    *first = vaddq_s32(*first, vreinterpretq_s32_s64(vzip1q_s64(low, high)));
+    *second = vaddq_s32(*second, vreinterpretq_s32_s64(vzip2q_s64(low, high)));
+}
+/* Two tokens whose codes lie 32 bytes apart, n_dword * 4 columns (16 or 32) of codes in pairs. */
+LANE_FN void vi_dot_pair(vi acc[2], const uint8_t *codes, const uint8_t *x, const int n_dword)
+{
+    int32x4_t sum[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) sum[i] = vdupq_n_s32(0);
+#pragma GCC unroll 2
+    for (int j = 0; j < n_dword; j += 4, codes += 256, x += 16) {
+        int64x2_t first = vreinterpretq_s64_u8(vld1q_u8(x)), second = vreinterpretq_s64_u8(vld1q_u8(x + 32));
+        int8x16_t left = vreinterpretq_s8_s64(vzip1q_s64(first, second));
+        int8x16_t right = vreinterpretq_s8_s64(vzip2q_s64(first, second));
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) sum[i] = mmla_(sum[i], left, codes + 16 * i);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) sum[i] = mmla_(sum[i], right, codes + 128 + 16 * i);
+    }
+    add_pair_(&acc[0].a, &acc[1].a, sum[0], sum[1]);
+    add_pair_(&acc[0].b, &acc[1].b, sum[2], sum[3]);
+    add_pair_(&acc[0].c, &acc[1].c, sum[4], sum[5]);
+    add_pair_(&acc[0].d, &acc[1].d, sum[6], sum[7]);
+}
+/* Both dwords at x times the codes of w, as many products as two vi_dot; which lane gets which is not said. */
+LANE_FN vi vi_dot_both(vi acc, vi w, const int8_t *x)
+{
+    int32x2_t two = vreinterpret_s32_s8(vld1_s8(x));
+    int8x16_t v = vreinterpretq_s8_s32(vcombine_s32(vdup_lane_s32(two, 0), vdup_lane_s32(two, 1)));
+    return (vi){vmmlaq_s32(acc.a, v, vreinterpretq_s8_s32(w.a)), vmmlaq_s32(acc.b, v, vreinterpretq_s8_s32(w.b)),
+                vmmlaq_s32(acc.c, v, vreinterpretq_s8_s32(w.c)), vmmlaq_s32(acc.d, v, vreinterpretq_s8_s32(w.d))};
+}
+#endif
 
 LANE_FN vf vf_load(const void *p)
 {

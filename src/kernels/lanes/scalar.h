@@ -35,6 +35,7 @@ LANE_FN vi vi_load(const void *p)
     memcpy(&v, p, 64);
     return v;
 }
+#define vi_load_once vi_load
 LANE_FN void vi_store(void *p, vi v) { memcpy(p, &v, 64); }
 LANE_FN vi vi_set1(int32_t x)
 {
@@ -235,6 +236,33 @@ LANE_FN vf vf_load_bf16(const void *p)
     vf out = {0};
     for (int i = 0; i < 16; i++) out[i] = an_f32_from_bf16(an_load_u16((const uint8_t *)p + 2 * i));
     return out;
+}
+/*
+ * What levels with tiles need besides. 32 numbers as bf16, to nearest even, in order. From here on a vector holds two numbers
+ * each of rows 8 * half .. 8 * half + 7 of a panel: those of a scale, twice the same; and of bytes 2 * pair and 2 * pair + 1
+ * of every dword, as numbers, or as 0.5 + code / 256 when they are below 128.
+ */
+LANE_FN vi vi_bf16(vf low, vf high)
+{
+    uint16_t h[32];
+    for (int i = 0; i < 32; i++) h[i] = an_bf16_from_f32(i < 16 ? low[i] : high[i - 16]);
+    return vi_load(h);
+}
+LANE_FN vf vf_row_pairs(vf v, const int half)
+{
+    vf out = {0};
+    for (int i = 0; i < 16; i++) out[i] = v[8 * half + i / 2];
+    return out;
+}
+LANE_FN vf vf_code_pairs(vi v, const int half, const int pair)
+{
+    vf out = {0};
+    for (int i = 0; i < 16; i++) out[i] = (float)(v[8 * half + i / 2] >> (16 * pair + 8 * (i % 2)) & 0xFF);
+    return out;
+}
+LANE_FN vf vf_small_code_pairs(vi v, const int half, const int pair)
+{
+    return vf_code_pairs(v, half, pair) * vf_set1(0.00390625f) + vf_set1(0.5f);
 }
 /* The low byte of every lane to 16 bytes in memory. */
 LANE_FN void vi_store_bytes(void *p, vi v)

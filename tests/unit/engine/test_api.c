@@ -65,6 +65,54 @@ static void test_generate(void **state)
     assert_int_equal(anemo_model_close(model), ANEMO_OK);
 }
 
+/* With drafts the same ids, logits and positions as without, however the calls are mixed. */
+static void test_draft(void **state)
+{
+    (void)state;
+    anemo_model *model, *same;
+    anemo_session *plain, *drafting;
+    const int32_t prompt[] = {4, 9, 4, 9, 4};
+    const anemo_sampling sampling = {.temperature = 0.4, .seed = 8};
+    assert_ok(anemo_model_open(&model, path, &err), &err);
+    assert_ok(anemo_model_open(&same, path, &err), &err);
+    assert_ok(anemo_session_open(&plain, model, NULL, &err), &err);
+    assert_ok(anemo_session_open(&drafting, model, NULL, &err), &err);
+    const anemo_draft_options ways[] = {{.n_draft = 4}, {.model = same}, {.n_draft = 0}};
+    for (int w = 0; w < 4; w++) {
+        int32_t a, b;
+        assert_ok(anemo_session_set_draft(drafting, w < 3 ? &ways[w] : NULL, &err), &err);
+        anemo_session_set_sampling(plain, w == 1 ? NULL : &sampling);
+        anemo_session_set_sampling(drafting, w == 1 ? NULL : &sampling);
+        anemo_session_reset(plain);
+        anemo_session_reset(drafting);
+        assert_ok(anemo_session_eval(plain, prompt, 5, &err), &err);
+        assert_ok(anemo_session_eval(drafting, prompt, 5, &err), &err);
+        a = anemo_session_sample(plain);
+        b = anemo_session_sample(drafting);
+        for (int i = 0; i < 80; i++) {
+            assert_int_equal(a, b);
+            assert_int_equal(anemo_session_n_past(plain), anemo_session_n_past(drafting));
+            if (i % 7 == 6) {
+                assert_memory_equal(anemo_session_logits(plain), anemo_session_logits(drafting), 32 * sizeof(float));
+                assert_int_equal(anemo_session_sample(plain), anemo_session_sample(drafting));
+            }
+            if (i % 11 == 10) {
+                assert_ok(anemo_session_eval(plain, prompt, 2, &err), &err);
+                assert_ok(anemo_session_eval(drafting, prompt, 2, &err), &err);
+            }
+            assert_ok(anemo_session_next(plain, a, &a, &err), &err);
+            assert_ok(anemo_session_next(drafting, b, &b, &err), &err);
+        }
+        assert_int_equal(anemo_model_close(w == 1 ? same : model), ANEMO_ERR_BUSY);
+    }
+    const anemo_draft_options wrong = {.n_draft = 16};
+    assert_fails(anemo_session_set_draft(drafting, &wrong, &err), &err, ANEMO_ERR_INVAL, "1 to 15");
+    anemo_session_close(plain);
+    anemo_session_close(drafting);
+    assert_int_equal(anemo_model_close(same), ANEMO_OK);
+    assert_int_equal(anemo_model_close(model), ANEMO_OK);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -99,6 +147,6 @@ static int remove_model(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_generate), cmocka_unit_test(test_errors)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_generate), cmocka_unit_test(test_draft), cmocka_unit_test(test_errors)};
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }

@@ -170,6 +170,9 @@ static void the_verdict_stands_first(void **state)
     assert_has(&out, "<mark title=\"first difference\">");
     assert_has(&out, "Memory and CPU over time");
     assert_has(&out, "Gaps between tokens");
+    /* Percentiles and their order statistics as exact binomial sums in Python give them for this scene. */
+    assert_has(&out, "<td>7.575 [7.556, 7.592]</td>");
+    assert_has(&out, "<td>19.074 [18.556, 19.387]</td>");
     assert_has(&out, "anemo compare smollm2-135m-instruct-q4_1 --blocks 20");
     assert_has(&out, "(n - 1) / (t_n - t_1)");
     an_str_free(&out);

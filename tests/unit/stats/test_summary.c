@@ -61,6 +61,14 @@ static void quantiles_need_enough_values(void **state)
     q = an_quantile_of(v, 200, 0.5);
     close_to(q.value, 100.5, 1e-12);
     assert_true(q.lo > 80 && q.lo < 90 && q.hi > 110 && q.hi < 120 && q.level >= 0.95);
+    /* Many values, by exact binomial sums: P(Bin(2380, 0.99) <= 2345) = 0.0180, <= 2346 = 0.0278; <= 2364 is below 0.975. */
+    static double many[20000];
+    for (int i = 0; i < 20000; i++) many[i] = i;
+    q = an_quantile_of(many, 2380, 0.99);
+    assert_true(q.lo == 2345 && q.hi == 2365);
+    close_to(q.level, 0.978758 - 0.0179903, 1e-6);
+    q = an_quantile_of(many, 20000, 0.99);
+    assert_true(q.lo > 19700 && q.lo < 19800 && q.hi > 19800 && q.hi < 19900 && q.level >= 0.95);
     assert_true(isnan(an_quantile_of(v, 0, 0.5).value) && isnan(an_quantile_of(v, 1, 0.5).value));
 }
 

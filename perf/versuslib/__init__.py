@@ -1,0 +1,1 @@
+"""The parts of perf/versus: peers, models, figures, statistics, tables."""

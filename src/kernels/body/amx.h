@@ -1,0 +1,225 @@
+/*
+ * Products by tiles (wide.h). Weights become bf16 together with their scale and minimum, so that nothing has to be corrected
+ * until all columns are summed: int8 tiles with exact block scales would have to be stored, converted and scaled after every
+ * 32 columns, about as many vector operations as the int8 dot product itself takes. Included after a lanes header; the file
+ * names its table: AN_WIDE_TABLE, and says with AN_TILES_EMULATED what the tiles are.
+ */
+#ifndef AN_BODY_AMX_H
+#define AN_BODY_AMX_H
+
+#include "kernels/body/amx_tiles.h"
+#include "kernels/wide.h"
+
+static void wide_begin(void)
+{
+    tiles_begin();
+}
+
+static void wide_end(void)
+{
+    tiles_end();
+}
+
+static void wide_token(const float *x, int n_col, int tok, int n_tok, int cols, uint8_t *acts)
+{
+    size_t n_pair = (size_t)(n_tok + AN_WIDE_PAIR - 1) / AN_WIDE_PAIR, pair = (size_t)tok / AN_WIDE_PAIR;
+    size_t in_pair = (size_t)(tok / 16 % 2) * AN_TILE_BYTES + (size_t)(tok % 16) * 64;
+    for (int begin = 0; begin < n_col; begin += cols) {
+        int n_step = (n_col - begin < cols ? n_col - begin : cols) / AN_TILE_COLS;
+        uint8_t *to = acts + pair * (size_t)n_step * 2 * AN_TILE_BYTES + in_pair;
+        for (int s = 0; s < n_step; s++, to += 2 * AN_TILE_BYTES, x += AN_TILE_COLS)
+            vi_store(to, vi_bf16(vf_load(x), vf_load(x + 16)));
+        acts += n_pair * (size_t)n_step * 2 * AN_TILE_BYTES;
+    }
+}
+
+/* Scale and minimum of 16 rows, each number twice, by halves of the rows. */
+typedef struct group_numbers {
+    vf scale[2], min[2];
+} group_numbers;
+
+/*
+ * A weight is code * scale + min, with offsets of the codes taken into min: exact, or off in the last places of an f32, where
+ * bf16 keeps 8 bits. Small codes come as 0.5 + code / 256, so that no integer has to be converted: seven vector operations
+ * for 32 weights, and one more for each sixteen when codes have all eight bits.
+ */
+LANE_FN vf scaled_codes(vi codes, const int half, const int pair, const group_numbers *n, const bool small)
+{
+    vf code = small ? vf_small_code_pairs(codes, half, pair) : vf_code_pairs(codes, half, pair);
+    return vf_fma(code, n->scale[half], n->min[half]);
+}
+
+LANE_FN void put_pairs(const uint8_t *codes, const group_numbers numbers[2], uint8_t *tile, const bool small)
+{
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        vi v = vi_load(codes + 64 * j);
+#pragma GCC unroll 2
+        for (int pair = 0; pair < 2; pair++)
+            vi_store(tile + 128 * j + 64 * pair, vi_bf16(scaled_codes(v, 0, pair, &numbers[j / 4], small),
+                                                         scaled_codes(v, 1, pair, &numbers[j / 4], small)));
+    }
+}
+
+/* offset: what is taken off a code before it is scaled. */
+LANE_FN group_numbers numbers_of(const float *scales, const float *mins, float offset, const bool small)
+{
+    group_numbers n;
+    vf scale = vf_load(scales), min = mins ? vf_load(mins) : vf_zero();
+    min = vf_fma(scale, vf_set1(small ? -128 - offset : -offset), min);
+    if (small) scale = vf_mul(scale, vf_set1(256));
+    for (int half = 0; half < 2; half++) {
+        n.scale[half] = vf_row_pairs(scale, half);
+        n.min[half] = vf_row_pairs(min, half);
+    }
+    return n;
+}
+
+static void wide_codes(const an_panel *panel, an_code_kind kind, int step, uint8_t *tile)
+{
+    const uint8_t *codes = panel->codes + 512 * step;
+    bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16, small = kind != AN_CODES_I8 && kind != AN_CODES_I8_MIN;
+    size_t at = (size_t)(by16 ? 32 * step : 16 * step);
+    const float *scales = panel->scales + at;
+    const float *mins = kind == AN_CODES_I8 || kind == AN_CODES_OFF16 ? NULL : panel->mins + at;
+    float offset = kind == AN_CODES_OFF16 ? 32 : small ? 0 : 128;
+    group_numbers numbers[2];
+    numbers[0] = numbers_of(scales, mins, offset, small);
+    numbers[1] = by16 ? numbers_of(scales + 16, mins ? mins + 16 : NULL, offset, small) : numbers[0];
+    if (small) {
+        put_pairs(codes, numbers, tile, true);
+    } else if (AN_LANES_CODE_XOR == 0) {
+        uint8_t flipped[512];
+        for (int j = 0; j < 8; j++)
+            vi_store(flipped + 64 * j, vi_xor(vi_load(codes + 64 * j), vi_set1((int32_t)0x80808080u)));
+        put_pairs(flipped, numbers, tile, false);
+    } else {
+        put_pairs(codes, numbers, tile, false);
+    }
+}
+
+/* A dword of a row is a pair already. */
+static void wide_bf16(const uint8_t *rows, size_t stride, uint8_t *tile)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        vi q[4];
+        vi_rows16(rows + 16 * i, stride, q);
+        for (int j = 0; j < 4; j++) vi_store(tile + 256 * i + 64 * j, q[j]);
+    }
+}
+
+LANE_FN void prefetch_tile(const uint8_t *p)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < AN_TILE_BYTES; i += 64) __builtin_prefetch(p + i, 0, 3);
+}
+
+/* Sums in tiles 0 to 3, tokens in 4 and 5, weights in 6 and 7: four loads for four products, the most that eight tiles allow. */
+LANE_FN void wide_tiles(const an_wide_product *job, const int n_tok_tile, const int n_row_tile, const bool prefetch)
+{
+    enum { TILE_FLOATS = AN_TILE_BYTES / 4 };
+    float *sums = job->sums;
+    const uint8_t *a = job->acts, *b = job->pairs, *next = a + (size_t)job->n_step * 2 * AN_TILE_BYTES;
+    if (job->first) {
+        TILE_ZERO(0);
+        if (n_row_tile > 1) TILE_ZERO(1);
+        if (n_tok_tile > 1) TILE_ZERO(2);
+        if (n_tok_tile > 1 && n_row_tile > 1) TILE_ZERO(3);
+    } else {
+        TILE_LOAD(0, sums);
+        if (n_row_tile > 1) TILE_LOAD(1, sums + TILE_FLOATS);
+        if (n_tok_tile > 1) TILE_LOAD(2, sums + 2 * TILE_FLOATS);
+        if (n_tok_tile > 1 && n_row_tile > 1) TILE_LOAD(3, sums + 3 * TILE_FLOATS);
+    }
+    for (int s = 0; s < job->n_step; s++, a += 2 * AN_TILE_BYTES, b += 2 * AN_TILE_BYTES) {
+        TILE_LOAD(6, b);
+        TILE_LOAD(4, a);
+        TILE_DOT(0, 4, 6);
+        if (n_row_tile > 1) {
+            TILE_LOAD(7, b + AN_TILE_BYTES);
+            TILE_DOT(1, 4, 7);
+        }
+        if (n_tok_tile > 1) {
+            TILE_LOAD(5, a + AN_TILE_BYTES);
+            TILE_DOT(2, 5, 6);
+            if (n_row_tile > 1) TILE_DOT(3, 5, 7);
+        }
+        if (prefetch) {
+            prefetch_tile(next);
+            prefetch_tile(next + AN_TILE_BYTES);
+            next += 2 * AN_TILE_BYTES;
+        }
+    }
+    TILE_STORE(0, sums);
+    if (n_row_tile > 1) TILE_STORE(1, sums + TILE_FLOATS);
+    if (n_tok_tile > 1) TILE_STORE(2, sums + 2 * TILE_FLOATS);
+    if (n_tok_tile > 1 && n_row_tile > 1) TILE_STORE(3, sums + 3 * TILE_FLOATS);
+}
+
+static void wide_product(const an_wide_product *job)
+{
+    if (job->n_tok_tile == 2 && job->n_row_tile == 2) {
+        if (job->prefetch) wide_tiles(job, 2, 2, true);
+        else wide_tiles(job, 2, 2, false);
+    } else if (job->n_tok_tile == 2) {
+        wide_tiles(job, 2, 1, false);
+    } else if (job->n_row_tile == 2) {
+        wide_tiles(job, 1, 2, false);
+    } else {
+        wide_tiles(job, 1, 1, false);
+    }
+}
+
+static void wide_finish(const float *sums, float *out, size_t out_stride, int n_tok, int n_row, bool add)
+{
+    for (int t = 0; t < n_tok; t++, out += out_stride) {
+        const float *sum = sums + t / 16 * 512 + t % 16 * 16;
+        for (int r = 0; r < n_row; r += 16, sum += 256) {
+            int n = n_row - r;
+            if (n >= 16) vf_store(out + r, add ? vf_add(vf_load(out + r), vf_load(sum)) : vf_load(sum));
+            else vf_store_n(out + r, add ? vf_add(vf_load_n(out + r, n), vf_load(sum)) : vf_load(sum), n);
+        }
+    }
+}
+
+static uint64_t wide_peak(int n, float *sum)
+{
+    float out[4][256];
+    *sum = 0;
+    tiles_begin();
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    TILE_ZERO(4);
+    TILE_ZERO(5);
+    TILE_ZERO(6);
+    TILE_ZERO(7);
+    for (int i = 0; i < n; i++) {
+        TILE_DOT(0, 4, 6);
+        TILE_DOT(1, 4, 7);
+        TILE_DOT(2, 5, 6);
+        TILE_DOT(3, 5, 7);
+    }
+    TILE_STORE(0, out[0]);
+    TILE_STORE(1, out[1]);
+    TILE_STORE(2, out[2]);
+    TILE_STORE(3, out[3]);
+    tiles_end();
+    for (int i = 0; i < 4; i++) *sum += out[i][0];
+    return (uint64_t)n * 4 * 2 * AN_TILE_ROWS * AN_TILE_ROWS * AN_TILE_COLS;
+}
+
+const an_wide AN_WIDE_TABLE = {
+    .begin = wide_begin,
+    .end = wide_end,
+    .token = wide_token,
+    .codes = wide_codes,
+    .bf16 = wide_bf16,
+    .product = wide_product,
+    .finish = wide_finish,
+    .peak = wide_peak,
+};
+
+#endif

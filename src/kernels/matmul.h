@@ -1,0 +1,14 @@
+/* What the ways to multiply share. Private to this module. */
+#ifndef AN_KERNELS_MATMUL_H
+#define AN_KERNELS_MATMUL_H
+
+#include "kernels/table.h"
+
+/*
+ * Columns col_begin..col_end-1, as of an an_unpack_fn, of rows row..row+n_row-1, at most 16, to a panel; missing rows are zero.
+ * By the level's own kernel where it has one and all rows exist.
+ */
+void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row, int col_begin,
+                     int col_end, const an_panel *panel);
+
+#endif
