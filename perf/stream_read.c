@@ -17,6 +17,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/file.h"
+#include "os/memory.h"
 #include "os/thread.h"
 
 #include <stdio.h>
@@ -161,8 +162,11 @@ static anemo_status print_peaks(int n_thread, anemo_error *err)
     an_probe *p;
     anemo_status status = an_probe_open(&p, n_thread, err);
     if (status != ANEMO_OK) return status;
-    printf("{\"threads\": %d, \"i8_ops\": %.0f, \"f32_ops\": %.0f}\n", n_thread, an_probe_peak_ops(p, AN_PROBE_I8),
+    double tiles = an_probe_peak_ops(p, AN_PROBE_BF16_TILES);
+    printf("{\"threads\": %d, \"i8_ops\": %.0f, \"f32_ops\": %.0f", n_thread, an_probe_peak_ops(p, AN_PROBE_I8),
            an_probe_peak_ops(p, AN_PROBE_F32));
+    if (tiles > 0) printf(", \"bf16_tile_ops\": %.0f", tiles);
+    printf("}\n");
     an_probe_close(p);
     return ANEMO_OK;
 }

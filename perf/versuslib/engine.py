@@ -20,17 +20,17 @@ class Facts:
     files: list
     file_bytes: int
     step_bytes: int         # read for one token: all weights but the table of embeddings, of which it is one row
-    prompt_ops: int         # of one token of a prompt: all matrices but the head, which only the last token needs
+    prompt_ops: int         # of one token of a prompt: all matrices but those that only the last token needs
     kv_bytes: int           # of one position in a cache of f16
 
 
 class Engine:
-    """build: the folder of a release build."""
+    """build: the folder of a release build; layout_cache: a folder for files of weights that are laid out."""
 
-    def __init__(self, build, timeout_s):
+    def __init__(self, build, timeout_s, layout_cache):
         self.program = os.path.join(build, "anemo")
         self.helper = os.path.join(build, "perf", "stream_read")
-        self.timeout_s = timeout_s
+        self.timeout_s, self.layout_cache = timeout_s, layout_cache
         for path in (self.program, self.helper):
             if not os.access(path, os.X_OK):
                 raise AnemoError(f"no {path}: cmake --preset release && cmake --build --preset release --target anemo stream_read")
@@ -64,11 +64,13 @@ class Engine:
         per_layer = 2 * h["n_embd"] * h["head_dim"] * (h["n_head"] + h["n_head_kv"]) + 3 * h["n_embd"] * h["n_ff"]
         if not embedding or (not head and not h["tied"]):
             raise AnemoError(f"{path}: no table of embeddings among its tensors")
-        return Facts(path, files, sum(os.path.getsize(f) for f in files), step, 2 * h["n_layer"] * per_layer,
+        # Behind the last layer's keys and values only the last token goes on; all engines here make use of that.
+        prompt = (h["n_layer"] - 1) * per_layer + 2 * h["n_embd"] * h["head_dim"] * h["n_head_kv"]
+        return Facts(path, files, sum(os.path.getsize(f) for f in files), step, 2 * prompt,
                      2 * 2 * h["n_layer"] * h["n_head_kv"] * h["head_dim"])
 
     def measure(self, model, tests, threads, repetitions, engine="native", layout=None, isa=None, ubatch=None):
-        """({test: tokens/s}, peak memory, seconds, {layout, compute}) of `anemo bench`."""
+        """({test: tokens/s}, peak memory, seconds, {compute}) of `anemo bench`."""
         argv = [self.program, "bench", "-m", model, "-e", engine, "-r", str(repetitions), "-o", "json", "--no-store", "--no-probe", "-q",
                 "-p", ",".join(str(t.n_prompt) for t in tests if t.n_prompt) or "0",
                 "-n", ",".join(str(t.n_gen) for t in tests if t.n_gen) or "0"]
@@ -79,14 +81,13 @@ class Engine:
         if layout:
             if "--layout" not in self.bench_flags:
                 raise AnemoError(f"this anemo bench has no --layout, which {layout} needs")
-            argv += ["--layout", "repacked" if layout == "prepacked" else layout]
-            argv += ["--cache-layout"] if layout == "prepacked" else []
+            argv += [f"--cache-layout={self.layout_cache}"] if layout == "cached" else ["--layout", layout]
         rows, done = self._json(argv, {"ANEMO_ISA": isa} if isa else None)
         speeds = {t: peers.speed_of(rows, t) for t in tests}
         if None in speeds.values():
             raise AnemoError(f"{' '.join(argv)}: {rows[0].get('reason') if rows else 'no rows'}")
         rss = max([done.rss_peak_bytes, *(r.get("rss_peak_bytes") or 0 for r in rows)])
-        return speeds, rss, done.seconds, {"layout": rows[0].get("layout"), "compute": rows[0].get("compute_dtype")}
+        return speeds, rss, done.seconds, {"compute": rows[0].get("compute_dtype")}
 
     def stream(self, facts, threads, pages):
         """Best of the read kernel's variants over as many bytes as the weights have, on pages of their kind."""

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import sys
 import time
 
@@ -55,7 +56,8 @@ class Runner:
         for f in figures.FIGURES:
             if f.name not in self.args.rows or (f.rival == "peers-avx2" and not self.peers_avx2):
                 continue
-            quants = f.quants if not self.args.quants else [q for q in (*f.quants, *figures.EXTRA_QUANTS.get(f.name, ())) if q in self.args.quants]
+            every = dict.fromkeys((*f.quants, *figures.EXTRA_QUANTS.get(f.name, ())))
+            quants = f.quants if not self.args.quants else [q for q in every if q in self.args.quants]
             for q in quants:
                 chosen.setdefault(q, []).append(f)
         return sorted(chosen.items(), key=lambda item: item[0] in (figures.SMOL, figures.SMOL_MLX))
@@ -212,6 +214,9 @@ class Runner:
 
     def pair(self, figure, quant, model, facts, layout, settings):
         """Everyone once, in an order that is drawn, with a sample of the roof before the first and after each."""
+        if layout == "cached" and not os.path.isdir(self.engine.layout_cache):
+            os.makedirs(self.engine.layout_cache)
+            self.engine.measure(model, [Test(n_gen=1)], self.threads(figure), 1, layout=layout)
         contestants = {"ours": lambda: self._ours(figure, model, layout)}
         missing = {p.name: p.absent or f"it has no flag for {figure.title}" for p in self.group(figure) if p.absent or not p.can(figure.test)}
         leader = max((settings[p.name][figure.name][2] or 0 for p in self.rivals(figure)), default=0)
@@ -234,7 +239,7 @@ class Runner:
                 "stream": [], "i8_ops": [], "bf16_tile_ops": [], "step_bytes": facts.step_bytes, "prompt_ops": facts.prompt_ops,
                 "n_prompt": figure.test.n_prompt, "file_bytes": facts.file_bytes, "kv_read_bytes": kv * (figure.test.depth + figure.test.n_gen // 2),
                 "kv_bytes": kv * (figure.test.depth + figure.test.n_gen + figure.test.n_prompt)}
-        pages = self.args.pages or ("file" if (layout or self.default_layout) == "mapped" else "huge")
+        pages = self.args.pages or ("huge" if (layout or self.args.default_layout) == "repacked" else "file")
         self._sample(figure, facts, pages, line)
         for name in list(order):
             try:
@@ -267,7 +272,6 @@ class Runner:
 
     def run(self, plan):
         """Until everything of the plan is there, or the budget is used up."""
-        self.default_layout = self.args.default_layout
         for quant, figs in plan:
             figs = [f for f in figs if any(self.done(f, quant, lay) < self.n_pair(f) for lay in self.args.layouts)]
             if not figs or self.over():
@@ -285,6 +289,7 @@ class Runner:
                     for layout in self.args.layouts:
                         if i < n_more[layout] and not self.over():
                             self.pair(figure, quant, model, facts, layout, settings)
+            shutil.rmtree(self.engine.layout_cache, ignore_errors=True)
 
 
 def quick_stream(engine, threads):

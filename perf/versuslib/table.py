@@ -91,7 +91,7 @@ def summarise(key, pairs):
     rss_bar = last["file_bytes"] * 1.05 + last["kv_bytes"] + (100 << 20)
     return {"figure": figure, "quant": quant, "threads": threads, "layers": layers, "layout": layout, "isa": last["isa"], "n": len(pairs),
             "amx": any("amx" in f for f in last["machine"]["isa"]), "machine": last["machine"]["text"], "ts": stats.median([r["ts"] for r in ours]),
-            "compute": ours[-1].get("compute") if ours else None, "real_layout": ours[-1].get("layout") if ours else None,
+            "compute": ours[-1].get("compute") if ours else None,
             "rss": max((r["rss"] for r in ours), default=None), "rss_bar": rss_bar, "peers": peers,
             "best": best, "best_name": next((n for n in peers if peers[n] is best), None),
             "missing": {n: why for p in pairs for n, why in p["missing"].items() if n not in peers},
@@ -128,7 +128,7 @@ def _row(s):
         ratio += f"; {_interval(s['depth'])} of depth 0"
     share_other = s["share_roof"] if s["share_roof"] is not None else s["share_i8"]
     rss = "" if not s["rss"] else f"{s['rss'] / 2**30:.2f} GiB" + ("" if s["rss"] <= s["rss_bar"] else f" (bar {s['rss_bar'] / 2**30:.2f})")
-    layout = s["real_layout"] or s["layout"] or "default"
+    layout = s["layout"] or "default"
     name = f"{figure.title}, {s['quant'].replace('mlx:', 'MLX ')}"
     if s["layers"]:
         name += f" ({s['layers']} layers)"

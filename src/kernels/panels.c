@@ -163,10 +163,10 @@ static void set_bits(uint8_t *p, uint32_t at, int n, uint32_t v)
     if (at % 8 + (uint32_t)n > 8) p[at / 8 + 1] |= (uint8_t)(v >> 8);
 }
 
-/* A field of n bits, from bit `src` of the block to bit `dst` of its dwords or codes. */
+/* A field of n bits, from bit `src` of the block to bit `dst` of its dwords (or codes). */
 typedef void field_fn(void *ctx, uint32_t dst, uint32_t src, int n);
 
-static void for_each_field(const move *m, int n_move, field_fn *fn, void *ctx)
+static void run_moves(const move *m, int n_move, field_fn *fn, void *ctx)
 {
     for (const move *end = m + n_move; m < end && m->n_bit; m++) {
         int i[LOOPS] = {0}, level;
@@ -185,33 +185,52 @@ static void for_each_field(const move *m, int n_move, field_fn *fn, void *ctx)
     }
 }
 
-/* The way back, for one row. `block` is zero before. */
-typedef struct way_back {
-    const uint8_t *from;
-    uint8_t *block;
-} way_back;
-
-static void put_field_back(void *ctx, uint32_t dst, uint32_t src, int n)
-{
-    way_back *b = ctx;
-    set_bits(b->block, src, n, get_bits(b->from, dst, n));
-}
-
 /* Dword of group g of 32 columns among the block's own. */
 static int group_dword(const form *f, int g)
 {
     return f->first + g * f->bits + g / 2 * f->between;
 }
 
-/* Codes of a block out of its dwords; `codes` is zero before. */
-static void unpack_codes(const form *f, const uint8_t *own, uint8_t *codes)
+/* Which bit of the block every bit of every code is, plus one; 0: none, the bit is zero. */
+typedef uint16_t code_bits[8 * 256];
+
+static void note_code(void *ctx, uint32_t dst, uint32_t src, int n)
 {
+    for (int i = 0; i < n; i++) ((uint16_t *)ctx)[dst + (uint32_t)i] = (uint16_t)(src + (uint32_t)i + 1);
+}
+
+/* n bits of a code, to bit `dst`, in runs that lie side by side in the block too. */
+static void move_code(const uint16_t *from, int n, uint32_t dst, field_fn *fn, void *ctx)
+{
+    for (int i = 0, run; i < n; i += run) {
+        for (run = 1; i + run < n && from[i] && from[i + run] == from[i] + run; run++) continue;
+        if (from[i]) fn(ctx, dst + (uint32_t)i, from[i] - 1u, run);
+    }
+}
+
+static void for_each_field(const form *f, field_fn *fn, void *ctx)
+{
+    code_bits bits = {0};
+    run_moves(f->fields, MOVES, fn, ctx);
+    run_moves(f->codes, 2, note_code, bits);
     for (int g = 0; g < f->n_elem / 32; g++)
         for (const pack *p = packs[f->bits]; p < packs[f->bits] + PACKS && p->n; p++)
             for (int b = 0; b < 4; b++) {
-                uint8_t from = own[4 * (group_dword(f, g) + p->dword) + b], mask = (uint8_t)((1u << p->n) - 1);
-                codes[32 * g + 4 * p->k + b] |= (uint8_t)((from >> p->to & mask) << p->from);
+                uint32_t byte = (uint32_t)(4 * (group_dword(f, g) + p->dword) + b);
+                move_code(bits + 8 * (32 * g + 4 * p->k + b) + p->from, p->n, 8 * byte + p->to, fn, ctx);
             }
+}
+
+/* The way back, for one row. `block` is zero before. */
+typedef struct way_back {
+    const uint8_t *own;
+    uint8_t *block;
+} way_back;
+
+static void put_field_back(void *ctx, uint32_t dst, uint32_t src, int n)
+{
+    way_back *b = ctx;
+    set_bits(b->block, src, n, get_bits(b->own, dst, n));
 }
 
 /* ------------------------------------------------------------------------------------------------------- writing */
@@ -265,36 +284,11 @@ static void add_field(void *ctx, uint32_t dst, uint32_t src, int n)
     }
 }
 
-/* Where in the block each bit of the codes comes from. */
-static void note_source(void *ctx, uint32_t dst, uint32_t src, int n)
-{
-    uint16_t *source_of = ctx;
-    for (int i = 0; i < n; i++) source_of[dst + (uint32_t)i] = (uint16_t)(src + (uint32_t)i);
-}
-
-/* The bits of one pack of byte b, in as long pieces as the block has them in. */
-static void add_pack(program *p, const pack *k, const uint16_t *source_of, uint32_t dst)
-{
-    for (int done = 0; done < k->n;) {
-        int n = 1;
-        while (done + n < k->n && source_of[done + n] == source_of[done] + n) n++;
-        add_field(p, dst + (uint32_t)done, source_of[done], n);
-        done += n;
-    }
-}
-
 static void make_program(program *p, const form *f)
 {
-    uint16_t source_of[256 * 8] = {0};
     p->n = 0;
     memset(p->chain, 0, sizeof p->chain);
-    for_each_field(f->fields, MOVES, add_field, p);
-    for_each_field(f->codes, 2, note_source, source_of);
-    for (int g = 0; g < f->n_elem / 32; g++)
-        for (const pack *k = packs[f->bits]; k < packs[f->bits] + PACKS && k->n; k++)
-            for (int b = 0; b < 4; b++)
-                add_pack(p, k, source_of + 8 * (32 * g + 4 * k->k + b) + k->from,
-                         (uint32_t)(32 * (group_dword(f, g) + k->dword) + 8 * b + k->to));
+    for_each_field(f, add_field, p);
     int n = 0;
     for (int dst = 0; dst < f->n_own; dst++) {
         p->first[dst] = n;
@@ -437,12 +431,10 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
     size_t n_code = (size_t)(f->n_byte - 2 * size);
     for (int b = 0; b < n_block; b++) {
         int64_t at = col / f->n_elem + b;
-        uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0}, codes[256] = {0};
+        uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0};
         const uint8_t *lines = panel + own_line(f, at) * LINE;
         for (int i = 0; i < 4 * f->n_own; i++) own[i] = lines[i / 4 * LINE + byte_in_line(f, i / 4, r, i % 4)];
-        unpack_codes(f, own, codes);
-        for_each_field(f->fields, MOVES, put_field_back, &(way_back){own, bytes});
-        for_each_field(f->codes, 2, put_field_back, &(way_back){codes, bytes});
+        for_each_field(f, put_field_back, &(way_back){own, bytes});
         lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
         for (int i = 0; i < f->n_shared; i++) memcpy(bytes + f->shared[i], lines + i * LINE, 2);
         memcpy(out->scales + b * size, bytes, (size_t)size);
