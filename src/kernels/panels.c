@@ -7,7 +7,7 @@
  * two blocks share the dwords that stand before them: the first block's number is the low half. Everything lies in the
  * order of its use, because memory is read fastest by a walk that never turns back: scales, then codes; Q2_K and Q6_K
  * have a dword of scales before every 64 columns. 32 columns are as many dwords as a code has bits, whatever the
- * container; columns 4k..4k+3 are always the four bytes of something, called code k here, and table `packs` says in which
+ * container; columns 4k..4k+3 are always the four bytes of something, called code k here, and table an_packs says in which
  * bits of which dwords: chosen so that as many codes as can be are ready after one mask.
  * In some lines dwords are not kept together, so that a load brings numbers that need no shifts: `halves` have the sixteen
  * low halves, then the sixteen high ones; `bytes` have byte 0 of all rows, then byte 1, ...
@@ -21,7 +21,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, MOVES = 4, LOOPS = 4, BLOCK_MAX = 256, DWORDS_MAX = 72, PACKS = 12 };
+enum { LINE = 64, MOVES = 4, LOOPS = 4, BLOCK_MAX = 256, DWORDS_MAX = 72 };
 
 /* Fields of n_bit bits (8 at most) from bit `src` of the block to bit `dst`, repeated by nested loops. */
 typedef struct move {
@@ -71,12 +71,7 @@ static const form forms[AN_DTYPE_AFFINE] = {
                          {{4, 0, 64, {{16, 8, 8}, {2, 128, 4}, {8, 256, 128}}}}},
 };
 
-/* n bits from bit `from` of code k on are bits `to` and up of the bytes of dword `dword`; body/panels.h takes them out. */
-typedef struct pack {
-    uint8_t k, from, n, dword, to;
-} pack;
-
-static const pack packs[9][PACKS] = {
+const an_pack an_packs[9][AN_PACKS] = {
     [2] = {{0, 0, 2, 0, 0}, {1, 0, 2, 0, 2}, {2, 0, 2, 0, 4}, {3, 0, 2, 0, 6},
            {4, 0, 2, 1, 0}, {5, 0, 2, 1, 2}, {6, 0, 2, 1, 4}, {7, 0, 2, 1, 6}},
     [3] = {{0, 0, 3, 0, 0}, {1, 0, 3, 1, 0}, {2, 0, 3, 2, 0}, {3, 0, 3, 0, 3}, {4, 0, 3, 1, 3},
@@ -194,7 +189,7 @@ static int group_dword(const form *f, int g)
 static void run_packs(const form *f, uint8_t *own, uint8_t *codes, bool back)
 {
     for (int g = 0; g < f->n_elem / 32; g++)
-        for (const pack *p = packs[f->bits]; p < packs[f->bits] + PACKS && p->n; p++)
+        for (const an_pack *p = an_packs[f->bits]; p < an_packs[f->bits] + AN_PACKS && p->n; p++)
             for (int b = 0; b < 4; b++) {
                 uint8_t *code = codes + 32 * g + 4 * p->k + b, *to = own + 4 * (group_dword(f, g) + p->dword) + b;
                 uint8_t mask = (uint8_t)((1u << p->n) - 1);
@@ -230,15 +225,90 @@ static void write_block(const form *f, uint8_t *panel, int row, int64_t block, c
     for (int i = 0; i < f->n_shared; i++) memcpy(lines + i * LINE, bytes + f->shared[i], 2);
 }
 
+/* A whole panel as a level writes it: where the fields of its sixteen rows are. */
+typedef struct source {
+    const uint8_t *data, *scales, *biases; /* of the first row */
+    size_t stride, scale_stride;
+    int size; /* of MLX's scales; 0: scales are in the blocks */
+} source;
+
+/* Byte `at` of a block's fields as read_block() would give it, in row r. */
+static const uint8_t *field_at(const source *s, const form *f, int64_t block, int at, int r)
+{
+    if (!s->size) return s->data + (size_t)r * s->stride + (uint64_t)block * (uint64_t)f->n_byte + at;
+    const uint8_t *numbers = at < s->size ? s->scales : s->biases;
+    return numbers + (size_t)r * s->scale_stride + (uint64_t)block * (uint64_t)s->size + at % s->size;
+}
+
+/* All that is not codes; fields are whole dwords. */
+static void write_fields(const source *s, const form *f, int64_t block, uint8_t *panel)
+{
+    uint8_t *own = panel + own_line(f, block) * LINE, *shared = panel + shared_line(f, block) * LINE + 32 * (block & 1);
+    for (int i = 0; i < f->n_shared; i++)
+        for (int r = 0; r < AN_PANEL_ROWS; r++) memcpy(shared + i * LINE + 2 * r, field_at(s, f, block, f->shared[i], r), 2);
+    for (const move *m = f->fields; m < f->fields + MOVES && m->n_bit; m++)
+        for (int j = 0; j < (m->loop[1].n ? m->loop[1].n : 1); j++)
+            for (int i = 0; i < m->loop[0].n / 4; i++) {
+                int dword = (m->dst + j * m->loop[1].dst) / 32 + i, at = (m->src + j * m->loop[1].src) / 8 + 4 * i;
+                uint8_t *line = own + dword * LINE;
+                for (int r = 0; r < AN_PANEL_ROWS; r++) {
+                    const uint8_t *from = field_at(s, f, block, at, r);
+                    for (int b = 0; b < 4; b++) line[byte_in_line(f, dword, r, b)] = from[b];
+                }
+            }
+}
+
+/* Sixteen whole rows: by the level's unpacking and its ways of packing. */
+static void write_panel(const an_kernels *k, const an_weight *w, const form *f, an_unpack_fn *unpack, int64_t row,
+                        uint8_t *panel)
+{
+    bool affine = w->dtype == AN_DTYPE_AFFINE;
+    int size = affine ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0, code_bytes = f->n_byte - 2 * size;
+    size_t scale_stride = (size_t)(w->n_col / f->n_elem) * (size_t)size;
+    source s = {(const uint8_t *)w->data + (uint64_t)row * w->row_bytes, NULL, NULL, w->row_bytes, scale_stride, size};
+    if (affine) {
+        s.scales = (const uint8_t *)w->affine.scales + (size_t)row * scale_stride;
+        s.biases = (const uint8_t *)w->affine.biases + (size_t)row * scale_stride;
+    }
+    uint8_t codes[AN_CODES_STEP * AN_PANEL_ROWS];
+    float scales[AN_CODES_STEP], mins[AN_CODES_STEP];
+    an_panel out = {codes, scales, mins};
+    int shift = w->dtype == AN_DTYPE_Q3_K ? 3 : 0;
+    for (int col = 0; col < w->n_col; col += AN_CODES_STEP) {
+        int n = w->n_col - col < AN_CODES_STEP ? (int)(w->n_col - col) : AN_CODES_STEP;
+        size_t step = (size_t)(n / f->n_elem * code_bytes);
+        const char *ahead = (const char *)s.data + 16 * (s.stride + (size_t)(col / f->n_elem * code_bytes));
+        if (f->plain < 0) unpack(w, row, col, col + n, &out);
+        else
+            for (size_t i = 0; i < 16 * step; i += LINE) __builtin_prefetch(ahead + i, 0, 2);
+        for (int b = 0; b < n / f->n_elem; b++) {
+            int64_t block = col / f->n_elem + b;
+            uint8_t *own = panel + own_line(f, block) * LINE;
+            const uint8_t *plain = s.data + block * code_bytes + f->plain - 2 * size;
+            for (int g = 0; g < f->n_elem / 32; g++) {
+                uint8_t *lines = own + group_dword(f, g) * LINE;
+                if (f->plain < 0) k->pack_codes(codes + 512 * (b * f->n_elem / 32 + g), f->bits, shift, lines);
+                else k->interleave(plain + 4 * g * f->bits, s.stride, f->bits, lines);
+            }
+            write_fields(&s, f, block, panel);
+        }
+    }
+}
+
 void an_panels_write(const an_kernels *k, const an_weight *w, void *panels, int64_t row_begin, int64_t row_end)
 {
-    (void)k;
     form f;
     AN_ASSERT(w->layout == AN_LAYOUT_ROWS && row_begin % AN_ROW_GRAIN == 0);
     if (!form_of(w, &f)) return;
     uint64_t bytes = panel_lines(w, &f) * LINE;
+    an_unpack_fn *unpack = w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
         uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes, block[BLOCK_MAX];
+        if (w->n_col / f.n_elem % 2 && f.n_shared) memset(panel, 0, bytes);
+        if (row_end - row >= AN_PANEL_ROWS && (unpack || f.plain >= 0)) {
+            write_panel(k, w, &f, unpack, row, panel);
+            continue;
+        }
         memset(panel, 0, bytes);
         for (int r = 0; r < AN_PANEL_ROWS && row + r < row_end; r++)
             for (int64_t b = 0; b < w->n_col / f.n_elem; b++) {
