@@ -184,6 +184,10 @@ static void bench_encode(const an_kernels *k, an_dtype type)
 void bench_run(const an_kernels *k, const char *pattern)
 {
     an_affine none = {0};
+    if (!strncmp(pattern, "roof_", 5)) {
+        bench_roof(k, pattern + 5);
+        return;
+    }
     if (!strncmp(pattern, "fused_", 6)) {
         bench_fused_run(k, pattern + 6);
         return;

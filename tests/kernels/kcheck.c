@@ -201,12 +201,13 @@ static int self_test(uint64_t seed)
 
 static int run_levels(const char *pattern, const char *only, uint64_t seed, int n_round)
 {
-    int n_run = 0, n_failed = 0;
+    int n_run = 0, n_failed = 0, n_lacking = 0;
     uint32_t isa = an_cpu_isa();
     for (int l = 0; l < n_level; l++) {
         if (only && strcmp(only, levels[l]->name)) continue;
         if (levels[l]->needs & ~isa) {
             printf("%-12s not run: this processor lacks it\n", levels[l]->name);
+            n_lacking++;
             continue;
         }
         int n_level_run = 0, n_level_failed = 0;
@@ -224,28 +225,79 @@ static int run_levels(const char *pattern, const char *only, uint64_t seed, int 
         n_failed += n_level_failed;
     }
     printf("%d passed, %d failed (seed %llu)\n", n_run - n_failed, n_failed, (unsigned long long)seed);
+    if (!n_run && n_lacking) return 77;
     return n_failed || !n_run ? 1 : 0;
 }
 
 static const char usage[] =
-    "usage: kcheck [--list] [--op=GLOB] [--level=NAME] [--seed=N] [--rounds=N] [--self-test] [--bench]\n";
+    "usage: kcheck [options]\n"
+    "\n"
+    "Tests every kernel of every CPU level that this processor has: products against double precision, decoders and\n"
+    "encoders against the scalar ones, every array ending at an inaccessible page.\n"
+    "\n"
+    "  --isa NAME     only the level that ANEMO_ISA=NAME takes: scalar, avx2, avx512, avx512vnni, amx, neon, dotprod, i8mm\n"
+    "  --level NAME   only this level; also tiles and tiles512, which emulate AMX\n"
+    "  --op GLOB      only these operations, as --list names them\n"
+    "  --seed N       other inputs\n"
+    "  --rounds N     inputs of the checks that take any number of them\n"
+    "  --list         print the operations\n"
+    "  --self-test    broken kernels must be found\n"
+    "  --bench        speeds instead. --op picks: a type (Q4_K, affine4, …), encode, attention, rows; fused_TYPE, few tokens\n"
+    "                 beside reading; tiles_TYPE, matrix tiles; roof_TYPE, one and two threads as shares of what the level\n"
+    "                 reads and multiplies in the same run, K = 4096 and 14336\n"
+    "  --help         print this\n"
+    "\n"
+    "Exit status: 0 passed, 1 something failed, 2 wrong options, 77 this processor lacks the level.\n";
+
+/* The value of option `name`, given as --name=VALUE or --name VALUE; NULL when argv[*i] is another one. */
+static const char *option(int argc, char **argv, int *i, const char *name)
+{
+    size_t n = strlen(name);
+    if (strncmp(argv[*i], name, n)) return NULL;
+    if (argv[*i][n] == '=') return argv[*i] + n + 1;
+    return !argv[*i][n] && *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+/* The level that ANEMO_ISA takes for a name; NULL for an unknown name. */
+static const char *level_of(const char *isa)
+{
+    uint32_t mask;
+    return an_kernels_isa_mask(isa, &mask) ? an_kernels_name(an_kernels_for(mask)) : NULL;
+}
+
+static int run_benches(const char *pattern, const char *level)
+{
+    int n_run = 0;
+    for (int l = 0; l < n_level; l++) {
+        if ((levels[l]->needs & ~an_cpu_isa()) || (!level && l >= n_built)) continue;
+        if (level && strcmp(level, levels[l]->name)) continue;
+        bench_run(levels[l], pattern);
+        n_run++;
+    }
+    return n_run ? 0 : 77;
+}
 
 int main(int argc, char **argv)
 {
-    const char *pattern = "*", *level = NULL;
+    const char *pattern = "*", *level = NULL, *value;
     bool list = false, bench = false, self = false;
     uint64_t seed = 20261123;
     int n_round = 60;
     for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help")) {
+            fputs(usage, stdout);
+            return 0;
+        }
         if (!strcmp(argv[i], "--list")) list = true;
         else if (!strcmp(argv[i], "--bench")) bench = true;
         else if (!strcmp(argv[i], "--self-test")) self = true;
-        else if (!strncmp(argv[i], "--op=", 5)) pattern = argv[i] + 5;
-        else if (!strncmp(argv[i], "--level=", 8)) level = argv[i] + 8;
-        else if (!strncmp(argv[i], "--seed=", 7)) seed = strtoull(argv[i] + 7, NULL, 0);
-        else if (!strncmp(argv[i], "--rounds=", 9)) n_round = atoi(argv[i] + 9);
+        else if ((value = option(argc, argv, &i, "--op"))) pattern = value;
+        else if ((value = option(argc, argv, &i, "--level"))) level = value;
+        else if ((value = option(argc, argv, &i, "--isa")) && level_of(value)) level = level_of(value);
+        else if ((value = option(argc, argv, &i, "--seed"))) seed = strtoull(value, NULL, 0);
+        else if ((value = option(argc, argv, &i, "--rounds"))) n_round = atoi(value);
         else {
-            fputs(usage, stderr);
+            fprintf(stderr, "kcheck: '%s' is no option or lacks a value that it takes\n%s", argv[i], usage);
             return 2;
         }
     }
@@ -257,11 +309,5 @@ int main(int argc, char **argv)
         return 0;
     }
     if (self) return self_test(seed);
-    if (bench) {
-        for (int l = 0; l < n_level; l++)
-            if (!(levels[l]->needs & ~an_cpu_isa()) && (level || l < n_built) && (!level || !strcmp(level, levels[l]->name)))
-                bench_run(levels[l], pattern);
-        return 0;
-    }
-    return run_levels(pattern, level, seed, n_round);
+    return bench ? run_benches(pattern, level) : run_levels(pattern, level, seed, n_round);
 }

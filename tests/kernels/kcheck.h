@@ -109,6 +109,8 @@ void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_
 /* Patterns that begin with "fused_" go to bench_fused_run, without that. */
 void bench_fused_run(const an_kernels *k, const char *pattern);
 void bench_run(const an_kernels *k, const char *pattern);
+/* Patterns that begin with "roof_" go to bench_roof, without that. */
+void bench_roof(const an_kernels *k, const char *pattern);
 /* Tables with tiles: operations "tiles_Q4_K" (products), "blocks_Q4_K" (sizes of blocks), "bf16_Q4_K" (unpacking), …. */
 void bench_wide(const an_kernels *k, const char *pattern);
 
