@@ -1,6 +1,6 @@
 /*
- * Products of weights and activations: sizes of the caller's memory, quantized activations, and the loop over panels of
- * 16 rows. All arithmetic is in body/, compiled once per level.
+ * Products of weights and activations: sizes of the caller's memory, quantized activations, weights unpacked, and f32
+ * products of 16 rows. Those of integers are in matmul_q8.c. All arithmetic is in body/, compiled once per level.
  */
 #include "base/error.h"
 #include "kernels/act.h"
@@ -48,12 +48,13 @@ void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin
                     (uint8_t *)a->q + (size_t)(t / width) * tile_bytes + (size_t)(col_begin / 32) * group_bytes);
 }
 
-/* Scratch of the two ways: f32 rows; or codes, scales and minima of one panel, and rows that are read one by one. */
+/* Scratch of the two ways: 16 rows as f32, or quantized ones unpacked. */
 size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
 {
-    size_t n = (size_t)(n_col_max + 15) & ~(size_t)15, bytes = AN_PANEL_ROWS * n * sizeof(float) + 64;
-    size_t wide = k->wide ? an_wide_scratch_bytes(&an_wide_default) : 0;
-    return bytes > wide ? bytes : wide;
+    size_t n = (size_t)(n_col_max + 15) & ~(size_t)15;
+    size_t f32 = AN_PANEL_ROWS * n * sizeof(float) + 64, q8 = an_matmul_q8_scratch_bytes(n_col_max);
+    size_t wide = k->wide ? an_wide_scratch_bytes(&an_wide_default) : 0, most = f32 > q8 ? f32 : q8;
+    return most > wide ? most : wide;
 }
 
 /* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
@@ -97,26 +98,6 @@ void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind,
     else unpack_generic(k, w, kind, row, n_row, col_begin, col_end, panel);
 }
 
-static void matmul_q8(const an_kernels *k, const an_weight *w, const an_act *a, an_code_kind kind, float *out,
-                      size_t out_stride, int64_t row_begin, int64_t row_end, bool add, void *scratch)
-{
-    int n_col = (int)w->n_col;
-    float *numbers = (float *)((uint8_t *)scratch + (size_t)n_col * AN_PANEL_ROWS);
-    an_panel panel = {scratch, numbers, numbers + n_col / an_codes_group(kind) * AN_PANEL_ROWS};
-    an_fused_fn *fused = w->dtype == AN_DTYPE_AFFINE ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
-    if (w->layout == AN_LAYOUT_PANELS && a->n_tok <= AN_SMALL_TOKENS && fused) {
-        fused(&(an_fused_job){w, a->q, a->n_tok, row_begin, row_end, out, out_stride, add});
-        return;
-    }
-    for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
-        int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        an_panel_unpack(k, w, kind, row, n_row, 0, n_col, &panel);
-        if (k->pair_codes && a->n_tok > 1) k->pair_codes(panel.codes, n_col);
-        an_q8_job job = {&panel, a->q, n_col / 32, a->n_tok, n_row, out + row, out_stride, add};
-        k->q8[kind](&job);
-    }
-}
-
 /* One row as f32; plain float types by the level's own conversion. */
 static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
 {
@@ -146,9 +127,14 @@ void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, fl
 {
     an_code_kind kind;
     AN_ASSERT(w->n_col == a->n_col && row_begin % AN_ROW_GRAIN == 0);
-    if (a->compute == AN_COMPUTE_BF16 && an_wide_takes(w))
+    if (a->compute == AN_COMPUTE_BF16 && an_wide_takes(w)) {
         an_matmul_wide(k, &an_wide_default, w, a, out, out_stride, row_begin, row_end, add, scratch);
-    else if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind))
-        matmul_q8(k, w, a, kind, out, out_stride, row_begin, row_end, add, scratch);
-    else matmul_f32(k, w, a, out, out_stride, row_begin, row_end, add, scratch);
+    } else if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind)) {
+        an_fused_fn *fused = w->dtype == AN_DTYPE_AFFINE ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
+        if (w->layout == AN_LAYOUT_PANELS && a->n_tok <= AN_SMALL_TOKENS && fused)
+            fused(&(an_fused_job){w, a->q, a->n_tok, row_begin, row_end, out, out_stride, add});
+        else an_matmul_q8(k, &(an_q8_product){w, a, kind, out, out_stride, row_begin, row_end, add, scratch});
+    } else {
+        matmul_f32(k, w, a, out, out_stride, row_begin, row_end, add, scratch);
+    }
 }

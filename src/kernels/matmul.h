@@ -11,4 +11,19 @@
 void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row, int col_begin,
                      int col_end, const an_panel *panel);
 
+/* an_matmul_rows for quantized weights and activations: matmul_q8.c. */
+typedef struct an_q8_product {
+    const an_weight *w;
+    const an_act *a;
+    an_code_kind kind;
+    float *out;
+    size_t out_stride;
+    int64_t row_begin, row_end;
+    bool add;
+    void *scratch; /* an_matmul_q8_scratch_bytes() */
+} an_q8_product;
+
+size_t an_matmul_q8_scratch_bytes(int n_col_max);
+void an_matmul_q8(const an_kernels *k, const an_q8_product *p);
+
 #endif

@@ -7,7 +7,7 @@
  * two blocks share the dwords that stand before them: the first block's number is the low half. Everything lies in the
  * order of its use, because memory is read fastest by a walk that never turns back: scales, then codes; Q2_K and Q6_K
  * have a dword of scales before every 64 columns. 32 columns are as many dwords as a code has bits, whatever the
- * container; columns 4k..4k+3 are always the four bytes of something, called code k here, and table `packs` says in which
+ * container; columns 4k..4k+3 are always the four bytes of something, called code k here, and table an_packs says in which
  * bits of which dwords: chosen so that as many codes as can be are ready after one mask.
  * In some lines dwords are not kept together, so that a load brings numbers that need no shifts: `halves` have the sixteen
  * low halves, then the sixteen high ones; `bytes` have byte 0 of all rows, then byte 1, ...
@@ -21,7 +21,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, MOVES = 4, LOOPS = 4, BLOCK_MAX = 256, DWORDS_MAX = 72, PACKS = 12 };
+enum { LINE = 64, MOVES = 4, LOOPS = 4, BLOCK_MAX = 256, DWORDS_MAX = 72 };
 
 /* Fields of n_bit bits (8 at most) from bit `src` of the block to bit `dst`, repeated by nested loops. */
 typedef struct move {
@@ -71,12 +71,7 @@ static const form forms[AN_DTYPE_AFFINE] = {
                          {{4, 0, 64, {{16, 8, 8}, {2, 128, 4}, {8, 256, 128}}}}},
 };
 
-/* n bits from bit `from` of code k on are bits `to` and up of the bytes of dword `dword`; body/panels.h takes them out. */
-typedef struct pack {
-    uint8_t k, from, n, dword, to;
-} pack;
-
-static const pack packs[9][PACKS] = {
+const an_pack an_packs[9][AN_PACKS] = {
     [2] = {{0, 0, 2, 0, 0}, {1, 0, 2, 0, 2}, {2, 0, 2, 0, 4}, {3, 0, 2, 0, 6},
            {4, 0, 2, 1, 0}, {5, 0, 2, 1, 2}, {6, 0, 2, 1, 4}, {7, 0, 2, 1, 6}},
     [3] = {{0, 0, 3, 0, 0}, {1, 0, 3, 1, 0}, {2, 0, 3, 2, 0}, {3, 0, 3, 0, 3}, {4, 0, 3, 1, 3},
@@ -163,16 +158,15 @@ static void set_bits(uint8_t *p, uint32_t at, int n, uint32_t v)
     if (at % 8 + (uint32_t)n > 8) p[at / 8 + 1] |= (uint8_t)(v >> 8);
 }
 
-/* A field of n bits, from bit `src` of the block to bit `dst` of its dwords (or codes). */
-typedef void field_fn(void *ctx, uint32_t dst, uint32_t src, int n);
-
-static void run_moves(const move *m, int n_move, field_fn *fn, void *ctx)
+/* Moves from the block's bytes to dwords or codes or, `back`, the other way. `to` is zero before. */
+static void run_moves(const move *m, int n_move, const uint8_t *from, uint8_t *to, bool back)
 {
     for (const move *end = m + n_move; m < end && m->n_bit; m++) {
         int i[LOOPS] = {0}, level;
         uint32_t dst = m->dst, src = m->src;
         do {
-            fn(ctx, dst, src, m->n_bit);
+            if (back) set_bits(to, src, m->n_bit, get_bits(from, dst, m->n_bit));
+            else set_bits(to, dst, m->n_bit, get_bits(from, src, m->n_bit));
             for (level = 0; level < LOOPS && m->loop[level].n; level++) {
                 dst += m->loop[level].dst;
                 src += m->loop[level].src;
@@ -191,219 +185,136 @@ static int group_dword(const form *f, int g)
     return f->first + g * f->bits + g / 2 * f->between;
 }
 
-/* Which bit of the block every bit of every code is, plus one; 0: none, the bit is zero. */
-typedef uint16_t code_bits[8 * 256];
-
-static void note_code(void *ctx, uint32_t dst, uint32_t src, int n)
+/* Codes of a block into its dwords or, `back`, out of them; the destination is zero before. */
+static void run_packs(const form *f, uint8_t *own, uint8_t *codes, bool back)
 {
-    for (int i = 0; i < n; i++) ((uint16_t *)ctx)[dst + (uint32_t)i] = (uint16_t)(src + (uint32_t)i + 1);
-}
-
-/* n bits of a code, to bit `dst`, in runs that lie side by side in the block too. */
-static void move_code(const uint16_t *from, int n, uint32_t dst, field_fn *fn, void *ctx)
-{
-    for (int i = 0, run; i < n; i += run) {
-        for (run = 1; i + run < n && from[i] && from[i + run] == from[i] + run; run++) continue;
-        if (from[i]) fn(ctx, dst + (uint32_t)i, from[i] - 1u, run);
-    }
-}
-
-static void for_each_field(const form *f, field_fn *fn, void *ctx)
-{
-    code_bits bits = {0};
-    run_moves(f->fields, MOVES, fn, ctx);
-    run_moves(f->codes, 2, note_code, bits);
     for (int g = 0; g < f->n_elem / 32; g++)
-        for (const pack *p = packs[f->bits]; p < packs[f->bits] + PACKS && p->n; p++)
+        for (const an_pack *p = an_packs[f->bits]; p < an_packs[f->bits] + AN_PACKS && p->n; p++)
             for (int b = 0; b < 4; b++) {
-                uint32_t byte = (uint32_t)(4 * (group_dword(f, g) + p->dword) + b);
-                move_code(bits + 8 * (32 * g + 4 * p->k + b) + p->from, p->n, 8 * byte + p->to, fn, ctx);
+                uint8_t *code = codes + 32 * g + 4 * p->k + b, *to = own + 4 * (group_dword(f, g) + p->dword) + b;
+                uint8_t mask = (uint8_t)((1u << p->n) - 1);
+                if (back) *code |= (uint8_t)((*to >> p->to & mask) << p->from);
+                else *to |= (uint8_t)((*code >> p->from & mask) << p->to);
             }
 }
 
-/* The way back, for one row. `block` is zero before. */
-typedef struct way_back {
-    const uint8_t *own;
-    uint8_t *block;
-} way_back;
-
-static void put_field_back(void *ctx, uint32_t dst, uint32_t src, int n)
+/* Block `block` of a row of a weight in rows. */
+static void read_block(const an_weight *w, const form *f, int64_t row, int64_t block, uint8_t *out)
 {
-    way_back *b = ctx;
-    set_bits(b->block, src, n, get_bits(b->own, dst, n));
-}
-
-/* ------------------------------------------------------------------------------------------------------- writing */
-
-/*
- * All fields that go from one dword of the block to one of its own by the same distance, as one operation; it is done for
- * the sixteen rows at once, on lines of dwords.
- */
-typedef struct op {
-    uint8_t dst, src;
-    int8_t left; /* below 0: right */
-    uint32_t mask; /* of the result */
-} op;
-
-enum { OPS_MAX = 640 };
-
-typedef struct program {
-    int n;
-    int first[DWORDS_MAX + 1]; /* operations of dword i: first[i]..first[i + 1] - 1 */
-    op ops[OPS_MAX];
-    uint16_t chain[DWORDS_MAX], next[OPS_MAX]; /* while it is made: last operation of a dword, the one before; 0: none, else + 1 */
-    op made[OPS_MAX];
-} program;
-
-static void add_part(program *p, uint32_t dst, uint32_t src, int n)
-{
-    uint8_t to = (uint8_t)(dst / 32), from = (uint8_t)(src / 32);
-    int8_t left = (int8_t)((int)(dst % 32) - (int)(src % 32));
-    uint32_t mask = ((1u << n) - 1) << dst % 32;
-    for (int i = p->chain[to]; i; i = p->next[i - 1]) {
-        op *o = &p->made[i - 1];
-        if (o->src != from || o->left != left) continue;
-        o->mask |= mask;
+    const uint8_t *data = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+    if (w->dtype != AN_DTYPE_AFFINE) {
+        memcpy(out, data + (uint64_t)block * (uint64_t)f->n_byte, (size_t)f->n_byte);
         return;
     }
-    AN_ASSERT(p->n < OPS_MAX);
-    p->made[p->n] = (op){to, from, left, mask};
-    p->next[p->n] = p->chain[to];
-    p->chain[to] = (uint16_t)++p->n;
+    int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, n_code = f->n_byte - 2 * size;
+    uint64_t at = (uint64_t)(row * (w->n_col / f->n_elem) + block) * (uint64_t)size;
+    memcpy(out, (const uint8_t *)w->affine.scales + at, (size_t)size);
+    memcpy(out + size, (const uint8_t *)w->affine.biases + at, (size_t)size);
+    memcpy(out + 2 * size, data + (uint64_t)block * (uint64_t)n_code, (size_t)n_code);
 }
 
-/* A field cut where a dword ends. */
-static void add_field(void *ctx, uint32_t dst, uint32_t src, int n)
+/* One block of one row into the lines of its panel. */
+static void write_block(const form *f, uint8_t *panel, int row, int64_t block, const uint8_t *bytes)
 {
-    while (n > 0) {
-        int left = 32 - (int)(dst % 32 > src % 32 ? dst % 32 : src % 32), part = n < left ? n : left;
-        add_part(ctx, dst, src, part);
-        dst += (uint32_t)part;
-        src += (uint32_t)part;
-        n -= part;
-    }
+    uint8_t own[4 * DWORDS_MAX] = {0}, codes[256] = {0}, *lines = panel + own_line(f, block) * LINE;
+    run_moves(f->fields, MOVES, bytes, own, false);
+    run_moves(f->codes, 2, bytes, codes, false);
+    run_packs(f, own, codes, false);
+    for (int i = 0; i < 4 * f->n_own; i++) lines[i / 4 * LINE + byte_in_line(f, i / 4, row, i % 4)] = own[i];
+    lines = panel + shared_line(f, block) * LINE + 32 * (block & 1) + 2 * row;
+    for (int i = 0; i < f->n_shared; i++) memcpy(lines + i * LINE, bytes + f->shared[i], 2);
 }
 
-static void make_program(program *p, const form *f)
-{
-    p->n = 0;
-    memset(p->chain, 0, sizeof p->chain);
-    for_each_field(f, add_field, p);
-    int n = 0;
-    for (int dst = 0; dst < f->n_own; dst++) {
-        p->first[dst] = n;
-        for (int i = p->chain[dst]; i; i = p->next[i - 1]) p->ops[n++] = p->made[i - 1];
-    }
-    p->first[f->n_own] = n;
-}
-
-/* Where the sixteen rows of a panel are read: of their first block. Rows that the weight lacks are zeros. */
+/* A whole panel as a level writes it: where the fields of its sixteen rows are. */
 typedef struct source {
-    const uint8_t *data[AN_PANEL_ROWS], *scales[AN_PANEL_ROWS], *biases[AN_PANEL_ROWS];
-    int scale_bytes; /* 0: no scales of their own */
-    int data_bytes;  /* of a block */
+    const uint8_t *data, *scales, *biases; /* of the first row */
+    size_t stride, scale_stride;
+    int size; /* of MLX's scales; 0: scales are in the blocks */
 } source;
 
-static void open_source(source *s, const an_weight *w, const form *f, int64_t row, int64_t row_end)
+/* Byte `at` of a block's fields as read_block() would give it, in row r. */
+static const uint8_t *field_at(const source *s, const form *f, int64_t block, int at, int r)
 {
-    uint64_t n_block = (uint64_t)(w->n_col / f->n_elem);
-    s->scale_bytes = w->dtype == AN_DTYPE_AFFINE ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0;
-    s->data_bytes = f->n_byte - 2 * s->scale_bytes;
-    for (int r = 0; r < AN_PANEL_ROWS; r++) {
-        bool there = row + r < row_end;
-        uint64_t at = (uint64_t)(row + r), scales = at * n_block * (uint64_t)s->scale_bytes;
-        s->data[r] = there ? (const uint8_t *)w->data + at * w->row_bytes : NULL;
-        if (!s->scale_bytes) continue;
-        s->scales[r] = (const uint8_t *)w->affine.scales + scales;
-        s->biases[r] = (const uint8_t *)w->affine.biases + scales;
-    }
+    if (!s->size) return s->data + (size_t)r * s->stride + (uint64_t)block * (uint64_t)f->n_byte + at;
+    const uint8_t *numbers = at < s->size ? s->scales : s->biases;
+    return numbers + (size_t)r * s->scale_stride + (uint64_t)block * (uint64_t)s->size + at % s->size;
 }
 
-typedef uint32_t line[AN_PANEL_ROWS];
-
-/* Block `b` of the sixteen rows, dword by dword; bytes behind the block's end are zeros. */
-static void read_lines(const source *s, int64_t b, int n_byte, line *raw)
-{
-    int n_whole = n_byte / 4;
-    for (int r = 0; r < AN_PANEL_ROWS; r++) {
-        uint8_t joined[BLOCK_MAX + 32];
-        const uint8_t *from = s->data[r] ? s->data[r] + b * s->data_bytes : NULL;
-        if (from && s->scale_bytes) {
-            memcpy(joined, s->scales[r] + b * s->scale_bytes, (size_t)s->scale_bytes);
-            memcpy(joined + s->scale_bytes, s->biases[r] + b * s->scale_bytes, (size_t)s->scale_bytes);
-            memcpy(joined + 2 * s->scale_bytes, from, (size_t)s->data_bytes);
-            from = joined;
-        }
-        for (int i = 0; i < n_whole; i++) raw[i][r] = from ? an_load_u32(from + 4 * i) : 0;
-        if (n_byte % 4) {
-            raw[n_whole][r] = 0;
-            if (from) memcpy(&raw[n_whole][r], from + 4 * n_whole, (size_t)(n_byte % 4));
-        }
-    }
-}
-
-static void run_ops(const op *o, int n, const line *raw, uint32_t *out)
-{
-    line sum = {0};
-    for (; n > 0; n--, o++) {
-        const uint32_t *from = raw[o->src], mask = o->mask;
-        if (o->left >= 0)
-            for (int r = 0; r < AN_PANEL_ROWS; r++) sum[r] |= from[r] << o->left & mask;
-        else
-            for (int r = 0; r < AN_PANEL_ROWS; r++) sum[r] |= from[r] >> -o->left & mask;
-    }
-    memcpy(out, sum, sizeof sum);
-}
-
-/* One block of the sixteen rows into the lines of its panel. */
-static void write_block(const form *f, const program *p, const line *raw, uint8_t *panel, int64_t block)
+/* All that is not codes; fields are whole dwords. */
+static void write_fields(const source *s, const form *f, int64_t block, uint8_t *panel)
 {
     uint8_t *own = panel + own_line(f, block) * LINE, *shared = panel + shared_line(f, block) * LINE + 32 * (block & 1);
-    for (int i = 0; i < f->n_own; i++) {
-        line dwords;
-        run_ops(p->ops + p->first[i], p->first[i + 1] - p->first[i], raw, dwords);
-        uint8_t *to = own + i * LINE;
-        if (f->halves >> i & 1) {
-            uint16_t halves[2][AN_PANEL_ROWS];
-            for (int r = 0; r < AN_PANEL_ROWS; r++) halves[0][r] = (uint16_t)dwords[r];
-            for (int r = 0; r < AN_PANEL_ROWS; r++) halves[1][r] = (uint16_t)(dwords[r] >> 16);
-            memcpy(to, halves, LINE);
-        } else if (f->bytes >> i & 1) {
-            for (int b = 0; b < 4; b++)
-                for (int r = 0; r < AN_PANEL_ROWS; r++) to[16 * b + r] = (uint8_t)(dwords[r] >> 8 * b);
-        } else {
-            memcpy(to, dwords, LINE);
-        }
+    for (int i = 0; i < f->n_shared; i++)
+        for (int r = 0; r < AN_PANEL_ROWS; r++) memcpy(shared + i * LINE + 2 * r, field_at(s, f, block, f->shared[i], r), 2);
+    for (const move *m = f->fields; m < f->fields + MOVES && m->n_bit; m++)
+        for (int j = 0; j < (m->loop[1].n ? m->loop[1].n : 1); j++)
+            for (int i = 0; i < m->loop[0].n / 4; i++) {
+                int dword = (m->dst + j * m->loop[1].dst) / 32 + i, at = (m->src + j * m->loop[1].src) / 8 + 4 * i;
+                uint8_t *line = own + dword * LINE;
+                for (int r = 0; r < AN_PANEL_ROWS; r++) {
+                    const uint8_t *from = field_at(s, f, block, at, r);
+                    for (int b = 0; b < 4; b++) line[byte_in_line(f, dword, r, b)] = from[b];
+                }
+            }
+}
+
+/* Sixteen whole rows: by the level's unpacking and its ways of packing. */
+static void write_panel(const an_kernels *k, const an_weight *w, const form *f, an_unpack_fn *unpack, int64_t row,
+                        uint8_t *panel)
+{
+    bool affine = w->dtype == AN_DTYPE_AFFINE;
+    int size = affine ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0, code_bytes = f->n_byte - 2 * size;
+    size_t scale_stride = (size_t)(w->n_col / f->n_elem) * (size_t)size;
+    source s = {(const uint8_t *)w->data + (uint64_t)row * w->row_bytes, NULL, NULL, w->row_bytes, scale_stride, size};
+    if (affine) {
+        s.scales = (const uint8_t *)w->affine.scales + (size_t)row * scale_stride;
+        s.biases = (const uint8_t *)w->affine.biases + (size_t)row * scale_stride;
     }
-    for (int i = 0; i < f->n_shared; i++) {
-        uint16_t half[AN_PANEL_ROWS];
-        const uint32_t *from = raw[f->shared[i] / 4];
-        for (int r = 0; r < AN_PANEL_ROWS; r++) half[r] = (uint16_t)(from[r] >> 8 * (f->shared[i] % 4));
-        memcpy(shared + i * LINE, half, sizeof half);
+    uint8_t codes[AN_CODES_STEP * AN_PANEL_ROWS];
+    float scales[AN_CODES_STEP], mins[AN_CODES_STEP];
+    an_panel out = {codes, scales, mins};
+    int shift = w->dtype == AN_DTYPE_Q3_K ? 3 : 0;
+    for (int col = 0; col < w->n_col; col += AN_CODES_STEP) {
+        int n = w->n_col - col < AN_CODES_STEP ? (int)(w->n_col - col) : AN_CODES_STEP;
+        size_t step = (size_t)(n / f->n_elem * code_bytes);
+        const char *ahead = (const char *)s.data + 16 * (s.stride + (size_t)(col / f->n_elem * code_bytes));
+        if (f->plain < 0) unpack(w, row, col, col + n, &out);
+        else
+            for (size_t i = 0; i < 16 * step; i += LINE) __builtin_prefetch(ahead + i, 0, 2);
+        for (int b = 0; b < n / f->n_elem; b++) {
+            int64_t block = col / f->n_elem + b;
+            uint8_t *own = panel + own_line(f, block) * LINE;
+            const uint8_t *plain = s.data + block * code_bytes + f->plain - 2 * size;
+            for (int g = 0; g < f->n_elem / 32; g++) {
+                uint8_t *lines = own + group_dword(f, g) * LINE;
+                if (f->plain < 0) k->pack_codes(codes + 512 * (b * f->n_elem / 32 + g), f->bits, shift, lines);
+                else k->interleave(plain + 4 * g * f->bits, s.stride, f->bits, lines);
+            }
+            write_fields(&s, f, block, panel);
+        }
     }
 }
 
 void an_panels_write(const an_kernels *k, const an_weight *w, void *panels, int64_t row_begin, int64_t row_end)
 {
-    (void)k;
     form f;
-    program p;
-    source s;
     AN_ASSERT(w->layout == AN_LAYOUT_ROWS && row_begin % AN_ROW_GRAIN == 0);
     if (!form_of(w, &f)) return;
-    make_program(&p, &f);
     uint64_t bytes = panel_lines(w, &f) * LINE;
-    int64_t n_block = w->n_col / f.n_elem;
+    an_unpack_fn *unpack = w->dtype == AN_DTYPE_AFFINE ? k->unpack_affine[w->affine.bits] : k->unpack[w->dtype];
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
-        uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes;
-        open_source(&s, w, &f, row, row_end);
-        /* The half that an odd last block has for nobody. */
-        if (n_block % 2) memset(panel + shared_line(&f, n_block - 1) * LINE, 0, (size_t)f.n_shared * LINE);
-        for (int64_t b = 0; b < n_block; b++) {
-            line raw[BLOCK_MAX / 4 + 8];
-            read_lines(&s, b, f.n_byte, raw);
-            write_block(&f, &p, raw, panel, b);
+        uint8_t *panel = (uint8_t *)panels + (uint64_t)(row / AN_PANEL_ROWS) * bytes, block[BLOCK_MAX];
+        if (w->n_col / f.n_elem % 2 && f.n_shared) memset(panel, 0, bytes);
+        if (row_end - row >= AN_PANEL_ROWS && (unpack || f.plain >= 0)) {
+            write_panel(k, w, &f, unpack, row, panel);
+            continue;
         }
+        memset(panel, 0, bytes);
+        for (int r = 0; r < AN_PANEL_ROWS && row + r < row_end; r++)
+            for (int64_t b = 0; b < w->n_col / f.n_elem; b++) {
+                read_block(w, &f, row + r, b, block);
+                write_block(&f, panel, r, b, block);
+            }
     }
 }
 
@@ -431,10 +342,12 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
     size_t n_code = (size_t)(f->n_byte - 2 * size);
     for (int b = 0; b < n_block; b++) {
         int64_t at = col / f->n_elem + b;
-        uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0};
+        uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0}, codes[256] = {0};
         const uint8_t *lines = panel + own_line(f, at) * LINE;
         for (int i = 0; i < 4 * f->n_own; i++) own[i] = lines[i / 4 * LINE + byte_in_line(f, i / 4, r, i % 4)];
-        for_each_field(f, put_field_back, &(way_back){own, bytes});
+        run_packs(f, own, codes, true);
+        run_moves(f->fields, MOVES, own, bytes, true);
+        run_moves(f->codes, 2, codes, bytes, true);
         lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
         for (int i = 0; i < f->n_shared; i++) memcpy(bytes + f->shared[i], lines + i * LINE, 2);
         memcpy(out->scales + b * size, bytes, (size_t)size);

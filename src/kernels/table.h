@@ -26,18 +26,20 @@ typedef struct an_panel {
 typedef void an_unpack_fn(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel);
 
 /*
- * One panel times the activations of one record column (act.h): out[t * out_stride + r] for n_valid tokens and
- * n_row rows.
+ * One panel times one tile of tokens (act.h): out[t * out_stride + r] for n_tok tokens and n_row rows. When the panel
+ * is a chunk of the columns, sums start from `carry` if they `resume`, and end there if there is `more` to come.
  */
 typedef struct an_q8_job {
     const an_panel *panel;
-    const uint8_t *records; /* of the first token tile */
-    int n_group32;          /* n_col / 32 */
-    int n_tok;
+    const uint8_t *records; /* of the tile, at the panel's first column */
+    int width;              /* of the tile */
+    int n_group32;          /* columns of the panel / 32 */
+    int n_tok;              /* 1..width */
     int n_row;              /* 1..16 */
     float *out;
     size_t out_stride;
-    bool add;
+    bool add, resume, more;
+    float *carry;           /* [width][16], aligned to 64 */
 } an_q8_job;
 
 typedef void an_q8_fn(const an_q8_job *job);
@@ -66,6 +68,17 @@ typedef struct an_f32_job {
     bool add;
 } an_f32_job;
 
+/*
+ * n bits from bit `from` of code k (the four bytes of columns 4k..4k+3 of a group of 32) are bits `to` and up of the bytes
+ * of dword `dword` of the group in a panel; by the bits of a code, up to the first n of 0 (panels.c). body/panels.h takes
+ * them out.
+ */
+enum { AN_PACKS = 12 };
+typedef struct an_pack {
+    uint8_t k, from, n, dword, to;
+} an_pack;
+extern const an_pack an_packs[9][AN_PACKS];
+
 /* Exactly AN_ENCODE_BATCH values, whole blocks; and n values, a multiple of the block (kernels/encode.h). */
 enum { AN_ENCODE_BATCH = 512 };
 typedef void an_encode_fn(const float *x, uint8_t *blocks);
@@ -87,6 +100,8 @@ struct an_kernels {
     an_unpack_fn *unpack_panels_affine[9];
     an_fused_fn *fused[AN_DTYPE_N]; /* NULL: unpacked first */
     an_fused_fn *fused_affine[9];
+    void (*pack_codes)(const uint8_t *codes, int bits, int shift, uint8_t *lines); /* 32 unpacked columns, >> shift */
+    void (*interleave)(const uint8_t *p, size_t stride, int n_dword, uint8_t *lines); /* dwords of 16 rows to lines */
     an_q8_fn *q8[AN_CODES_N];
     const struct an_wide *wide; /* products of many tokens by matrix tiles; NULL: the level has none */
     void (*f32)(const an_f32_job *job);

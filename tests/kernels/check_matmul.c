@@ -301,6 +301,48 @@ void check_invariance(kcheck *c, const kcheck_op *op)
     weight_free(&w);
 }
 
+/*
+ * Many rows, columns and tokens, so that a product goes in several blocks of each: the same bits as each token alone,
+ * and as added to what is there.
+ */
+void check_blocks(kcheck *c, const kcheck_op *op)
+{
+    enum { N_ROW = 16 * 17 + 5 };
+    int unit = op->type == AN_DTYPE_AFFINE ? op->affine.group : an_dtype_get(op->type)->block_elems;
+    int n_col = (1120 + unit - 1) / unit * unit, n_tok = op->type == AN_DTYPE_Q4_K ? 541 : 29;
+    size_t n_out = (size_t)n_tok * N_ROW, n_scratch = (an_matmul_scratch_bytes(c->k, n_col) + 63) / 64 * 64;
+    test_weight w = weight_make(c, op->type, op->affine, N_ROW, n_col, 0, false);
+    test_act t = act_make(c, AN_COMPUTE_Q8, n_tok, n_col, 0);
+    guarded scratch = guarded_alloc(n_scratch, true);
+    float *whole = malloc(n_out * 4), *sum = malloc(n_out * 4), alone[N_ROW];
+    fill_floats(c, sum, n_out, 0);
+    for (size_t i = 0; i < n_out; i++) whole[i] = sum[i];
+    an_matmul_rows(c->k, &w.w, &t.a, sum, N_ROW, 0, N_ROW, true, scratch.p);
+    an_act one = t.a;
+    one.n_tok = 1;
+    one.q = malloc(an_act_bytes(AN_COMPUTE_Q8, 1, n_col));
+    for (int tok = 0; tok < n_tok; tok += n_tok > 60 ? 59 : 7, one.f32 = t.a.f32 + (size_t)tok * t.a.f32_stride) {
+        an_act_quantize(c->k, &one, 0, 1);
+        an_matmul_rows(c->k, &w.w, &one, alone, N_ROW, 0, N_ROW, false, scratch.p);
+        for (int r = 0; r < N_ROW; r++) {
+            size_t at = (size_t)tok * N_ROW + (size_t)r;
+            float want = whole[at] + alone[r];
+            if (memcmp(&want, &sum[at], 4))
+                kcheck_fail(c, "row %d of token %d: %a added, expected %a", r, tok, (double)sum[at], (double)want);
+        }
+    }
+    an_matmul_rows(c->k, &w.w, &t.a, whole, N_ROW, 0, 256, false, scratch.p);
+    an_matmul_rows(c->k, &w.w, &t.a, whole, N_ROW, 256, N_ROW, false, scratch.p);
+    an_matmul_rows(c->k, &w.w, &t.a, sum, N_ROW, 0, N_ROW, false, scratch.p);
+    if (memcmp(whole, sum, n_out * 4)) kcheck_fail(c, "rows in two parts differ");
+    free(one.q);
+    free(whole);
+    free(sum);
+    guarded_free(&scratch);
+    act_free(&t);
+    weight_free(&w);
+}
+
 /* A Q4_0, Q4_1 or Q8_0 weight rewritten as the MLX affine weight of the same numbers. */
 static test_weight make_twin(kcheck *c, const test_weight *w, int bits)
 {

@@ -72,6 +72,7 @@ static void add_weight_ops(an_dtype type, an_affine affine, const char *name)
     add_op(check_panels, type, affine, "panels_%s", name);
     add_op(check_fused, type, affine, "fused_%s", name);
     add_op(check_invariance, type, affine, "invariance_%s", name);
+    add_op(check_blocks, type, affine, "blocks_%s", name);
 }
 
 static void list_ops(void)

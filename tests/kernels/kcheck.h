@@ -77,6 +77,7 @@ void check_matmul_f32(kcheck *c, const kcheck_op *op);
 void check_panels(kcheck *c, const kcheck_op *op);
 void check_fused(kcheck *c, const kcheck_op *op);
 void check_invariance(kcheck *c, const kcheck_op *op);
+void check_blocks(kcheck *c, const kcheck_op *op);
 void check_twins(kcheck *c, const kcheck_op *op);
 void check_quantize(kcheck *c, const kcheck_op *op);
 void check_rms_norm(kcheck *c, const kcheck_op *op);

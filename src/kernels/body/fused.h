@@ -89,4 +89,29 @@ FUSED(affine5, affine_shape(w, 5))
 FUSED(affine6, affine_shape(w, 6))
 FUSED(affine8, affine_shape(w, 8))
 
+/* For an_panels_write: what unpacking gave, in its place among the lines. */
+static void pack_codes(const uint8_t *codes, int bits, int shift, uint8_t *lines)
+{
+    vi to[8], zero = vi_set1(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) to[i] = zero;
+    for (const an_pack *p = an_packs[bits]; p < an_packs[bits] + AN_PACKS && p->n; p++) {
+        vi code = vi_shr(vi_load(codes + 64 * p->k), shift + p->from);
+        to[p->dword] = vi_or(to[p->dword], vi_shl(vi_and(code, SPREAD((1u << p->n) - 1)), p->to));
+    }
+    for (int i = 0; i < bits; i++) vi_store(lines + 64 * i, to[i]);
+}
+
+static void interleave(const uint8_t *p, size_t stride, int n_dword, uint8_t *lines)
+{
+    int i = 0;
+    for (; i + 4 <= n_dword; i += 4) {
+        vi v[4];
+        vi_rows16(p + 4 * i, stride, v);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) vi_store(lines + 64 * (i + j), v[j]);
+    }
+    for (; i < n_dword; i++) vi_store(lines + 64 * i, vi_gather(p + 4 * i, stride));
+}
+
 #endif

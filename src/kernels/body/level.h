@@ -99,6 +99,8 @@ const an_kernels AN_LEVEL_TABLE = {
             [6] = fused_affine6,
             [8] = fused_affine8,
         },
+    .pack_codes = pack_codes,
+    .interleave = interleave,
     .q8 =
         {
             [AN_CODES_MIN32] = q8_min32,

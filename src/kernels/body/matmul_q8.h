@@ -40,20 +40,21 @@ LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const
     }
 }
 
-/* Tokens first..first+n_tok-1 of a tile of `width`; all but job, tile and first are constants. */
-LANE_FN void q8_tile(const an_q8_job *job, int tile, const int first, const int width, const int n_tok,
+/* Tokens first..first+n_tok-1 of a tile of `width`; all but job and first are constants. */
+LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, const int n_tok,
                      const an_code_kind kind)
 {
     const bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16;
     const bool int8_codes = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
     const bool has_min = kind != AN_CODES_I8 && kind != AN_CODES_OFF16;
     const int n_half = by16 ? 2 : 1;
-    const uint8_t *record = job->records + (size_t)tile * (size_t)job->n_group32 * width * AN_RECORD_BYTES;
+    const uint8_t *record = job->records;
+    float *carry = job->carry + 16 * first;
     const uint8_t *codes = job->panel->codes;
     const float *scales = job->panel->scales, *mins = job->panel->mins;
     vf sum[AN_LANES_TOKENS];
 #pragma GCC unroll 12
-    for (int t = 0; t < n_tok; t++) sum[t] = vf_zero();
+    for (int t = 0; t < n_tok; t++) sum[t] = job->resume ? vf_load(carry + 16 * t) : vf_zero();
     for (int g = 0; g < job->n_group32; g++, record += width * AN_RECORD_BYTES) {
 #pragma GCC unroll 2
         for (int half = 0; half < n_half; half++, codes += 512 / n_half, scales += 16, mins += 16) {
@@ -81,38 +82,38 @@ LANE_FN void q8_tile(const an_q8_job *job, int tile, const int first, const int 
             }
         }
     }
-    int tok = tile * width + first;
+    if (job->more) {
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tok; t++) vf_store(carry + 16 * t, sum[t]);
+        return;
+    }
 #pragma GCC unroll 12
     for (int t = 0; t < n_tok; t++) {
-        if (tok + t >= job->n_tok) break;
-        float *out = job->out + (size_t)(tok + t) * job->out_stride;
+        if (first + t >= job->n_tok) break;
+        float *out = job->out + (size_t)(first + t) * job->out_stride;
         if (job->n_row == AN_PANEL_ROWS) vf_store(out, job->add ? vf_add(vf_load(out), sum[t]) : sum[t]);
         else vf_store_n(out, job->add ? vf_add(vf_load_n(out, job->n_row), sum[t]) : sum[t], job->n_row);
     }
 }
 
 /* A whole tile in pieces of as many tokens as the registers hold. */
-LANE_FN void q8_whole_tile(const an_q8_job *job, int tile, const int width, const an_code_kind kind)
+LANE_FN void q8_whole_tile(const an_q8_job *job, const int width, const an_code_kind kind)
 {
     enum { N = AN_LANES_TOKENS };
     if (width <= N) {
-        q8_tile(job, tile, 0, width, width, kind);
+        q8_tile(job, 0, width, width, kind);
         return;
     }
-    for (int first = 0; first < width && tile * width + first < job->n_tok; first += N)
-        q8_tile(job, tile, first, width, N, kind);
+    for (int first = 0; first < width && first < job->n_tok; first += N) q8_tile(job, first, width, N, kind);
 }
 
 LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind)
 {
-    int width = an_act_width(job->n_tok), n_tile = (job->n_tok + width - 1) / width;
-    for (int tile = 0; tile < n_tile; tile++) {
-        if (width == 1) q8_whole_tile(job, tile, 1, kind);
-        else if (width == 2) q8_whole_tile(job, tile, 2, kind);
-        else if (width == 4) q8_whole_tile(job, tile, 4, kind);
-        else if (width == 8) q8_whole_tile(job, tile, 8, kind);
-        else q8_whole_tile(job, tile, AN_TILE_TOKENS, kind);
-    }
+    if (job->width == 1) q8_whole_tile(job, 1, kind);
+    else if (job->width == 2) q8_whole_tile(job, 2, kind);
+    else if (job->width == 4) q8_whole_tile(job, 4, kind);
+    else if (job->width == 8) q8_whole_tile(job, 8, kind);
+    else q8_whole_tile(job, AN_TILE_TOKENS, kind);
 }
 
 #ifdef AN_LANES_PAIRS

@@ -33,6 +33,8 @@ LANE_FN vi vi_load(const void *p)
     return (vi){_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
 }
 #define vi_load_once vi_load
+#define vi_in_order(v) (v)
+#define vf_in_order(v) (v)
 LANE_FN void vi_store(void *p, vi v)
 {
     __m256i *q = p;

@@ -21,13 +21,21 @@
 typedef __m512 vf;
 typedef __m512i vi;
 typedef int32_t an_alias_i32 __attribute__((may_alias, aligned(1)));
+typedef __m512i an_alias_line __attribute__((may_alias, aligned(1)));
 
 LANE_FN vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
-/* For lines that are used more than once: gcc would rather load them again each time, and loads in flight are few. */
+/* For lines that are used more than once: gcc would rather load them again each time, or in another order. */
 LANE_FN vi vi_load_once(const void *p)
 {
-    vi v = vi_load(p);
-    __asm__("" : "+v"(v));
+    vi v;
+    __asm__ volatile("vmovdqu64 %1, %0" : "=v"(v) : "m"(*(const an_alias_line *)p));
+    return v;
+}
+/* The same for numbers made of what was loaded: whatever loads in order comes behind. */
+#define vi_in_order(v) ((vi)vf_in_order((vf)(v)))
+LANE_FN vf vf_in_order(vf v)
+{
+    __asm__ volatile("" : "+v"(v));
     return v;
 }
 LANE_FN void vi_store(void *p, vi v) { _mm512_storeu_si512(p, v); }

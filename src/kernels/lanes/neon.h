@@ -38,6 +38,8 @@ LANE_FN vi vi_load(const void *p)
                 vreinterpretq_s32_u8(vld1q_u8(q + 32)), vreinterpretq_s32_u8(vld1q_u8(q + 48))};
 }
 #define vi_load_once vi_load
+#define vi_in_order(v) (v)
+#define vf_in_order(v) (v)
 LANE_FN void vi_store(void *p, vi v)
 {
     uint8_t *q = p;

@@ -36,6 +36,8 @@ LANE_FN vi vi_load(const void *p)
     return v;
 }
 #define vi_load_once vi_load
+#define vi_in_order(v) (v)
+#define vf_in_order(v) (v)
 LANE_FN void vi_store(void *p, vi v) { memcpy(p, &v, 64); }
 LANE_FN vi vi_set1(int32_t x)
 {
