@@ -69,7 +69,7 @@ typedef struct an_act {
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
-/* The same for columns col_begin..col_end-1 alone, multiples of 32, which threads may share out. Not for BF16. */
+/* The same for columns col_begin..col_end-1 alone, multiples of 32, which threads may share out. */
 void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
 /*

@@ -107,10 +107,9 @@ static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_a
         size_t at = (size_t)t * n_ff + (size_t)begin;
         an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(end - begin));
     }
-    bool whole = result.compute == AN_COMPUTE_BF16; /* has no form by columns */
-    if (!whole) an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
+    an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
     an_worker_barrier(w);
-    return whole ? prepare(w, d->gate, (int)n_ff, NULL) : result;
+    return result;
 }
 
 /* Keys and values of all tokens; queries of those from `first` on. */
