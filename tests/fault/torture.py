@@ -77,6 +77,8 @@ COMMANDS = [
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1"], None, "main", IO),
     (["run", "{}/tiny.gguf", "-p", "Hello", "-n", "2", "--threads", "1", "--json"], None, "worker"),
     (["run", "{}/mlx", "-p", "Hi", "-n", "2", "--threads", "2"], None, "worker"),
+    (["run", "{}/tiny.gguf", "-p", "Hi", "-n", "2", "--threads", "2", "--cache-layout={}/layout", "--pin"], None, "worker", IO),
+    (["run", "{}/tiny.gguf", "-p", "Hi", "-n", "2", "--threads", "1", "--layout", "repacked"], None, "worker", IO),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "main", IO),
     (["logits", "{}/tiny.gguf", "--ids", "{}/ids.json", "-o", "{}/out.npy"], "out.npy", "worker", IO),
     (["compare", "{}/tiny.gguf", "--engine", "native", "-n", "2", "-r", "1", *SHORT, "--no-store", "--format", "json", "-o",
