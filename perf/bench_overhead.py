@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """What anemo bench adds to llama-bench's figures: both on the same library, file and flags, turn by turn.
 
-Each pair runs llama-bench and `anemo bench -e llama.cpp` one after the other, which of them first is drawn by lot, and
-takes the median of each one's repetitions. Printed for each test: the Hodges-Lehmann estimate of the ratio anemo / llama-bench
-with the 95 % interval of its Walsh averages, once over all pairs and once for either order. Exit status 1 when an interval does
-not lie within the margin.
+Each pair runs llama-bench and `anemo bench -e llama.cpp` one after the other; of every two pairs each program goes first in one, in
+an order drawn by lot. Turns are short and many, on one thread: what a machine does for seconds then falls on both programs alike, and the
+interval narrows with the root of the number of pairs. A line a pair shows how far it is. Printed for each test: the Hodges-Lehmann estimate of
+the ratio anemo / llama-bench with the 95 % interval of its Walsh averages, of the medians and of the best of each turn's repetitions, over all
+pairs and for either order. Exit status 1 when an interval (--by) does not lie within the margin.
 
-    perf/bench_overhead.py --llama-bench PATH [--anemo build/release/anemo] [--model FILE] [-t 2] [--pairs 30] [-r 3]
+    perf/bench_overhead.py --llama-bench PATH [--anemo build/release/anemo] [--model FILE] [-t 1] [--pairs 200] [--minutes 1] [--keep FILE]
+
+--keep FILE holds the pairs and goes on from those that are there: a long series in pieces, each as long as the machine can be had.
 
 llama-bench must be linked to the very library that anemo's driver uses; this is looked at with ldd first.
 """
@@ -22,6 +25,7 @@ import sys
 import time
 
 LIBRARIES = ("libllama", "libggml", "libggml-base", "libggml-cpu")
+STATISTICS = {"median": statistics.median, "best": max}
 
 
 def libraries(program):
@@ -36,12 +40,12 @@ def libraries(program):
 
 
 def measure(argv):
-    """{test: median tokens/s} of one run."""
+    """{test: tokens/s of each repetition} of one run."""
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(argv)}\nended with status {done.returncode}:\n{done.stderr}")
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {(r["n_prompt"], r["n_gen"]): statistics.median(r["samples_ts"]) for r in rows}, rows
+    return {label((r["n_prompt"], r["n_gen"])): r["samples_ts"] for r in rows}
 
 
 def hodges_lehmann(values):
@@ -59,6 +63,10 @@ def label(test):
     return "+".join(([f"pp{prompt}"] if prompt else []) + ([f"tg{gen}"] if gen else []))
 
 
+def log_ratio(pair, test, by):
+    return math.log(STATISTICS[by](pair["anemo"][test]) / STATISTICS[by](pair["llama-bench"][test]))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,14 +75,16 @@ def main():
     p.add_argument("--driver", help="anemo-driver-llama (default: beside anemo)")
     p.add_argument("--model", default=os.path.join(os.environ.get("XDG_DATA_HOME", os.path.expanduser("~/.local/share")),
                                                    "anemo/models/smollm2-135m-instruct-q4_1.gguf"))
-    p.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("-p", "--n-prompt", type=int, default=512)
-    p.add_argument("-n", "--n-gen", type=int, default=128)
+    p.add_argument("-t", "--threads", type=int, default=1)
+    p.add_argument("-p", "--n-prompt", type=int, default=128)
+    p.add_argument("-n", "--n-gen", type=int, default=32)
     p.add_argument("-r", "--repetitions", type=int, default=3)
-    p.add_argument("--pairs", type=int, default=30)
+    p.add_argument("--pairs", type=int, default=200, help="at most, with those kept")
+    p.add_argument("--minutes", type=float, default=math.inf, help="begin no pair that would end later")
+    p.add_argument("--by", choices=STATISTICS, default="median", help="of a turn's repetitions, for the exit status")
     p.add_argument("--margin", type=float, default=1.0, help="percent (1)")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--json", help="write all figures there")
+    p.add_argument("--keep", help="file of all figures: read first where it is there, written after each pair")
     a = p.parse_args()
     driver = a.driver or os.path.join(os.path.dirname(os.path.abspath(a.anemo)), "anemo-driver-llama")
     theirs, ours = libraries(a.llama_bench), libraries(driver)
@@ -85,37 +95,54 @@ def main():
              "-o", "jsonl"]
     commands = {"llama-bench": [a.llama_bench, *flags],
                 "anemo": [a.anemo, "bench", "-e", "llama.cpp", *flags, "--no-store", "--no-probe", "-q"]}
-    draw = random.Random(a.seed)
-    pairs, begin = [], time.time()
+    kept = {"flags": flags, "libraries": theirs, "pairs": []}
+    if a.keep and os.path.exists(a.keep):
+        with open(a.keep) as f:
+            before = json.load(f)
+        if (before["flags"], before["libraries"]) != (flags, theirs):
+            sys.exit(f"{a.keep} holds pairs of other flags or libraries: {' '.join(before['flags'])}")
+        kept = before
+    pairs, begin, longest = kept["pairs"], time.time(), 0.0
     for name in commands:  # the page cache is warm for both, and both are known to work
         measure(commands[name])
     while len(pairs) < a.pairs:
-        order = list(commands)
-        draw.shuffle(order)
-        result = {name: measure(commands[name])[0] for name in order}
-        pairs.append({"first": order[0], **{name: {label(t): v for t, v in r.items()} for name, r in result.items()}})
-        print(f"\rpair {len(pairs)}/{a.pairs}, {time.time() - begin:.0f} s", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    good = True
-    print(f"{theirs.get('libllama')}\n{a.threads} threads, {len(pairs)} pairs of {a.repetitions} repetitions, "
-          f"{time.time() - begin:.0f} s")
-    for test in pairs[0]["anemo"]:
-        logs = [math.log(q["anemo"][test] / q["llama-bench"][test]) for q in pairs]
-        centre, lo, hi = hodges_lehmann(logs)
-        inside = max(abs(math.expm1(lo)), abs(math.expm1(hi))) <= a.margin / 100
-        good &= inside
-        print(f"{test:>8}  anemo / llama-bench = {math.exp(centre):.4f}  95 % [{math.exp(lo):.4f}, {math.exp(hi):.4f}]  "
-              f"{'within' if inside else 'NOT within'} {a.margin:g} %   "
-              f"(medians {statistics.median(q['anemo'][test] for q in pairs):.2f} and "
-              f"{statistics.median(q['llama-bench'][test] for q in pairs):.2f} t/s)")
-        for first in commands:
-            part = [v for v, q in zip(logs, pairs) if q["first"] == first]
-            if len(part) >= 6:
-                c, l, h = hodges_lehmann(part)
-                print(f"{'':>8}  {first} first: {math.exp(c):.4f} [{math.exp(l):.4f}, {math.exp(h):.4f}] of {len(part)}")
-    if a.json:
-        with open(a.json, "w") as f:
-            json.dump({"flags": flags, "libraries": theirs, "pairs": pairs}, f, indent=1)
+        at = time.time()
+        if at - begin + longest > 60 * a.minutes:
+            break
+        first = random.Random(a.seed + len(pairs) // 2).randrange(2) ^ len(pairs) % 2
+        order = list(commands)[::-1 if first else 1]
+        pairs.append({"first": order[0], **{name: measure(commands[name]) for name in order}})
+        longest = max(longest, time.time() - at)
+        if a.keep:
+            with open(a.keep + ".new", "w") as f:
+                json.dump(kept, f)
+            os.replace(a.keep + ".new", a.keep)
+        print(f"pair {len(pairs)}, {time.time() - begin:.0f} s: " + ", ".join(
+            f"{test} {math.exp(log_ratio(pairs[-1], test, a.by)):.3f}, all {math.exp(c):.4f} [{math.exp(lo):.4f}, {math.exp(hi):.4f}]"
+            for test in pairs[-1]["anemo"] for c, lo, hi in [hodges_lehmann([log_ratio(q, test, a.by) for q in pairs])]),
+            flush=True)
+    return judge(pairs, a, theirs, time.time() - begin)
+
+
+def judge(pairs, a, libraries_used, seconds):
+    """Print what the pairs say; 1 when an interval is too wide or lies elsewhere."""
+    good = bool(pairs)
+    print(f"{libraries_used.get('libllama')}\n{a.threads} threads, {len(pairs)} pairs of {a.repetitions} repetitions, {seconds:.0f} s this time")
+    for test in pairs[0]["anemo"] if pairs else ():
+        for by in STATISTICS:
+            logs = [log_ratio(q, test, by) for q in pairs]
+            centre, lo, hi = hodges_lehmann(logs)
+            inside = max(abs(math.expm1(lo)), abs(math.expm1(hi))) <= a.margin / 100
+            good &= inside or by != a.by
+            values = {name: statistics.median(STATISTICS[by](q[name][test]) for q in pairs) for name in ("anemo", "llama-bench")}
+            print(f"{test:>8}  {by:>6}  anemo / llama-bench = {math.exp(centre):.4f}  95 % [{math.exp(lo):.4f}, {math.exp(hi):.4f}]  "
+                  f"{'within' if inside else 'NOT within'} {a.margin:g} %   "
+                  f"(medians {values['anemo']:.2f} and {values['llama-bench']:.2f} t/s, spread of a pair {statistics.pstdev(logs):.2%})")
+            for first in ("llama-bench", "anemo"):
+                part = [v for v, q in zip(logs, pairs) if q["first"] == first]
+                if len(part) >= 6:
+                    c, low, high = hodges_lehmann(part)
+                    print(f"{'':>16}  {first} first: {math.exp(c):.4f} [{math.exp(low):.4f}, {math.exp(high):.4f}] of {len(part)}")
     return 0 if good else 1
 
 

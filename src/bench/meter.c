@@ -172,18 +172,29 @@ void an_meter_end(an_meter *m, an_rep *rep)
     if (isfinite(v[AN_FIELD_ID_energy_j]) && !isfinite(m->idle_w)) m->why[AN_FIELD_ID_energy_net_j] = "idle power could not be measured";
 }
 
+/* Of one probe: bandwidth, and the best of all kinds of arithmetic; *tiles is NaN where there are none. */
+static an_peaks peaks_of(an_probe *p, double *f32, double *i8, double *tiles)
+{
+    *f32 = an_probe_peak_ops(p, AN_PROBE_F32);
+    *i8 = an_probe_peak_ops(p, AN_PROBE_I8);
+    *tiles = an_probe_peak_ops(p, AN_PROBE_BF16_TILES);
+    return (an_peaks){an_probe_peak_bandwidth(p), fmax(fmax(*f32, *i8), *tiles)};
+}
+
 void an_meter_peaks(an_meter *m, an_environment *e)
 {
     an_probe *own = NULL, *p = m->probe;
     if (!p && an_probe_open(&own, m->options.n_thread, NULL) == ANEMO_OK) p = own;
     if (p) {
-        double f32 = an_probe_peak_ops(p, AN_PROBE_F32), i8 = an_probe_peak_ops(p, AN_PROBE_I8);
-        e->peak_bandwidth_bps = an_probe_peak_bandwidth(p);
-        e->peak_flops = fmax(f32, i8);
+        double f32, i8, tiles;
+        an_peaks peaks = peaks_of(p, &f32, &i8, &tiles);
+        e->peak_bandwidth_bps = peaks.bandwidth_bps;
+        e->peak_flops = peaks.flops;
         if (!e->more) e->more = json_object();
         json_object_set_new(e->more, "peak_threads", json_integer(m->options.n_thread));
         json_object_set_new(e->more, "peak_f32_ops", an_json_real(f32));
         json_object_set_new(e->more, "peak_i8_ops", an_json_real(i8));
+        if (isfinite(tiles)) json_object_set_new(e->more, "peak_bf16_tile_ops", an_json_real(tiles));
         m->peaks = true;
         expect_missing(m);
     }
@@ -192,6 +203,23 @@ void an_meter_peaks(an_meter *m, an_environment *e)
     json_object_set_new(e->more, "energy_source", *source ? json_string(source) : json_null());
     json_object_set_new(e->more, "idle_power_w", an_json_real(m->idle_w));
     an_probe_close(own);
+}
+
+void an_meter_peaks_with(an_meter *m, int threads, an_environment *e)
+{
+    an_probe *p;
+    double f32, i8, tiles;
+    size_t i;
+    json_t *item, *list = json_object_get(e->more, "peaks_by_threads");
+    if (!m->peaks || threads < 1 || threads >= m->options.n_thread) return;
+    json_array_foreach(list, i, item)
+        if (json_integer_value(json_object_get(item, "threads")) == threads) return;
+    if (an_probe_open(&p, threads, NULL) != ANEMO_OK) return;
+    an_peaks peaks = peaks_of(p, &f32, &i8, &tiles);
+    an_probe_close(p);
+    if (!list) json_object_set_new(e->more, "peaks_by_threads", list = json_array());
+    json_array_append_new(list, json_pack("{s:i, s:f, s:f}", "threads", threads, "bandwidth_bps", peaks.bandwidth_bps, "flops",
+                                          peaks.flops));
 }
 
 json_t *an_meter_missing(const an_meter *m)
@@ -221,6 +249,7 @@ void an_meter_efficiency(an_rep *rep, const an_run_model *model, const an_cell *
 {
     double *v = rep->values;
     if (!model) return;
+    an_peaks peaks = an_environment_peaks(e, an_cell_threads(cell));
     double prompt = v[AN_FIELD_ID_n_prompt], generated = v[AN_FIELD_ID_n_generated], depth = v[AN_FIELD_ID_n_depth];
     if (!(depth > 0)) depth = 0;
     /* With verified drafts a token is not a pass over the weights. */
@@ -233,12 +262,12 @@ void an_meter_efficiency(an_rep *rep, const an_run_model *model, const an_cell *
         /* A step measurement without a prompt is nothing but decode steps. */
         if (!isfinite(tps) && !(prompt > 0)) tps = v[AN_FIELD_ID_step_tps];
         v[AN_FIELD_ID_bytes_per_token] = bytes;
-        v[AN_FIELD_ID_mbu] = bytes * tps / e->peak_bandwidth_bps;
+        v[AN_FIELD_ID_mbu] = bytes * tps / peaks.bandwidth_bps;
     }
     if (model->flop_per_token > 0 && prompt > 0) {
         double attended = prompt * prompt + 2 * prompt * depth;
         double flop = (model->flop_per_token - model->head_flop) * prompt + model->head_flop +
                       2 * (double)model->attention_width * attended;
-        v[AN_FIELD_ID_mfu] = flop / prompt * v[AN_FIELD_ID_prefill_tps] / e->peak_flops;
+        v[AN_FIELD_ID_mfu] = flop / prompt * v[AN_FIELD_ID_prefill_tps] / peaks.flops;
     }
 }

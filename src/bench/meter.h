@@ -40,10 +40,15 @@ void an_meter_begin(an_meter *m, int64_t pid);
 void an_meter_end(an_meter *m, an_rep *rep);
 
 /*
- * Measure the machine's peaks with the meter's threads into e->peak_bandwidth_bps and e->peak_flops (the best of f32 and int8; each
- * by itself in e->more), and the sensors' names. Takes about 0.7 s; opens a probe for it where the meter has none.
+ * Measure the machine's peaks with the meter's threads into e->peak_bandwidth_bps and e->peak_flops (the best of f32, int8 and
+ * tiles; each by itself in e->more), and the sensors' names. Takes about 0.7 s; opens a probe for it where the meter has none.
  */
 void an_meter_peaks(an_meter *m, an_environment *e);
+/*
+ * The same with `threads` of them, fewer than the meter has, for cells that use so many: into e->more's "peaks_by_threads". Nothing
+ * is done when that is known, or where the meter's own peaks are not. Takes about 0.7 s, and as much memory as the meter's probe.
+ */
+void an_meter_peaks_with(an_meter *m, int threads, an_environment *e);
 
 /*
  * {field: reason} of what this machine could not tell of the last repetition, or will not before the first one. New reference, NULL

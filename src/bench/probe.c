@@ -125,7 +125,8 @@ static uint64_t compute_step(an_probe *p, probe_part *part)
     uint64_t done;
     if (p->flavour == AN_PROBE_I8) done = an_peak_i8(p->kernels, STEPS, p->codes, p->weights, &sum);
     else {
-        done = an_peak_f32(p->kernels, STEPS, p->starts, 0.5f, 1.0f, &value);
+        if (p->flavour == AN_PROBE_BF16_TILES) done = an_peak_bf16(p->kernels, STEPS, &value);
+        else done = an_peak_f32(p->kernels, STEPS, p->starts, 0.5f, 1.0f, &value);
         sum = (uint32_t)value;
     }
     part->sum ^= sum;
@@ -195,6 +196,8 @@ double an_probe_peak_bandwidth(an_probe *p)
 double an_probe_peak_ops(an_probe *p, an_probe_flavour flavour)
 {
     double best = 0;
+    float sum;
+    if (flavour == AN_PROBE_BF16_TILES && an_peak_bf16(p->kernels, 1, &sum) == 0) return NAN;
     p->flavour = flavour;
     for (int i = 0; i < N_PEAK_OPS; i++) best = fmax(best, sample(p, compute_part, PEAK_NS));
     return best;

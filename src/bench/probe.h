@@ -25,9 +25,12 @@ double an_probe_bandwidth(an_probe *p, uint64_t ns);
 /* The best of several samples: the ceiling of MBU. Takes about 0.3 s. */
 double an_probe_peak_bandwidth(an_probe *p);
 
-typedef enum an_probe_flavour { AN_PROBE_F32, AN_PROBE_I8 } an_probe_flavour;
+typedef enum an_probe_flavour { AN_PROBE_F32, AN_PROBE_I8, AN_PROBE_BF16_TILES } an_probe_flavour;
 
-/* Peak arithmetic in operations/s (a multiply-add counts two) of the best kernel that this CPU has. Takes about 0.2 s. */
+/*
+ * Peak arithmetic in operations/s (a multiply-add counts two) of the best kernel that this CPU has; NaN for tiles where it has
+ * none. Takes about 0.2 s.
+ */
 double an_probe_peak_ops(an_probe *p, an_probe_flavour flavour);
 
 #endif

@@ -157,6 +157,8 @@ static anemo_status open_meter(an_comparison *c, anemo_error *err)
     if (c->options->bandwidth) {
         an_bench_progress(c->options, "measuring what memory and arithmetic of this machine give");
         an_meter_peaks(c->meter, &c->run.environment);
+        for (size_t i = 0; i < c->run.n_cell; i++)
+            an_meter_peaks_with(c->meter, c->cell_settings[i].threads, &c->run.environment);
     }
 cleanup:
     return status;
@@ -172,12 +174,27 @@ static void identify_models(an_comparison *c)
     }
 }
 
+/* Why a cell whose cold load was asked for has no time of one; NULL when it has, or was not asked. */
+static const char *no_cold_load(const an_comparison *c, const an_cell *cell)
+{
+    if (!c->options->cold || an_cell_summary(cell, AN_FIELD_ID_load_cold_s).n > 0) return NULL;
+    if (cell->model < 0) return "the server has loaded its model already";
+    for (size_t i = 0; i < cell->n_rep; i++)
+        if (cell->reps[i].kind == AN_REP_LOAD)
+            return !strcmp(cell->reps[i].page_cache, "unknown")
+                       ? "the system does not tell what its page cache holds"
+                       : "the system kept pages of the model in its cache: another process maps them, or they lie in memory";
+    return "the cell was not loaded";
+}
+
 /* The last word on every cell: what it lacks on this machine, and how it ended. */
 static void finish_cells(an_comparison *c)
 {
     for (size_t i = 0; i < c->run.n_cell; i++) {
         an_cell *cell = &c->run.cells[i];
         if (!cell->missing) cell->missing = an_meter_missing(c->meter);
+        const char *warm = no_cold_load(c, cell);
+        if (warm && cell->missing) json_object_set_new(cell->missing, "load_cold_s", json_string(warm));
         if (cell->status != AN_CELL_PENDING) continue;
         if (an_cell_n_timed(cell) > 0)
             cell->status = AN_CELL_OK;

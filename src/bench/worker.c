@@ -182,12 +182,20 @@ an_client *an_bench_start(an_comparison *c, size_t cell)
     return client;
 }
 
+enum { COLD_TRIES = 5, COLD_WAIT_NS = 50000000 };
+
 void an_bench_cold_load(an_comparison *c, size_t cell)
 {
     int model = c->run.cells[cell].model;
     if (model < 0) return;
     an_bench_progress(c->options, "%s: dropping the model from the page cache", c->run.cells[cell].label);
-    an_page_cache_drop(c->run.models[model].path, c->models[model].container);
+    /* Pages that another process maps or that are being written back stay; a worker that has just ended may still hold some. */
+    const char *path = c->run.models[model].path;
+    for (int i = 0; i < COLD_TRIES; i++) {
+        if (!an_page_cache_drop(path, c->models[model].container)) break;
+        if (strcmp(an_page_cache_state(path, c->models[model].container), "cold") == 0) break;
+        an_clock_sleep_ns(COLD_WAIT_NS);
+    }
     an_client_close(start(c, cell));
     changed(c, cell);
 }

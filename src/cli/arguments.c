@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-const char *const an_cli_kv_types[] = {"f16", "f32", NULL};
+const char *const an_cli_kv_types[] = {"f16", "f32", "bf16", "q8_0", NULL};
 const char *const an_cli_layouts[] = {"auto", "mapped", "repacked", "cached", NULL};
 const char *const an_cli_tristates[] = {"auto", "on", "off", NULL};
 const char *const an_cli_compute_types[] = {"auto", "f32", "f16", "bf16", "q8", "q8+bf16", NULL};

@@ -321,7 +321,10 @@ static anemo_status open_meter(bench *b, anemo_error *err)
                                 .power_cmd = b->a->power_cmd,
                                 .n_cpu = b->run.environment.cpus_online};
     anemo_status status = an_meter_open(&b->meter, &o, err);
-    if (status == ANEMO_OK && !b->a->no_probe) an_meter_peaks(b->meter, &b->run.environment);
+    if (status != ANEMO_OK || b->a->no_probe) return status;
+    an_meter_peaks(b->meter, &b->run.environment);
+    for (size_t i = 0; i < b->values.grid.threads.n; i++)
+        an_meter_peaks_with(b->meter, b->values.grid.threads.v[i], &b->run.environment);
     return status;
 }
 

@@ -66,7 +66,7 @@ static const an_option options[] = {
     {"ctx-size", "c", AN_OPT_I64, FIELD(n_ctx), 0, 10000000, "N", "Context size (0: what the work needs)"},
     {"batch-size", "b", AN_OPT_I64, FIELD(n_batch), 1, 65536, "N", "Tokens of one prefill call (512)"},
     {"ubatch-size", "ub", AN_OPT_I64, FIELD(n_ubatch), 1, 65536, "N", "Tokens of one internal step (512)"},
-    {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default) or f32"},
+    {"kv", NULL, AN_OPT_STR, FIELD(kv), 0, 0, "TYPE", "Type of the KV cache: f16 (default), bf16, q8_0 or f32"},
     {"flash-attn", "fa", AN_OPT_STR, FIELD(flash_attn), 0, 0, "WHEN", "auto (default), on, off"},
     {"compute", NULL, AN_OPT_STR, FIELD(compute), 0, 0, "TYPE", "Type of activations: auto (default), f32, f16, bf16, q8, q8+bf16"},
     {"device", "dev", AN_OPT_STR, FIELD(device), 0, 0, "D", "auto (default), cpu, gpu"},

@@ -183,7 +183,8 @@ static json_t *kernels_json(void)
 {
     static const char *const ops[] = {"rms_norm",      "silu_mul",     "rope",
                                       "kv_store",      "quantize",     "attention_f32",
-                                      "attention_f16", "matmul_affine"};
+                                      "attention_f16", "attention_bf16", "attention_q8_0",
+                                      "matmul_affine"};
     uint32_t mask = an_cpu_isa(), wanted;
     const char *forced = an_env("ANEMO_ISA");
     if (forced && an_kernels_isa_mask(forced, &wanted)) mask &= wanted;

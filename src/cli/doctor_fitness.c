@@ -25,11 +25,12 @@ static anemo_status measure_threads(int n_thread, json_t *list, anemo_error *err
         mean += samples[i] / N_SAMPLE;
     }
     for (int i = 0; i < N_SAMPLE; i++) square += (samples[i] - mean) * (samples[i] - mean);
-    json_array_append_new(list, json_pack("{s:i,s:o,s:o,s:o,s:o}", "threads", n_thread, "bandwidth_bps",
+    json_array_append_new(list, json_pack("{s:i,s:o,s:o,s:o,s:o,s:o}", "threads", n_thread, "bandwidth_bps",
                                           an_json_real(an_probe_peak_bandwidth(p)), "bandwidth_cv",
                                           an_json_real(sqrt(square / (N_SAMPLE - 1)) / mean), "f32_ops",
                                           an_json_real(an_probe_peak_ops(p, AN_PROBE_F32)), "i8_ops",
-                                          an_json_real(an_probe_peak_ops(p, AN_PROBE_I8))));
+                                          an_json_real(an_probe_peak_ops(p, AN_PROBE_I8)), "bf16_tile_ops",
+                                          an_json_real(an_probe_peak_ops(p, AN_PROBE_BF16_TILES))));
     an_probe_close(p);
     return ANEMO_OK;
 }
@@ -111,8 +112,14 @@ void an_cli_print_fitness(const json_t *report)
     if (count[0]) printf("  Not fit to measure: %d finding%s bad.\n", count[0], count[0] > 1 ? "s are" : " is");
     else if (count[1]) printf("  Fit to measure with care: %d warning%s.\n", count[1], count[1] > 1 ? "s" : "");
     else printf("  Fit to measure.\n");
-    if (json_array_size(probes)) printf("Peaks\n  threads  read GB/s  sample cv  f32 Gop/s  int8 Gop/s\n");
+    bool tiles = json_is_number(json_object_get(json_array_get(probes, 0), "bf16_tile_ops"));
+    if (json_array_size(probes))
+        printf("Peaks\n  threads  read GB/s  sample cv  f32 Gop/s  int8 Gop/s%s\n", tiles ? "  bf16 tiles Gop/s" : "");
     json_array_foreach(probes, i, item)
-        printf("  %7d  %9.1f  %7.1f %%  %9.1f  %10.1f\n", (int)number_of(item, "threads"), number_of(item, "bandwidth_bps") * 1e-9,
+    {
+        printf("  %7d  %9.1f  %7.1f %%  %9.1f  %10.1f", (int)number_of(item, "threads"), number_of(item, "bandwidth_bps") * 1e-9,
                100 * number_of(item, "bandwidth_cv"), number_of(item, "f32_ops") * 1e-9, number_of(item, "i8_ops") * 1e-9);
+        if (tiles) printf("  %16.1f", number_of(item, "bf16_tile_ops") * 1e-9);
+        printf("\n");
+    }
 }

@@ -23,11 +23,17 @@ typedef struct repeated {
     int n_cpu, priority, n_rep, n_warmup;
 } repeated;
 
+/* A cell that was skipped or failed has nothing that could come out the same. */
+static bool was_measured(const an_cell *c)
+{
+    return an_cell_n_timed(c) > 0;
+}
+
 static anemo_status read_cell(const an_repeat_job *j, const an_cell *c, repeated *r, anemo_error *err)
 {
     anemo_status status;
     const char *mask;
-    int64_t nice;
+    int64_t nice, n_warmup;
     *r = (repeated){.engine = an_engine_find(c->engine)};
     if (!r->engine)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED, "%s: the engine '%.30s' is not known to this version of anemo", j->name, c->engine);
@@ -40,8 +46,10 @@ static anemo_status read_cell(const an_repeat_job *j, const an_cell *c, repeated
         r->n_rep += c->reps[i].kind == AN_REP_TIMED;
         r->n_warmup += c->reps[i].kind == AN_REP_WARMUP;
     }
+    /* Each block of a sweep has warm-ups of its own; here a cell is begun once. */
+    AN_TRY(an_json_get_i64(j->before->workload, "n_warmup", r->n_warmup, 0, 1000, &n_warmup, j->name, err));
+    r->n_warmup = (int)n_warmup;
     if (j->n_rep > 0) r->n_rep = j->n_rep;
-    if (r->n_rep == 0) r->n_rep = 5;
 cleanup:
     return status;
 }
@@ -51,7 +59,13 @@ anemo_status an_repeat_cells_check(const an_repeat_job *j, anemo_error *err)
     anemo_status status = ANEMO_OK;
     repeated r;
     if (j->before->n_cell == 0) return an_fail(err, ANEMO_ERR_FORMAT, "%s: the run has no cells", j->name);
-    for (size_t i = 0; i < j->before->n_cell; i++) AN_TRY(read_cell(j, &j->before->cells[i], &r, err));
+    bool any = false;
+    for (size_t i = 0; i < j->before->n_cell; i++) {
+        if (!was_measured(&j->before->cells[i])) continue;
+        any = true;
+        AN_TRY(read_cell(j, &j->before->cells[i], &r, err));
+    }
+    if (!any) status = an_fail(err, ANEMO_ERR_FORMAT, "%s: no cell of the run was measured, so nothing can be repeated", j->name);
 cleanup:
     return status;
 }
@@ -85,7 +99,8 @@ static anemo_status copy_cells(const an_repeat_job *j, an_run *now, anemo_error 
         to->work = c->work;
         to->stock = c->stock;
         to->named = true;
-        to->status = AN_CELL_PENDING;
+        to->status = was_measured(c) ? AN_CELL_PENDING : AN_CELL_SKIPPED;
+        if (!was_measured(c)) to->reason = an_strdup("it was not measured in the run that is repeated");
         to->settings = c->settings ? json_copy(c->settings) : json_object();
         if (!to->settings) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         AN_TRY(an_cell_make_key(now, to, err));
@@ -130,6 +145,7 @@ anemo_status an_repeat_cells(const an_repeat_job *j, an_run *now, anemo_error *e
     an_keeper_begin(j->keeper, now);
     for (size_t i = 0; i < now->n_cell && !now->interrupted; i++) {
         repeated r;
+        if (!was_measured(&j->before->cells[i])) continue;
         AN_TRY(read_cell(j, &j->before->cells[i], &r, err));
         const an_cell_job job = {.engine = r.engine,
                                  .settings = r.settings,

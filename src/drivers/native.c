@@ -40,10 +40,10 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
     o->n_batch = s->n_batch;
     o->n_thread = s->threads;
     o->n_thread_prefill = s->threads_batch;
-    o->kv = strcmp(s->kv_type, "f32") == 0 ? AN_KV_F32 : AN_KV_F16;
-    if (strcmp(s->kv_type_v, s->kv_type) != 0)
+    o->kv_v_set = true;
+    if (!an_kv_named(s->kv_type, &o->kv) || !an_kv_named(s->kv_type_v, &o->kv_v))
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
-                       "the native engine holds keys and values in one type, not in %s and %s",
+                       "the native engine holds keys and values as f16, f32, bf16 or q8_0, not as %s and %s",
                        s->kv_type, s->kv_type_v);
     if (strcmp(s->device, "gpu") == 0)
         return an_fail(err, ANEMO_ERR_UNSUPPORTED,
@@ -108,8 +108,8 @@ static anemo_status load(void *arg, const char *path, const an_worker_settings *
     e->threads = took->n_thread;
     e->threads_batch = took->n_thread_prefill;
     e->n_gpu_layers = 0;
-    snprintf(e->kv_type, sizeof e->kv_type, "%s", took->kv == AN_KV_F32 ? "f32" : "f16");
-    snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", e->kv_type);
+    snprintf(e->kv_type, sizeof e->kv_type, "%s", an_kv_name(took->kv));
+    snprintf(e->kv_type_v, sizeof e->kv_type_v, "%s", an_kv_name(took->kv_v));
     snprintf(e->flash_attn, sizeof e->flash_attn, "off");
     snprintf(e->device, sizeof e->device, "cpu");
     snprintf(e->compute_dtype, sizeof e->compute_dtype, "%s", an_compute_name(took->compute));
@@ -230,7 +230,7 @@ static void close_native(void *arg)
 int an_native_driver_main(void)
 {
     static const char *const formats[] = {"gguf", "mlx", NULL};
-    static const char *const kv_types[] = {"f16", "f32", NULL};
+    static const char *const kv_types[] = {"f16", "f32", "bf16", "q8_0", NULL};
     native d = {0};
     const an_worker_engine engine = {
         .driver = "native",

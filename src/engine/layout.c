@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 /* Read at a time: enough for the calls to cost nothing, little enough to stay in a second-level cache while it is turned around. */
-enum { CHUNK_BYTES = 1 << 19 };
+enum { CHUNK_BYTES = 1 << 21 };
 
 static uint64_t scale_row_bytes(const an_weight *w)
 {

@@ -65,6 +65,8 @@ static anemo_status take_options(an_session *s, const an_session_options *o, ane
                        an_kernels_name(s->kernels), an_kernels_can(s->kernels, AN_COMPUTE_Q8) ? " and q8" : "",
                        an_compute_name(s->o.compute));
     s->o.compute_set = true;
+    if (!s->o.kv_v_set) s->o.kv_v = s->o.kv;
+    s->o.kv_v_set = true;
     s->o.isa = an_kernels_name(s->kernels);
     return ANEMO_OK;
 }
@@ -90,6 +92,8 @@ static an_decoder_options decoder_options(const an_session *s)
     return (an_decoder_options){.n_ctx = s->o.n_ctx,
                                 .n_batch = s->o.n_batch,
                                 .kv = s->o.kv,
+                                .kv_v_set = s->o.kv_v_set,
+                                .kv_v = s->o.kv_v,
                                 .compute = s->o.compute,
                                 .n_thread_prefill = s->o.n_thread_prefill,
                                 .n_thread_decode = s->o.n_thread,

@@ -33,7 +33,9 @@ typedef struct an_session_options {
     int n_batch;       /* 0 = 512 */
     int n_thread;      /* decode; 0 = usable CPUs */
     int n_thread_prefill; /* 0 = n_thread */
-    an_kv_dtype kv;
+    an_kv_dtype kv;    /* of keys and values */
+    bool kv_v_set;     /* false: values as keys */
+    an_kv_dtype kv_v;
     bool compute_set;  /* false: the level's default */
     an_compute compute;
     const char *isa;   /* NULL = ANEMO_ISA or what the CPU has */

@@ -107,7 +107,8 @@ bool an_compute_from_name(const char *name, an_compute *compute)
 const char *an_kernels_serving(const an_kernels *k, const char *op)
 {
     static const char *const plain[] = {"rms_norm", "silu_mul", "rope", "kv_store", "quantize",
-                                        "attention_f32", "attention_f16", "matmul_affine"};
+                                        "attention_f32", "attention_f16", "attention_bf16", "attention_q8_0",
+                                        "matmul_affine"};
     for (size_t i = 0; i < AN_COUNT_OF(plain); i++)
         if (!strcmp(op, plain[i])) return k->name;
     if (strncmp(op, "matmul_", 7)) return NULL;
@@ -135,43 +136,4 @@ void an_rope_head(const an_kernels *k, float *out, const float *x, an_rope_rows 
                   const float *sin, int head_dim)
 {
     k->rope_head(out, x, rows, cos, sin, head_dim);
-}
-
-void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *src, int n)
-{
-    if (type == AN_KV_F32) memcpy(dst, src, (size_t)n * sizeof(float));
-    else k->store_f16(dst, src, n);
-}
-
-size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos)
-{
-    size_t dim = (size_t)(head_dim + 15) & ~(size_t)15, pos = (size_t)(n_pos + 15) & ~(size_t)15;
-    return ((size_t)n_q * (pos + dim) + 32 * dim) * sizeof(float);
-}
-
-void an_attention(const an_kernels *k, const an_attention_job *job)
-{
-    k->attention(job);
-}
-
-void an_attention_merge(const an_kernels *k, float *out, const float *chunks, size_t chunk_stride,
-                        const float *parts, size_t parts_stride, int n_chunk, int head_dim)
-{
-    float weight[AN_CHUNKS_MAX] = {0}, max = parts[0], sum = 0;
-    for (int c = 1; c < n_chunk; c++) {
-        float top = parts[(size_t)c * parts_stride];
-        max = top > max ? top : max;
-    }
-    for (int c = 0; c < n_chunk; c++) weight[c] = parts[(size_t)c * parts_stride] - max;
-    k->exp(weight, weight, n_chunk);
-    for (int c = 0; c < n_chunk; c++) {
-        weight[c] *= parts[(size_t)c * parts_stride + 1];
-        sum += weight[c];
-    }
-    for (int i = 0; i < head_dim; i++) out[i] = weight[0] / sum * chunks[i];
-    for (int c = 1; c < n_chunk; c++) {
-        const float *chunk = chunks + (size_t)c * chunk_stride;
-        float share = weight[c] / sum;
-        for (int i = 0; i < head_dim; i++) out[i] += share * chunk[i];
-    }
 }

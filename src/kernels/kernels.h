@@ -26,7 +26,8 @@ typedef enum an_compute { AN_COMPUTE_F32, AN_COMPUTE_Q8, AN_COMPUTE_BF16 } an_co
 const char *an_compute_name(an_compute compute);
 bool an_compute_from_name(const char *name, an_compute *compute);
 
-typedef enum an_kv_dtype { AN_KV_F32, AN_KV_F16 } an_kv_dtype;
+/* What a cache holds. Q8_0: int8 codes with an f16 scale per 32 values of a row, as the GGUF type of that name. */
+typedef enum an_kv_dtype { AN_KV_F32, AN_KV_F16, AN_KV_BF16, AN_KV_Q8_0, AN_KV_N } an_kv_dtype;
 
 typedef struct an_kernels an_kernels;
 
@@ -68,6 +69,8 @@ typedef struct an_act {
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
+/* The same for columns col_begin..col_end-1 alone, multiples of 32, which threads may share out. Not for BF16. */
+void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
 /*
  * out[t][r] for tokens 0..n_tok-1 and rows row_begin..row_end-1: out[t * out_stride + r] = sum_c w[r][c] * a[t][c].
@@ -92,42 +95,57 @@ void an_silu_mul(const an_kernels *k, float *out, const float *gate, const float
 void an_rope_head(const an_kernels *k, float *out, const float *x, an_rope_rows rows, const float *cos,
                   const float *sin, int head_dim);
 
-/* Store n values into a cache of the given type (round to nearest even). */
-void an_kv_store(const an_kernels *k, an_kv_dtype type, void *dst, const float *src, int n);
+/* "f32", "f16", "bf16", "q8_0"; and back: false for any other name. */
+const char *an_kv_name(an_kv_dtype type);
+bool an_kv_named(const char *name, an_kv_dtype *type);
 
 /*
- * Attention of consecutive tokens, n_q query heads each, that share one KV head. Keys and values are rows of head_dim
- * values, kv_stride_bytes apart, of any alignment; token t attends to rows 0..n_pos+t-1, and of these to the last
- * `window` when that is not 0. Scores are scaled by scale[t], softmax subtracts the maximum. Each token and head gets
- * the same bits whatever is computed with it.
+ * The cache of one KV head. Positions come in blocks of AN_KV_BLOCK: keys are transposed in a block, so that one
+ * vector load brings the same dimension of all its positions; values are rows of head_dim rounded up to 16.
+ * body/kv.h has the bytes. head_dim is even, at most AN_HEAD_DIM_MAX.
  */
+enum { AN_KV_BLOCK = 16 };
+size_t an_kv_key_bytes(an_kv_dtype type, int head_dim, int n_pos);
+size_t an_kv_value_bytes(an_kv_dtype type, int head_dim, int n_pos);
+
+/* Store the key or value src [head_dim] of position pos; f16, bf16 and codes are rounded to nearest, ties to even. */
+void an_kv_store_key(const an_kernels *k, an_kv_dtype type, void *keys, int pos, const float *src, int head_dim);
+void an_kv_store_value(const an_kernels *k, an_kv_dtype type, void *values, int pos, const float *src, int head_dim);
+
+/*
+ * Attention of consecutive tokens, n_q query heads each, that share one KV head. Token t stands at position pos + t and
+ * attends to positions 0..pos+t, of these to the last `window` when that is not 0. Scores are scaled by scale[t].
+ *
+ * Positions are cut into chunks of AN_ATTENTION_CHUNK, always at the same places; each chunk gives its largest score, the
+ * sum of its exponentials and its weighted sum of values, and chunks are merged in order. So a token and head get the
+ * same bits whatever is computed with them: other tokens, other chunks on other threads, or nothing.
+ */
+enum { AN_ATTENTION_CHUNK = 128 };
+
 typedef struct an_attention_job {
-    an_kv_dtype type;
+    an_kv_dtype key_type, value_type;
     int n_tok, n_q, head_dim;
-    int n_pos;              /* rows that token 0 sees, >= 1 */
-    int window;             /* 0: all of them */
-    const float *q;         /* [n_tok, n_q, head_dim] */
-    const float *scale;     /* [n_tok] */
-    const void *keys, *values;
-    size_t kv_stride_bytes;
-    float *out;             /* [n_q, head_dim] of token t at out + t * out_stride; must not overlap q */
-    size_t out_stride;      /* floats */
-    float *parts;           /* NULL, or [n_tok, n_q, 2]: largest scaled score and sum of exponentials, to merge by */
-    void *scratch;          /* an_attention_scratch_bytes() */
+    int pos, window;
+    const float *q;          /* [n_tok, n_q, head_dim] */
+    const float *scale;      /* [n_tok] */
+    const void *keys, *values; /* of the head, from position 0 on, as an_kv_store_* wrote them */
+    float *out;              /* [n_q, head_dim] of token t at out + t * out_stride; must not overlap q */
+    size_t out_stride;       /* floats */
+    void *scratch;           /* an_attention_scratch_bytes(n_tok * n_q, head_dim), 64-byte aligned */
 } an_attention_job;
 
-enum { AN_ATTENTION_TOKENS = 8 }; /* a good n_tok for prefill */
+enum { AN_ATTENTION_TOKENS = 16 }; /* a good n_tok for prefill */
 
-/* n_q: all queries of the call (tokens times heads); n_pos: rows that the last token sees. */
-size_t an_attention_scratch_bytes(int n_q, int head_dim, int n_pos);
+size_t an_attention_scratch_bytes(int n_query, int head_dim);
 void an_attention(const an_kernels *k, const an_attention_job *job);
 
 /*
- * One head's attention over all its rows from its attention over n_chunk ranges of them: out [head_dim];
- * range c's output is at chunks + c * chunk_stride, its parts at parts + c * parts_stride. n_chunk <= AN_CHUNKS_MAX.
+ * The same in pieces: chunk number `chunk` alone (positions from chunk * AN_ATTENTION_CHUNK on, at least one of which
+ * some token sees) to parts [n_tok, n_q, an_attention_part_floats()]; and one head's result, out [head_dim], from
+ * those of its n_chunk chunks in order, `stride` floats apart. Merging overwrites the first part. Parts are 64-byte aligned.
  */
-enum { AN_CHUNKS_MAX = 64 };
-void an_attention_merge(const an_kernels *k, float *out, const float *chunks, size_t chunk_stride,
-                        const float *parts, size_t parts_stride, int n_chunk, int head_dim);
+size_t an_attention_part_floats(int head_dim);
+void an_attention_chunk(const an_kernels *k, const an_attention_job *job, int chunk, float *parts);
+void an_attention_merge(const an_kernels *k, float *out, float *parts, size_t stride, int n_chunk, int head_dim);
 
 #endif

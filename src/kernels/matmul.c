@@ -25,18 +25,27 @@ size_t an_act_bytes(an_compute compute, int n_tok, int n_col)
 
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end)
 {
-    if (a->compute == AN_COMPUTE_F32) return;
-    AN_ASSERT(a->n_col % 32 == 0);
+    an_act_quantize_columns(k, a, tok_begin, tok_end, 0, a->n_col);
+}
+
+void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end)
+{
+    if (a->compute == AN_COMPUTE_F32 || col_begin >= col_end) return;
+    AN_ASSERT(a->n_col % 32 == 0 && col_begin % 32 == 0 && col_end % 32 == 0);
     if (a->compute == AN_COMPUTE_BF16) {
-        for (int t = tok_begin; t < tok_end; t++)
-            k->wide->token(a->f32 + (size_t)t * a->f32_stride, a->n_col, t, a->n_tok, an_wide_default.cols, a->q);
+        an_wide_token token = {.n_col = a->n_col, .col_begin = col_begin, .col_end = col_end, .n_tok = a->n_tok,
+                               .cols = an_wide_default.cols, .acts = a->q};
+        for (token.tok = tok_begin; token.tok < tok_end; token.tok++) {
+            token.x = a->f32 + (size_t)token.tok * a->f32_stride;
+            k->wide->token(&token);
+        }
         return;
     }
-    int width = an_act_width(a->n_tok), n_group = a->n_col / 32;
-    size_t tile_bytes = (size_t)n_group * (size_t)width * AN_RECORD_BYTES;
+    int width = an_act_width(a->n_tok);
+    size_t group_bytes = (size_t)width * AN_RECORD_BYTES, tile_bytes = (size_t)(a->n_col / 32) * group_bytes;
     for (int t = tok_begin; t < tok_end; t++)
-        k->quantize(a->f32 + (size_t)t * a->f32_stride, a->n_col, width, t % width,
-                    (uint8_t *)a->q + (size_t)(t / width) * tile_bytes);
+        k->quantize(a->f32 + (size_t)t * a->f32_stride + col_begin, col_end - col_begin, width, t % width,
+                    (uint8_t *)a->q + (size_t)(t / width) * tile_bytes + (size_t)(col_begin / 32) * group_bytes);
 }
 
 /* Scratch of the two ways: f32 rows; or codes, scales and minima of one panel, and rows that are read one by one. */

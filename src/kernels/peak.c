@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/table.h"
+#include "kernels/wide.h"
 
 uint32_t an_peak_read(const an_kernels *k, const void *p, size_t n)
 {
@@ -21,4 +22,11 @@ uint64_t an_peak_i8(const an_kernels *k, int n, const int8_t codes[AN_PEAK_CODES
 {
     AN_ASSERT(n >= 0 && n <= AN_PEAK_STEPS_MAX);
     return (uint64_t)k->peak_i8(n, codes, weights, sum) * (uint64_t)n * 16 * 4 * 2;
+}
+
+uint64_t an_peak_bf16(const an_kernels *k, int n, float *sum)
+{
+    AN_ASSERT(n >= 0 && n <= AN_PEAK_STEPS_MAX);
+    *sum = 0;
+    return k->wide ? k->wide->peak(n, sum) : 0;
 }

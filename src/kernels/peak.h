@@ -32,4 +32,7 @@ uint64_t an_peak_f32(const an_kernels *k, int n, const float starts[AN_PEAK_STAR
 uint64_t an_peak_i8(const an_kernels *k, int n, const int8_t codes[AN_PEAK_CODES], const uint8_t weights[AN_PEAK_WEIGHTS],
                     uint32_t *sum);
 
+/* n steps of products of matrix tiles in bf16. Returns the operations done, 0 when the level has no tiles; *sum: a part of the result. */
+uint64_t an_peak_bf16(const an_kernels *k, int n, float *sum);
+
 #endif

@@ -97,8 +97,11 @@ struct an_kernels {
     void (*silu_mul)(float *out, const float *gate, const float *up, int n);
     void (*rope_head)(float *out, const float *x, an_rope_rows rows, const float *cos, const float *sin,
                       int head_dim);
-    void (*store_f16)(void *dst, const float *src, int n);
+    void (*store_key)(an_kv_dtype type, void *keys, int pos, const float *src, int head_dim);
+    void (*store_value)(an_kv_dtype type, void *values, int pos, const float *src, int head_dim);
     void (*attention)(const an_attention_job *job);
+    void (*attention_chunk)(const an_attention_job *job, int chunk, float *parts);
+    void (*attention_merge)(float *out, float *parts, size_t stride, int n_chunk, int head_dim);
     an_encode_fn *encode[AN_DTYPE_N]; /* NULL: the scalar codec of quant */
     an_weighted_fn *encode_weighted[AN_DTYPE_N]; /* NULL: the type knows no importance */
     an_decode_fn *decode[AN_DTYPE_N]; /* NULL: row_f16, row_bf16, the scalar codec */

@@ -38,6 +38,15 @@ typedef struct an_wide_blocks {
 
 extern const an_wide_blocks an_wide_default;
 
+/* Columns col_begin..col_end-1, multiples of 32, of token `tok` of n_tok. */
+typedef struct an_wide_token {
+    const float *x; /* [n_col], the whole token */
+    int n_col, col_begin, col_end;
+    int tok, n_tok;
+    int cols;       /* as in an_wide_blocks */
+    uint8_t *acts;  /* an_wide_act_bytes() */
+} an_wide_token;
+
 /* Up to 32 tokens times up to 32 rows over the columns of one block. */
 typedef struct an_wide_product {
     const uint8_t *acts, *pairs;
@@ -52,8 +61,8 @@ typedef struct an_wide_product {
 typedef struct an_wide {
     void (*begin)(void);
     void (*end)(void);
-    /* Token tok of n_tok, x [n_col], to its places in `acts`; cols as in an_wide_blocks. */
-    void (*token)(const float *x, int n_col, int tok, int n_tok, int cols, uint8_t *acts);
+    /* A token, or some columns of it, to their places. */
+    void (*token)(const an_wide_token *t);
     /* Step `step` of an unpacked panel as one tile of weights. */
     void (*codes)(const an_panel *panel, an_code_kind kind, int step, uint8_t *tile);
     /* 32 columns of 16 rows of bf16 as one tile of weights. */
@@ -61,7 +70,7 @@ typedef struct an_wide {
     void (*product)(const an_wide_product *job);
     /* n_tok x n_row of the sums to out[t * out_stride + r], each up to 32. */
     void (*finish)(const float *sums, float *out, size_t out_stride, int n_tok, int n_row, bool add);
-    /* n steps of four products from registers alone; *sum depends on all. Returns the operations done. */
+    /* n steps of four products from registers alone; *sum = 64 n. Returns the operations done. */
     uint64_t (*peak)(int n, float *sum);
 } an_wide;
 

@@ -1,181 +1,155 @@
 /*
- * Attention of a batch over the cache: which tiles or chunks each thread takes. The arithmetic is in the kernels.
+ * Attention of a batch over the cache: which tiles or chunks each thread takes. The arithmetic is in the kernels, and
+ * it is the same for a token by itself, in a batch, and cut into chunks.
  */
 #include "model/attend.h"
 
 #include "model/rope.h"
 
-static char *kv_row(const an_decoder *d, char *base, int layer, int head, int pos)
+static char *keys_of(const an_decoder *d, int layer, int head)
 {
-    const an_hparams *hp = &d->m->hp;
-    return base + ((size_t)layer * (size_t)hp->n_head_kv + (size_t)head) * d->kv_head_bytes +
-           (size_t)pos * (size_t)hp->head_dim * d->kv_elem_bytes;
+    return d->keys + ((size_t)layer * (size_t)d->m->hp.n_head_kv + (size_t)head) * d->key_head_bytes;
+}
+
+static char *values_of(const an_decoder *d, int layer, int head)
+{
+    return d->values + ((size_t)layer * (size_t)d->m->hp.n_head_kv + (size_t)head) * d->value_head_bytes;
 }
 
 void an_store_kv(const an_worker *w, int layer, int head, int tok)
 {
     an_decoder *d = w->d;
     const an_hparams *hp = &d->m->hp;
-    int hd = hp->head_dim;
+    int hd = hp->head_dim, pos = d->n_past + tok;
     size_t at = ((size_t)tok * (size_t)hp->n_head_kv + (size_t)head) * (size_t)hd;
     size_t angle = (size_t)tok * (size_t)(hd / 2);
-    int pos = d->n_past + tok;
     an_rope_head(d->o.kernels, w->t->head, d->k + at, hp->rope_rows, d->cos + angle, d->sin + angle, hd);
-    an_kv_store(d->o.kernels, d->o.kv, kv_row(d, d->keys, layer, head, pos), w->t->head, hd);
-    an_kv_store(d->o.kernels, d->o.kv, kv_row(d, d->values, layer, head, pos), d->v + at, hd);
+    an_kv_store_key(d->o.kernels, d->o.kv, keys_of(d, layer, head), pos, w->t->head, hd);
+    an_kv_store_value(d->o.kernels, an_decoder_kv_v(&d->o), values_of(d, layer, head), pos, d->v + at, hd);
 }
 
-void an_attend_chunks(int n_pos, int *chunk, int *n_chunk)
+static int group_of(const an_decoder *d)
 {
-    int size = AN_CHUNK_ATTEND;
-    while (n_pos > (int64_t)size * AN_CHUNKS_MAX) size *= 2;
-    *chunk = size;
-    *n_chunk = (n_pos + size - 1) / size;
+    return d->m->hp.n_head / d->m->hp.n_head_kv;
 }
 
-/* First position that the token at `pos` sees in a layer. */
-static int first_seen(int window, int pos)
+/* Queries of a token and KV head in d->q, [group, head_dim]; where their attention goes too. */
+static float *queries_of(const an_decoder *d, int head, int tok)
 {
-    return window > 0 && pos >= window ? pos - window + 1 : 0;
+    const an_hparams *hp = &d->m->hp;
+    return d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group_of(d)) * (size_t)hp->head_dim;
 }
 
-/* The queries of one token that share a KV head, rotated into out [group, head_dim]. */
-static void rotate_queries(const an_worker *w, int head, int tok, float *out)
+/* Attention of tokens tok..tok+n_tok-1 for one KV head, its queries rotated into this thread's buffers. */
+static an_attention_job attention_job(const an_worker *w, int layer, int head, int tok, int n_tok)
 {
     an_decoder *d = w->d;
     const an_hparams *hp = &d->m->hp;
-    int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv;
-    size_t angle = (size_t)tok * (size_t)(hd / 2);
-    const float *q = d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group) * (size_t)hd;
-    for (int i = 0; i < group; i++)
-        an_rope_head(d->o.kernels, out + (size_t)i * (size_t)hd, q + (size_t)i * (size_t)hd, hp->rope_rows,
-                     d->cos + angle, d->sin + angle, hd);
-}
-
-static float score_scale(const an_worker *w, int pos)
-{
-    const an_hparams *hp = &w->d->m->hp;
-    return (float)hp->attn_scale * an_query_scale(hp, pos);
-}
-
-/* Attention of n_tok tokens for one KV head; the result takes the place of their queries. */
-static void attend_tile(const an_worker *w, int layer, int head, int tok, int n_tok)
-{
-    an_decoder *d = w->d;
-    const an_hparams *hp = &d->m->hp;
-    int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv, window = d->m->layers[layer].window;
-    int pos = d->n_past + tok, begin = first_seen(window, pos);
-    float scale[AN_ATTENTION_TOKENS];
+    int hd = hp->head_dim, group = group_of(d);
     for (int t = 0; t < n_tok; t++) {
-        rotate_queries(w, head, tok + t, w->t->q + (size_t)(t * group) * (size_t)hd);
-        scale[t] = score_scale(w, pos + t);
+        size_t angle = (size_t)(tok + t) * (size_t)(hd / 2);
+        const float *q = queries_of(d, head, tok + t);
+        for (int i = 0; i < group; i++)
+            an_rope_head(d->o.kernels, w->t->q + (size_t)(t * group + i) * (size_t)hd, q + (size_t)i * (size_t)hd,
+                         hp->rope_rows, d->cos + angle, d->sin + angle, hd);
+        w->t->scale[t] = (float)hp->attn_scale * an_query_scale(hp, d->n_past + tok + t);
     }
-    an_attention_job job = {
-        .type = d->o.kv,
-        .keys = kv_row(d, d->keys, layer, head, begin),
-        .values = kv_row(d, d->values, layer, head, begin),
-        .kv_stride_bytes = (size_t)hd * d->kv_elem_bytes,
+    return (an_attention_job){
+        .key_type = d->o.kv,
+        .value_type = an_decoder_kv_v(&d->o),
+        .n_tok = n_tok,
         .n_q = group,
         .head_dim = hd,
-        .n_tok = n_tok,
-        .n_pos = pos - begin + 1,
-        .window = window,
+        .pos = d->n_past + tok,
+        .window = d->m->layers[layer].window,
         .q = w->t->q,
-        .scale = scale,
-        .out = d->q + ((size_t)tok * (size_t)hp->n_head + (size_t)head * (size_t)group) * (size_t)hd,
+        .scale = w->t->scale,
+        .keys = keys_of(d, layer, head),
+        .values = values_of(d, layer, head),
+        .out = queries_of(d, head, tok),
         .out_stride = (size_t)hp->n_head * (size_t)hd,
         .scratch = w->t->attn_scratch,
     };
-    an_attention(d->o.kernels, &job);
 }
 
-/* Tokens of a tile: as many as the scratch holds, but enough tiles for all threads. */
-static int tile_tokens(const an_worker *w)
+/* Can the result be quantized head by head? */
+static bool by_heads(const an_worker *w, const an_act *act)
 {
-    const an_decoder *d = w->d;
-    const an_hparams *hp = &d->m->hp;
-    int group = hp->n_head / hp->n_head_kv, n_pos = d->n_past + w->n_tok, n = w->n_tok - w->first;
-    int tile = AN_ATTENTION_TOKENS;
-    while (tile > 1 && (an_attention_scratch_bytes(tile * group, hp->head_dim, n_pos) > d->attn_scratch_bytes ||
-                        (n + tile - 1) / tile * hp->n_head_kv < 4 * w->n_thread))
-        tile /= 2;
-    return tile;
+    return act->compute != AN_COMPUTE_BF16 && group_of(w->d) * w->d->m->hp.head_dim % 32 == 0;
+}
+
+/* Quantize one KV head's part of the result, of tokens tok..tok+n_tok-1. */
+static void quantize_head(const an_worker *w, const an_act *act, int head, int tok, int n_tok)
+{
+    int width = group_of(w->d) * w->d->m->hp.head_dim;
+    if (!by_heads(w, act)) return;
+    an_act_quantize_columns(w->d->o.kernels, act, tok - w->first, tok - w->first + n_tok, head * width,
+                            (head + 1) * width);
 }
 
 /*
  * Tiles of (head, tokens) go round the threads, so that the longer contexts of later tokens are shared evenly and
- * one head's keys stay in the cache.
+ * one head's keys stay in the cache. Tiles are as large as the scratch allows, but there are enough for all threads.
  */
-static void attend_batch(const an_worker *w, int layer)
-{
-    int n = w->n_tok - w->first, tile = tile_tokens(w), n_tile = (n + tile - 1) / tile;
-    for (long i = w->thread; i < (long)n_tile * w->d->m->hp.n_head_kv; i += w->n_thread) {
-        int at = (int)(i % n_tile) * tile;
-        attend_tile(w, layer, (int)(i / n_tile), w->first + at, n - at < tile ? n - at : tile);
-    }
-}
-
-/* One chunk of a single token's attention for one KV head. The thread of the last chunk stores the new row. */
-static void attend_chunk(const an_worker *w, int layer, int head, int index, int chunk, int n_chunk)
-{
-    an_decoder *d = w->d;
-    const an_hparams *hp = &d->m->hp;
-    int hd = hp->head_dim, group = hp->n_head / hp->n_head_kv, pos = d->n_past;
-    int first = first_seen(d->m->layers[layer].window, pos) + index * chunk;
-    size_t at = ((size_t)head * (size_t)d->n_chunk_max + (size_t)index) * (size_t)group;
-    float scale = score_scale(w, pos);
-    if (index == n_chunk - 1) an_store_kv(w, layer, head, 0);
-    rotate_queries(w, head, 0, w->t->q);
-    an_attention_job job = {
-        .type = d->o.kv,
-        .keys = kv_row(d, d->keys, layer, head, first),
-        .values = kv_row(d, d->values, layer, head, first),
-        .kv_stride_bytes = (size_t)hd * d->kv_elem_bytes,
-        .n_q = group,
-        .head_dim = hd,
-        .n_tok = 1,
-        .n_pos = pos - first + 1 < chunk ? pos - first + 1 : chunk,
-        .q = w->t->q,
-        .scale = &scale,
-        .out = d->chunks + at * (size_t)hd,
-        .parts = d->chunk_parts + at * 2,
-        .scratch = w->t->attn_scratch,
-    };
-    an_attention(d->o.kernels, &job);
-}
-
-/* A single token over a long context: chunks first, then their sum, head by head. */
-static void attend_long(const an_worker *w, int layer, int chunk, int n_chunk)
-{
-    an_decoder *d = w->d;
-    const an_hparams *hp = &d->m->hp;
-    size_t hd = (size_t)hp->head_dim;
-    int group = hp->n_head / hp->n_head_kv;
-    for (int i = w->thread; i < hp->n_head_kv * n_chunk; i += w->n_thread)
-        attend_chunk(w, layer, i / n_chunk, i % n_chunk, chunk, n_chunk);
-    an_worker_barrier(w);
-    for (int h = w->thread; h < hp->n_head; h += w->n_thread) {
-        size_t at = (size_t)(h / group) * (size_t)d->n_chunk_max * (size_t)group + (size_t)(h % group);
-        an_attention_merge(d->o.kernels, d->q + (size_t)h * hd, d->chunks + at * hd, (size_t)group * hd,
-                           d->chunk_parts + at * 2, (size_t)group * 2, n_chunk, hp->head_dim);
-    }
-}
-
-void an_attend(const an_worker *w, int layer)
+static void attend_batch(const an_worker *w, int layer, const an_act *act)
 {
     const an_decoder *d = w->d;
-    int n_pos = d->n_past + 1 - first_seen(d->m->layers[layer].window, d->n_past), chunk, n_chunk;
-    an_attend_chunks(n_pos, &chunk, &n_chunk);
-    if (w->n_tok > 1) {
-        attend_batch(w, layer);
-    } else if (n_chunk > 1) {
-        attend_long(w, layer, chunk, n_chunk);
-    } else {
-        /* A thread stores the one row that only it will read. */
-        for (int head = w->thread; head < d->m->hp.n_head_kv; head += w->n_thread) {
-            an_store_kv(w, layer, head, 0);
-            attend_tile(w, layer, head, 0, 1);
-        }
+    int n = w->n_tok - w->first, n_head = d->m->hp.n_head_kv, tile = d->tile_tokens;
+    while (tile > 1 && (n + tile - 1) / tile * n_head < 4 * w->n_thread) tile /= 2;
+    int n_tile = (n + tile - 1) / tile;
+    for (long i = w->thread; i < (long)n_tile * n_head; i += w->n_thread) {
+        int head = (int)(i / n_tile), at = (int)(i % n_tile) * tile, n_own = n - at < tile ? n - at : tile;
+        an_attention_job job = attention_job(w, layer, head, w->first + at, n_own);
+        an_attention(d->o.kernels, &job);
+        quantize_head(w, act, head, w->first + at, n_own);
     }
+}
+
+/* One KV head's result from the parts of its chunks. */
+static void merge_head(const an_worker *w, int head, int n_chunk)
+{
+    const an_decoder *d = w->d;
+    int hd = d->m->hp.head_dim, group = group_of(d);
+    size_t part = an_attention_part_floats(hd), at = (size_t)head * (size_t)d->n_chunk_max * (size_t)group * part;
+    float *out = queries_of(d, head, w->first);
+    for (int i = 0; i < group; i++)
+        an_attention_merge(d->o.kernels, out + (size_t)i * (size_t)hd, d->parts + at + (size_t)i * part,
+                           (size_t)group * part, n_chunk, hd);
+}
+
+/*
+ * A single token: (head, chunk) pairs are shared in order, so that a thread reads on where it was. Whoever finishes the
+ * last chunk of a head merges it. The thread of the last chunk stores the row that only it reads, unless the token is
+ * one of a batch, whose rows are stored.
+ */
+static void attend_single(const an_worker *w, int layer, const an_act *act)
+{
+    an_decoder *d = w->d;
+    int group = group_of(d), pos = d->n_past + w->first, window = d->m->layers[layer].window, ready = -1;
+    int first = window > 0 && pos >= window ? (pos - window + 1) / AN_ATTENTION_CHUNK : 0;
+    int n_chunk = pos / AN_ATTENTION_CHUNK + 1 - first;
+    size_t part = an_attention_part_floats(d->m->hp.head_dim);
+    an_attention_job job = {0};
+    long begin, end;
+    an_pool_share((long)n_chunk * d->m->hp.n_head_kv, 1, w->thread, w->n_thread, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        int head = (int)(i / n_chunk), chunk = (int)(i % n_chunk);
+        if (chunk == n_chunk - 1 && w->n_tok == 1) an_store_kv(w, layer, head, 0);
+        if (head != ready) job = attention_job(w, layer, head, w->first, 1);
+        ready = head;
+        size_t at = ((size_t)head * (size_t)d->n_chunk_max + (size_t)chunk) * (size_t)group * part;
+        an_attention_chunk(d->o.kernels, &job, first + chunk, d->parts + at);
+        if (atomic_fetch_add(&d->chunks_done[head], 1) + 1 < n_chunk) continue;
+        atomic_store(&d->chunks_done[head], 0);
+        merge_head(w, head, n_chunk);
+        quantize_head(w, act, head, w->first, 1);
+    }
+}
+
+bool an_attend(const an_worker *w, int layer, const an_act *act)
+{
+    if (w->n_tok - w->first > 1) attend_batch(w, layer, act);
+    else attend_single(w, layer, act);
     an_worker_barrier(w);
+    return by_heads(w, act);
 }

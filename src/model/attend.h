@@ -9,8 +9,9 @@ void an_store_kv(const an_worker *w, int layer, int head, int tok);
 
 /*
  * q = attention(q, cache) for all tokens in the stream, with a barrier behind. Of a batch, keys and values are in the cache
- * already; of a single token not.
+ * already; of a single token not. `act` describes the result as an input: it is quantized too, unless that
+ * cannot be done head by head; then false is returned.
  */
-void an_attend(const an_worker *w, int layer);
+bool an_attend(const an_worker *w, int layer, const an_act *act);
 
 #endif

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { THREADS_MAX = 1024, BATCH_MAX = 1 << 16, TILE_BYTES_MAX = 1 << 20 };
+enum { THREADS_MAX = 1024, BATCH_MAX = 1 << 16, TILE_BYTES_MAX = 1 << 19 };
 
 /* ---------------------------------------------------------------------------------------------------- memory plan */
 
@@ -35,14 +35,19 @@ static void *take(layout *l, uint64_t count, uint64_t elem_bytes)
     return NULL;
 }
 
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
 static void lay_out_kv(an_decoder *d, layout *l)
 {
     const an_hparams *hp = &d->m->hp;
     uint64_t heads = (uint64_t)hp->n_layer * (uint64_t)hp->n_head_kv;
-    d->kv_elem_bytes = d->o.kv == AN_KV_F16 ? 2 : 4;
-    d->kv_head_bytes = (size_t)d->o.n_ctx * (size_t)hp->head_dim * d->kv_elem_bytes;
-    d->keys = take(l, heads, d->kv_head_bytes);
-    d->values = take(l, heads, d->kv_head_bytes);
+    d->key_head_bytes = whole_lines(an_kv_key_bytes(d->o.kv, hp->head_dim, d->o.n_ctx));
+    d->value_head_bytes = whole_lines(an_kv_value_bytes(an_decoder_kv_v(&d->o), hp->head_dim, d->o.n_ctx));
+    d->keys = take(l, heads, d->key_head_bytes);
+    d->values = take(l, heads, d->value_head_bytes);
 }
 
 static void lay_out_activations(an_decoder *d, layout *l)
@@ -63,42 +68,39 @@ static void lay_out_activations(an_decoder *d, layout *l)
     d->up = take(l, n * (uint64_t)hp->n_ff, f);
 }
 
-/* One query group over the whole context must fit; full tiles as far as a second-level cache would hold them. */
-static size_t attention_scratch(const an_decoder *d)
+/* Tokens that attend together: their scores and sums must stay in a second-level cache. */
+static int tile_tokens(const an_hparams *hp)
 {
-    const an_hparams *hp = &d->m->hp;
-    int group = hp->n_head / hp->n_head_kv;
-    size_t one = an_attention_scratch_bytes(group, hp->head_dim, d->o.n_ctx);
-    size_t tile = an_attention_scratch_bytes(AN_ATTENTION_TOKENS * group, hp->head_dim, d->o.n_ctx);
-    if (tile > TILE_BYTES_MAX) tile = TILE_BYTES_MAX;
-    return one > tile ? one : tile;
+    int group = hp->n_head / hp->n_head_kv, tile = AN_ATTENTION_TOKENS;
+    while (tile > 1 && an_attention_scratch_bytes(tile * group, hp->head_dim) > TILE_BYTES_MAX) tile /= 2;
+    return tile;
 }
 
 static void lay_out_scratch(an_decoder *d, layout *l)
 {
     const an_hparams *hp = &d->m->hp;
     int group = hp->n_head / hp->n_head_kv, n_q = hp->n_head * hp->head_dim;
-    int widest = hp->n_ff > hp->n_embd ? hp->n_ff : hp->n_embd;
-    if (n_q > widest) widest = n_q;
-    d->act = take(l, an_act_bytes(d->o.compute, d->o.n_batch, widest), 1);
-    int chunk, heads = hp->n_head;
-    an_attend_chunks(d->o.n_ctx, &chunk, &d->n_chunk_max);
-    /* A shorter context can have more chunks than this one, because chunks grow with it. */
-    if (d->o.n_ctx > AN_CHUNK_ATTEND * AN_CHUNKS_MAX) d->n_chunk_max = AN_CHUNKS_MAX;
-    d->chunks = take(l, (uint64_t)heads * (uint64_t)d->n_chunk_max * (uint64_t)hp->head_dim, sizeof(float));
-    d->chunk_parts = take(l, (uint64_t)heads * (uint64_t)d->n_chunk_max * 2, sizeof(float));
-    d->attn_scratch_bytes = attention_scratch(d);
+    int narrow = n_q > hp->n_embd ? n_q : hp->n_embd, widest = hp->n_ff > narrow ? hp->n_ff : narrow;
+    d->act = take(l, an_act_bytes(d->o.compute, d->o.n_batch, narrow), 1);
+    d->act_ff = take(l, an_act_bytes(d->o.compute, d->o.n_batch, hp->n_ff), 1);
+    d->tile_tokens = tile_tokens(hp);
+    d->n_chunk_max = (d->o.n_ctx + AN_ATTENTION_CHUNK - 1) / AN_ATTENTION_CHUNK;
+    d->parts = take(l, (uint64_t)hp->n_head * (uint64_t)d->n_chunk_max,
+                    an_attention_part_floats(hp->head_dim) * sizeof(float));
+    d->chunks_done = take(l, (uint64_t)hp->n_head_kv, sizeof *d->chunks_done);
+    for (int i = 0; d->chunks_done && i < hp->n_head_kv; i++) atomic_init(&d->chunks_done[i], 0);
     int n = d->o.n_thread_prefill > d->o.n_thread_decode ? d->o.n_thread_prefill : d->o.n_thread_decode;
     an_thread_state *threads = take(l, (uint64_t)n, sizeof *threads);
     d->threads = threads;
     for (int i = 0; i < n; i++) {
         an_thread_state t = {
-            .h = take(l, (uint64_t)hp->n_embd, sizeof(float)),
-            .act = take(l, an_act_bytes(an_kernels_compute(d->o.compute, 1), 1, widest), 1),
-            .q = take(l, (uint64_t)(AN_ATTENTION_TOKENS * group) * (uint64_t)hp->head_dim, sizeof(float)),
+            .h = take(l, AN_PRIVATE_TOKENS * (uint64_t)hp->n_embd, sizeof(float)),
+            .act = take(l, an_act_bytes(an_kernels_compute(d->o.compute, AN_PRIVATE_TOKENS), AN_PRIVATE_TOKENS, narrow), 1),
+            .q = take(l, (uint64_t)(d->tile_tokens * group) * (uint64_t)hp->head_dim, sizeof(float)),
+            .scale = take(l, (uint64_t)d->tile_tokens, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),
             .matmul_scratch = take(l, an_matmul_scratch_bytes(d->o.kernels, widest), 1),
-            .attn_scratch = take(l, d->attn_scratch_bytes, 1),
+            .attn_scratch = take(l, an_attention_scratch_bytes(d->tile_tokens * group, hp->head_dim), 1),
         };
         if (threads) threads[i] = t;
     }

@@ -21,7 +21,14 @@ typedef struct an_decoder_options {
     int n_thread_prefill, n_thread_decode;
     bool pin;           /* each thread on a CPU of its own while it computes, where the system lets us */
     const an_kernels *kernels;
+    bool kv_v_set;      /* false: values are stored as keys are, in `kv` */
+    an_kv_dtype kv_v;
 } an_decoder_options;
+
+static inline an_kv_dtype an_decoder_kv_v(const an_decoder_options *o)
+{
+    return o->kv_v_set ? o->kv_v : o->kv;
+}
 
 typedef struct an_decoder_plan {
     uint64_t kv_bytes, activation_bytes, scratch_bytes, total_bytes;

@@ -2,53 +2,47 @@
  * The forward pass of the Llama family. One function runs on all threads for the whole batch; stages are separated
  * by barriers, and no stage splits a sum between threads, so results do not depend on their number.
  *
- * A single token (decode) takes fewer barriers: norm and quantization of its input are so short that every thread
- * repeats them into a buffer of its own.
+ * Up to AN_PRIVATE_TOKENS tokens take fewer barriers: norm and quantization of their input are so short that every
+ * thread repeats them into a buffer of its own. Whoever makes a part of the attention's or the feed-forward layer's
+ * output quantizes it as well, so that the product behind needs no stage of preparation.
  */
 #include "model/forward.h"
 
 #include "model/attend.h"
 #include "model/rope.h"
 
-static bool single(const an_worker *w)
+/* The rows of x [.., n_col] that are in the stream as the input of a matmul. Token 0 of it is token `first`. */
+static an_act input(const an_worker *w, const float *x, int n_col, void *q)
 {
-    return w->n_tok - w->first == 1;
+    int n_tok = w->n_tok - w->first;
+    return (an_act){.compute = an_kernels_compute(w->d->o.compute, n_tok),
+                    .n_tok = n_tok,
+                    .n_col = n_col,
+                    .f32 = x + (size_t)w->first * (size_t)n_col,
+                    .f32_stride = (size_t)n_col,
+                    .q = q};
 }
 
 /*
- * The rows of x [.., n_col] that are in the stream as the input of a matmul, normed by `norm` when that is not
- * NULL. Shared between threads, or private to this one for a single token. Token 0 of the result is token `first`.
+ * Such an input quantized, and before that normed by `norm` when that is not NULL. Shared between threads, or private to
+ * this one for few tokens.
  */
-static an_act prepare(const an_worker *w, float *x, int n_col, const float *norm)
+static an_act prepare(const an_worker *w, const float *x, int n_col, const float *norm)
 {
     an_decoder *d = w->d;
     const an_kernels *kern = d->o.kernels;
-    float eps = (float)d->m->hp.norm_eps;
+    an_act act = input(w, x, n_col, x == d->gate ? d->act_ff : d->act);
     size_t stride = (size_t)n_col;
-    an_act act = {.n_tok = w->n_tok - w->first, .n_col = n_col};
-    act.compute = an_kernels_compute(d->o.compute, act.n_tok);
-    act.f32 = x + (size_t)w->first * stride;
-    act.f32_stride = stride;
-    if (single(w)) {
-        act.q = w->t->act;
-        if (norm) {
-            an_rms_norm(kern, w->t->h, act.f32, norm, n_col, eps);
-            act.f32 = w->t->h;
-        }
-        an_act_quantize(kern, &act, 0, 1);
-        return act;
-    }
-    long begin, end;
-    an_pool_share(act.n_tok, 1, w->thread, w->n_thread, &begin, &end);
-    act.q = d->act;
-    if (norm) {
-        float *h = d->h + (size_t)w->first * stride;
-        for (long t = begin; t < end; t++)
-            an_rms_norm(kern, h + (size_t)t * stride, act.f32 + (size_t)t * stride, norm, n_col, eps);
-        act.f32 = h;
-    }
+    bool own = act.n_tok <= AN_PRIVATE_TOKENS;
+    long begin = 0, end = act.n_tok;
+    float *h = own ? w->t->h : d->h;
+    if (own) act.q = w->t->act;
+    else an_pool_share(act.n_tok, 1, w->thread, w->n_thread, &begin, &end);
+    for (long t = begin; norm && t < end; t++)
+        an_rms_norm(kern, h + (size_t)t * stride, act.f32 + (size_t)t * stride, norm, n_col, (float)d->m->hp.norm_eps);
+    if (norm) act.f32 = h;
     an_act_quantize(kern, &act, (int)begin, (int)end);
-    an_worker_barrier(w);
+    if (!own) an_worker_barrier(w);
     return act;
 }
 
@@ -95,13 +89,17 @@ static void project(const an_worker *w, const projection *list, int n, const an_
     }
 }
 
-/* gate = silu(gate) * up for this thread's rows of the feed-forward layer. */
-static void gate_up(const an_worker *w, const an_layer_weights *lw, const an_act *act)
+/*
+ * gate = silu(gate) * up for this thread's rows of the feed-forward layer, quantized at once. Returns it as the input of the
+ * product behind, after a barrier.
+ */
+static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_act *act)
 {
     an_decoder *d = w->d;
     size_t n_ff = (size_t)d->m->hp.n_ff;
     long begin, end;
-    an_pool_share((long)n_ff, AN_ROW_GRAIN, w->thread, w->n_thread, &begin, &end);
+    an_act result = input(w, d->gate, (int)n_ff, d->act_ff);
+    an_pool_share((long)n_ff, 2 * AN_ROW_GRAIN, w->thread, w->n_thread, &begin, &end); /* whole groups of 32 */
     float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
     matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, begin, end, false);
     matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, begin, end, false);
@@ -109,7 +107,10 @@ static void gate_up(const an_worker *w, const an_layer_weights *lw, const an_act
         size_t at = (size_t)t * n_ff + (size_t)begin;
         an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(end - begin));
     }
+    bool whole = result.compute == AN_COMPUTE_BF16; /* has no form by columns */
+    if (!whole) an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
     an_worker_barrier(w);
+    return whole ? prepare(w, d->gate, (int)n_ff, NULL) : result;
 }
 
 /* Keys and values of all tokens; queries of those from `first` on. */
@@ -123,7 +124,8 @@ static void qkv(an_worker *w, int layer, int first)
     bool late = first > w->first;
     project(w, all, late ? 2 : 3, &act);
     an_worker_barrier(w);
-    if (w->n_tok > 1) {
+    /* A single token's row is stored where it attends, unless it leaves the stream here. */
+    if (w->n_tok > 1 || first == w->n_tok) {
         long begin, end;
         an_worker_tokens(w, &begin, &end);
         for (long t = begin; t < end; t++)
@@ -147,13 +149,12 @@ static void layer_forward(an_worker *w, int layer, int first)
     qkv(w, layer, first); /* k, v into the cache; q [n_tok, n_head, head_dim] */
     if (w->first == w->n_tok) return;
     float *x = d->x + (size_t)w->first * n_embd;
-    an_attend(w, layer);                                             /* q [n_tok, n_head, head_dim] */
-    an_act act = prepare(w, d->q, hp->n_head * hp->head_dim, NULL);
+    an_act act = input(w, d->q, hp->n_head * hp->head_dim, d->act);
+    if (!an_attend(w, layer, &act)) act = prepare(w, d->q, act.n_col, NULL); /* q [n_tok, n_head, head_dim] */
     matmul(w, &lw->wo, lw->bo, &act, x, n_embd, true);               /* x += q · wo^T              */
     an_worker_barrier(w);
     act = prepare(w, d->x, hp->n_embd, lw->ffn_norm);
-    gate_up(w, lw, &act);                                            /* gate [n_tok, n_ff]         */
-    act = prepare(w, d->gate, hp->n_ff, NULL);
+    act = gate_up(w, lw, &act);                                      /* gate [n_tok, n_ff]         */
     matmul(w, &lw->w_down, NULL, &act, x, n_embd, true);             /* x += gate · w_down^T       */
     an_worker_barrier(w);
 }

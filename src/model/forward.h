@@ -5,20 +5,17 @@
 #include "base/arena.h"
 #include "model/decoder.h"
 
-/*
- * Decode cuts a long context into chunks of this many positions (twice, four times as many once there would be more
- * than AN_CHUNKS_MAX), so that more threads than there are KV heads have work.
- */
-enum { AN_CHUNK_ATTEND = 256 };
+#include <stdatomic.h>
 
-/* Positions of one chunk, and how many chunks, for a token that sees n_pos positions. */
-void an_attend_chunks(int n_pos, int *chunk, int *n_chunk);
+/* Up to so many tokens, each thread prepares the input of a product by itself. */
+enum { AN_PRIVATE_TOKENS = 4 };
 
 /* Buffers of one thread. */
 typedef struct an_thread_state {
-    float *h;             /* [n_embd] normed state of a single token */
-    void *act;            /* quantized form of a single token, as long as the widest input */
-    float *q;             /* [AN_ATTENTION_TOKENS, n_head / n_head_kv, head_dim] rotated queries */
+    float *h;             /* [AN_PRIVATE_TOKENS, n_embd] normed state */
+    void *act;            /* quantized form of AN_PRIVATE_TOKENS tokens, as long as n_embd and all heads */
+    float *q;             /* [tile_tokens, n_head / n_head_kv, head_dim] rotated queries */
+    float *scale;         /* [tile_tokens] of their scores */
     float *head;          /* [head_dim] a rotated key */
     void *matmul_scratch;
     void *attn_scratch;
@@ -32,9 +29,8 @@ struct an_decoder {
     an_arena arena;
     int n_past;
     int n_rope_seq;       /* longest sequence the rope frequencies were made for (dynamic scaling) */
-    size_t kv_elem_bytes;
-    size_t kv_head_bytes; /* one head of one layer: n_ctx * head_dim values */
-    char *keys, *values;  /* [n_layer, n_head_kv, n_ctx, head_dim] */
+    size_t key_head_bytes, value_head_bytes; /* one head of one layer */
+    char *keys, *values;  /* [n_layer, n_head_kv] heads, each as kernels.h lays out n_ctx positions */
     float *inv_freq;      /* [head_dim / 2] */
     float *cos, *sin;     /* [n_batch, head_dim / 2] */
     float *x;             /* [n_batch, n_embd] the residual stream */
@@ -42,11 +38,11 @@ struct an_decoder {
     float *q;             /* [n_batch, n_head, head_dim] queries, then the output of attention */
     float *k, *v;         /* [n_batch, n_head_kv, head_dim] */
     float *gate, *up;     /* [n_batch, n_ff] */
-    void *act;            /* quantized input of a matmul, n_batch tokens */
-    size_t attn_scratch_bytes;
+    void *act, *act_ff;   /* quantized input of a matmul, n_batch tokens: of n_embd and all heads; of n_ff */
+    int tile_tokens;      /* tokens of a batch that attend together, at most */
     int n_chunk_max;
-    float *chunks;        /* [n_head_kv, n_chunk_max, n_head / n_head_kv, head_dim] attention over chunks */
-    float *chunk_parts;   /* [n_head_kv, n_chunk_max, n_head / n_head_kv, 2] */
+    float *parts;         /* [n_head_kv, n_chunk_max, n_head / n_head_kv, an_attention_part_floats()] of a single token */
+    _Atomic int *chunks_done; /* [n_head_kv] zero between stages */
     an_thread_state *threads;
 };
 

@@ -38,6 +38,20 @@ json_t *an_environment_json(const an_environment *e)
     return obj;
 }
 
+an_peaks an_environment_peaks(const an_environment *e, int threads)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(e->more, "peaks_by_threads"), i, item)
+    {
+        double bandwidth = json_number_value(json_object_get(item, "bandwidth_bps"));
+        double flops = json_number_value(json_object_get(item, "flops"));
+        if (json_integer_value(json_object_get(item, "threads")) == threads && bandwidth > 0 && flops > 0)
+            return (an_peaks){bandwidth, flops};
+    }
+    return (an_peaks){e->peak_bandwidth_bps, e->peak_flops};
+}
+
 anemo_status an_environment_from_json(an_environment *e, const json_t *obj, const char *name, anemo_error *err)
 {
     static const char *const numbers[] = {"cpus_online",  "cpus_usable",        "mem_total_bytes", "mem_available_bytes",

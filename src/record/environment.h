@@ -20,6 +20,15 @@ typedef struct an_environment {
     json_t *more; /* what else is known (caches, THP, turbo, steal, swap, NUMA, virtualization, …): an object or NULL; owned */
 } an_environment;
 
+/*
+ * The peaks with so many threads where they were measured by themselves (`more`'s "peaks_by_threads"), else the run's; NaN when
+ * not known.
+ */
+typedef struct an_peaks {
+    double bandwidth_bps, flops;
+} an_peaks;
+an_peaks an_environment_peaks(const an_environment *e, int threads);
+
 json_t *an_environment_json(const an_environment *e); /* new reference; `more`'s members stand beside the others */
 ANEMO_MUST_CHECK anemo_status an_environment_from_json(an_environment *e, const json_t *obj, const char *name,
                                                        anemo_error *err);

@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "base/str.h"
 
+#include <limits.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -78,6 +79,14 @@ void an_run_new_id(uint64_t realtime_ns, uint64_t random, char out[32])
     gmtime_r(&t, &tm);
     size_t n = strftime(out, 32, "%Y%m%d-%H%M%S", &tm);
     snprintf(out + n, 32 - n, "-%04x", (unsigned)(random & 0xffff));
+}
+
+int an_cell_threads(const an_cell *cell)
+{
+    const json_t *n = json_object_get(cell->effective, "threads");
+    if (!json_is_integer(n)) n = json_object_get(cell->settings, "threads");
+    json_int_t threads = json_integer_value(n);
+    return threads > 0 && threads <= INT_MAX ? (int)threads : 0;
 }
 
 an_cell *an_run_add_cell(an_run *run)

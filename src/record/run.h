@@ -149,6 +149,9 @@ ANEMO_MUST_CHECK anemo_status an_run_from_json(an_run *run, const json_t *doc, c
 ANEMO_MUST_CHECK anemo_status an_cell_from_json(an_cell *cell, const json_t *obj, int n_model, const char *name,
                                                 anemo_error *err);
 
+/* Threads that decode: what the engine took, else what was asked for; 0 when neither is known. */
+int an_cell_threads(const an_cell *cell);
+
 /* ---- figures of a run: record/run_stats.c */
 
 /* Timed repetitions of a cell; loads and warm-ups do not count. */

@@ -47,12 +47,10 @@ static double median(const an_cell *cell, an_field_id field)
     return an_cell_summary(cell, field).median;
 }
 
-/* Threads that decode: what the engine took, else what was asked for; NaN when neither is known. */
 static double threads_of(const an_cell *cell)
 {
-    const json_t *n = json_object_get(cell->effective, "threads");
-    if (!json_is_integer(n)) n = json_object_get(cell->settings, "threads");
-    return json_is_integer(n) && json_integer_value(n) > 0 ? (double)json_integer_value(n) : NAN;
+    int n = an_cell_threads(cell);
+    return n > 0 ? (double)n : NAN;
 }
 
 /* CPUs in use over the threads that could use one; NaN on a GPU, whose work no CPU time tells of. */
@@ -100,8 +98,8 @@ static void describe_stream(const an_run *run, const an_cell *cell, an_str *out)
     an_str_appendf(out, "it streams %.1f MB a token at %.1f tokens/s, %.1f GB/s", bytes / 1e6, tps, bytes * tps / 1e9);
     if (!isfinite(mbu)) return;
     an_str_appendf(out, ", %.0f %% of what its threads can read from memory", 100 * mbu);
-    if (isfinite(run->environment.peak_bandwidth_bps))
-        an_str_appendf(out, " (measured: %.1f GB/s)", run->environment.peak_bandwidth_bps / 1e9);
+    double peak = an_environment_peaks(&run->environment, an_cell_threads(cell)).bandwidth_bps;
+    if (isfinite(peak)) an_str_appendf(out, " (measured: %.1f GB/s)", peak / 1e9);
 }
 
 static void describe_busy(const an_cell *cell, an_str *out)
@@ -201,7 +199,8 @@ static void explain_prefill(const an_run *run, const an_cell *cell, json_t *list
     }
     /* One pass reads all the weights, however short the prompt. */
     const an_run_model *m = cell->model >= 0 && (size_t)cell->model < run->n_model ? &run->models[cell->model] : NULL;
-    double share = m ? (double)m->weight_bytes / ttft / run->environment.peak_bandwidth_bps : NAN;
+    double peak = an_environment_peaks(&run->environment, an_cell_threads(cell)).bandwidth_bps;
+    double share = m ? (double)m->weight_bytes / ttft / peak : NAN;
     if (share >= 0.5)
         say(list,
             "%s: memory bandwidth bounds the prefill of %.0f tokens too: reading the weights once takes %.0f %% of its time.",

@@ -102,6 +102,7 @@ anemo_status an_sweep_write_manifest(an_sweep *s, bool has_seed, anemo_error *er
         unsigned long long seed = 0;
         sscanf(digest, "%12llx", &seed);
         s->seed = seed;
+        json_object_set_new(s->run.workload, "seed", json_integer((json_int_t)seed));
     }
     an_str_clear(&s->manifest);
     AN_TRY(an_json_write(head_json(s), JSON_COMPACT, &s->manifest, err));
@@ -123,8 +124,9 @@ anemo_status an_sweep_describe(an_sweep *s, const char *note, char *const *tags,
     if (tags) ok = (run->tags = json_array()) != NULL;
     for (size_t i = 0; ok && tags && tags[i]; i++)
         ok = json_array_append_new(run->tags, json_string(tags[i])) == 0;
-    run->workload = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", s->name, "n_rep", s->n_rep, "n_warmup",
-                              s->n_warmup, "n_block", s->n_block, "delay_s", s->delay_s, "timeout_s", s->timeout_s);
+    run->workload = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:I}", "name", s->name, "n_rep", s->n_rep, "n_warmup", s->n_warmup,
+                              "n_block", s->n_block, "delay_s", s->delay_s, "timeout_s", s->timeout_s, "seed",
+                              (json_int_t)s->seed);
     return ok && run->workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }
 

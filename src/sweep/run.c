@@ -283,7 +283,11 @@ static anemo_status take_up(session *x, anemo_error *err)
     }
     snprintf(s->run.id, sizeof s->run.id, "%s", next);
     an_environment_read(&s->run.environment);
-    if (s->probes) an_meter_peaks(x->meter, &s->run.environment);
+    if (s->probes) {
+        an_meter_peaks(x->meter, &s->run.environment);
+        for (size_t i = 0; i < s->run.n_cell; i++)
+            an_meter_peaks_with(x->meter, s->settings[i].threads, &s->run.environment);
+    }
     an_free(s->run.command);
     s->run.command = an_strdup(x->o->command);
     if (x->o->command && !s->run.command) {

@@ -115,7 +115,10 @@ static anemo_status measure_unit(an_sweep *s, size_t unit, const char *path, con
     AN_TRY(make_run(s, cell, unit, o, &run, err));
     next_order = (int64_t)unit * 1000000; /* so that units of one machine keep their order when they are joined */
     AN_TRY(an_sweep_open_meter(s, o, &meter, err));
-    if (s->probes) an_meter_peaks(meter, &run.environment);
+    if (s->probes) {
+        an_meter_peaks(meter, &run.environment);
+        an_meter_peaks_with(meter, s->settings[cell].threads, &run.environment);
+    }
     AN_TRY(an_sweep_measure(s, &run, 0, cell, block, meter, o, &next_order, err));
     if (o->stop && *o->stop) {
         status = an_fail(err, ANEMO_ERR_INTERRUPTED, "interrupted in unit %zu, which has to be measured again", unit);

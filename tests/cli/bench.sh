@@ -86,9 +86,9 @@ ANEMO_DRIVER_LLAMA_CPP="sh $work/nostep.sh" expect 0 "skipped" -m "$model" -t 1 
 expect 1 "missing" -m "$model" -e llama-cpp-python -t 1 --no-probe --no-store -p 4 -n 0
 
 # A cache type that an engine does not have is not quietly another one.
-expect 1 "native holds no keys and values in q8_0; it has: f16, f32" "${quick[@]}" -p 4 -n 0 -ctk q8_0
+expect 1 "native holds no keys and values in q4_0; it has: f16, f32, bf16, q8_0" "${quick[@]}" -p 4 -n 0 -ctk q4_0
 expect 0 "type_k" "${quick[@]}" -p 4 -n 0 -ctk f32 -ctv f32
-expect 1 "in one type" "${quick[@]}" -p 4 -n 0 -ctk f32
+expect 0 "type_v" "${quick[@]}" -p 4 -n 0 -ctk f32 -ctv q8_0
 # A flag that an engine does not obey is told.
 expect 0 "native: -fa has no effect: this engine used off" "${quick[@]}" -p 4 -n 0 -fa on
 

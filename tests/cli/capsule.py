@@ -143,6 +143,46 @@ def test_cells(temp, model):
     expect("an unknown engine", done.returncode == 3 and "engine-of-tomorrow" in done.stderr, done.stderr)
 
 
+def ids_of(cell):
+    return [r.get("token_ids") for r in cell["reps"] if r["kind"] == "timed"]
+
+
+def test_sweep(temp, model):
+    """A sweep of two blocks with one cell that is too large for memory: order, prompts, repetitions, and what is left out."""
+    plan = temp / "plan.ini"
+    plan.write_text(f'[sweep]\nengines = native, llama.cpp\nmodels = "{model}"\nthreads = 1,2\nn_prompt = 6\nn_gen = 3\nrepetitions = 2\n'
+                    "blocks = 2\ntags = swept\n[exclude]\nengine=llama.cpp threads=2\n[machine]\nprobes = off\n")
+    done = anemo("sweep", plan, "-q", fake="--decode 200")
+    expect("sweep", done.returncode == 0, done.stderr)
+    capsule = temp / "swept.json"
+    expect("pack of a sweep", anemo("results", "pack", "swept", "-q", "-o", capsule).returncode == 0)
+    expect("the seed is in the plan", json.loads(capsule.read_text())["run"]["workload"]["seed"] > 0)
+    done = anemo("repeat", capsule, "-q", "--json", "--margin", 100, "--tag", "swept-again", fake="--decode 200")
+    expect("repeat of a sweep", done.returncode == 0 and json.loads(done.stdout)["missing"] == 0, done.stdout + done.stderr)
+    old, new = (json.loads(anemo("results", "export", tag).stdout) for tag in ("swept", "swept-again"))
+    expect("kind and parent of a sweep", new["kind"] == "sweep" and new["extra"]["parent"] == old["id"])
+    expect("keys", [c["key"] for c in old["cells"]] == [c["key"] for c in new["cells"]])
+    expect("all timed repetitions", [len(ids_of(c)) for c in new["cells"]] == [4] * 3, str([len(c["reps"]) for c in new["cells"]]))
+    expect("one warm-up", all(sum(r["kind"] == "warmup" for r in c["reps"]) == 1 for c in new["cells"]))
+    own = [i for i, c in enumerate(old["cells"]) if c["engine"] == "native"]
+    expect("the same ids from the same prompt", len(own) == 2 and all(ids_of(old["cells"][i]) == ids_of(new["cells"][i]) for i in own),
+           str([(ids_of(old["cells"][i]), ids_of(new["cells"][i])) for i in own]))
+    # What was not measured is not measured now either, whatever it was.
+    doc = json.loads(capsule.read_text())
+    doc["run"]["cells"][own[0]].update(reps=[], status="skipped", reason="does not fit in memory", engine="engine-of-tomorrow")
+    (temp / "part.json").write_text(json.dumps(doc))
+    done = anemo("repeat", temp / "part.json", "-q", "--json", "--margin", 100, "--tag", "part", fake="--decode 200")
+    expect("the rest of a sweep", done.returncode == 0 and json.loads(done.stdout)["missing"] == 0, done.stdout + done.stderr)
+    part = json.loads(anemo("results", "export", "part").stdout)["cells"]
+    expect("a skipped cell stays so", part[own[0]]["status"] == "skipped" and not part[own[0]]["reps"] and part[own[1]]["status"] == "ok",
+           str(part[own[0]]))
+    for cell in doc["run"]["cells"]:
+        cell.update(reps=[], status="skipped")
+    (temp / "part.json").write_text(json.dumps(doc))
+    done = anemo("repeat", temp / "part.json")
+    expect("nothing to repeat", done.returncode == 3 and "nothing can be repeated" in done.stderr, done.stderr)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         temp = pathlib.Path(name)
@@ -154,6 +194,7 @@ def main():
         test_repeat(temp, capsule)
         test_bad(temp, capsule)
         test_cells(temp, model)
+        test_sweep(temp, model)
         test_models(temp, capsule, model)
     sys.exit(len(failures) > 0)
 

@@ -43,6 +43,21 @@ else
     echo "not run: a full tmpfs (mounting is not allowed here)"
 fi
 
+# A file that lies in memory cannot be loaded cold: no time, and why. One that can be dropped has a time, or a reason too.
+if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then
+    in_memory=$(mktemp /dev/shm/anemo-XXXXXX.gguf)
+    cp "$tiny/chatml.gguf" "$in_memory"
+    expect 0 "kept pages of the model in its cache" "$in_memory" "${common[@]}" --cold --no-bandwidth --no-store
+    rm "$in_memory"
+fi
+"$anemo" compare "$tiny/chatml.gguf" "${common[@]}" --cold --no-bandwidth --no-store --format json >"$work/cold" 2>"$work/err" || fail "--cold"
+python3 - "$work/cold" <<'PY' || fail "--cold: a cell with neither a cold load nor a reason"
+import json, sys
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    timed = any(r.get("load_cold_s") is not None for r in cell["reps"] if r["kind"] == "load")
+    assert timed != ("load_cold_s" in (cell.get("missing") or {})), cell["missing"]
+PY
+
 # The very same weights in the other container.
 twin=$work/chatml-twin
 "$anemo" convert "$tiny/chatml.gguf" "$twin" --to mlx >/dev/null 2>"$work/err" || fail "convert"

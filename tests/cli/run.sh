@@ -36,6 +36,41 @@ draw() { "$anemo" run "$model" -n 24 --ignore-eos --temp 1.2 --top-k 50 --top-p 
 [ "$(draw 1 | cksum)" = "$(draw 1 | cksum)" ] || fail "one seed, two texts"
 [ "$(draw 1 | cksum)" != "$(draw 2 | cksum)" ] || fail "two seeds, one text"
 
+# Drafts change the speed and nothing else: the same text streamed, the same ids; what was drafted is told.
+drafts() { "$anemo" run "$model" -n 40 --ignore-eos --raw -p "the cat and the cat and the" "$@" 2>"$work/err" || fail "run $*"; }
+for way in "--temp 0" "--temp 0.5 --seed 4 --top-k 9 --repeat-penalty 1.1"; do
+    # shellcheck disable=SC2086
+    drafts $way >"$work/plain"
+    # shellcheck disable=SC2086
+    drafts $way --draft ngram --draft-n 6 >"$work/ngram"
+    cmp -s "$work/plain" "$work/ngram" || fail "--draft ngram $way: another text"
+    grep -q "tokens a pass" "$work/err" || fail "--draft ngram $way: does not say what it came to"
+done
+drafts --draft "$model" >"$work/model"
+drafts >"$work/plain"
+cmp -s "$work/plain" "$work/model" || fail "--draft MODEL: another text"
+drafts --draft ngram --json >"$work/rep.json"
+python3 - "$work/rep.json" <<'CHECK' || fail "run --draft --json"
+import json, sys
+rep = json.load(open(sys.argv[1]))
+assert rep["n_generated"] == len(rep["token_ids"]) == 40
+assert rep["n_drafted"] >= rep["n_accepted"] >= 0 and rep["tokens_per_pass"] >= 1 and rep["stall_share"] is None
+assert rep["token_times_s"] == sorted(rep["token_times_s"])
+CHECK
+"$anemo" run "$model" -n 3 --json 2>/dev/null | grep -q '"n_drafted":null,"n_accepted":null,"tokens_per_pass":null' ||
+    fail "plain decoding claims drafts"
+# An end of sequence that is drafted ends the text where plain decoding ends it.
+for seed in 1 2 3 4 5 6; do
+    ends() { "$anemo" run "$model" -n 60 --temp 1.5 --seed $seed --json "$@" 2>/dev/null |
+        python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["token_ids"], r["stop_reason"], r["text"])'; }
+    [ "$(ends)" = "$(ends --draft ngram)" ] || fail "--draft ngram with seed $seed ends elsewhere"
+done
+expect 3 "no speculative decoding" run "$model" --draft ngram --engine llama.cpp
+expect 3 "server decides" run any --draft ngram --engine http --url http://127.0.0.1:1
+expect 4 "no-such-model" run "$model" --draft no-such-model
+expect 2 "draft model's vocabulary is another one" run "$model" --draft tests/golden/tiny/files/spm.gguf
+expect 2 "draft-n" run "$model" --draft ngram --draft-n 16
+
 printf 'light bulb' >"$work/prompt"
 expect 0 "tokens" run "$model" -f "$work/prompt" -n 2 --raw
 expect 0 '"n_prompt":3' run "$model" --prompt-ids 5,6,7 -n 2 --json

@@ -35,7 +35,7 @@ static double best_product(wide_bench *b, const an_wide_blocks *blocks, int n_to
     if (!blocks) an_act_quantize(b->k, &a, 0, n_tok);
     else
         for (int t = 0; t < n_tok; t++)
-            b->k->wide->token(b->x + (size_t)t * N_COL, N_COL, t, n_tok, blocks->cols, b->acts);
+            b->k->wide->token(&(an_wide_token){b->x + (size_t)t * N_COL, N_COL, 0, N_COL, t, n_tok, blocks->cols, b->acts});
     for (int i = 0; i < 20 && (i < 2 || seconds() - begin < 0.3); i++) {
         double t = seconds();
         if (blocks) an_matmul_wide(b->k, blocks, &b->w.w, &a, b->out, N_ROW, 0, N_ROW, false, b->scratch);

@@ -4,6 +4,8 @@
  */
 #include "kernels/kcheck.h"
 
+#include "kernels/panels.h"
+#include "kernels/peak.h"
 #include "kernels/wide.h"
 #include "quant/codes.h"
 #include "quant/half.h"
@@ -18,10 +20,18 @@ typedef struct wide_act {
     guarded x, q;
 } wide_act;
 
+/* In two parts of columns. */
 static void wide_act_fill(kcheck *c, wide_act *t, int cols)
 {
-    for (int tok = 0; tok < t->a.n_tok; tok++)
-        c->k->wide->token(t->a.f32 + (size_t)tok * t->a.f32_stride, t->a.n_col, tok, t->a.n_tok, cols, t->q.p);
+    for (int tok = 0; tok < t->a.n_tok; tok++) {
+        an_wide_token token = {.x = t->a.f32 + (size_t)tok * t->a.f32_stride, .n_col = t->a.n_col, .tok = tok,
+                               .n_tok = t->a.n_tok, .cols = cols, .acts = t->q.p};
+        token.col_end = t->a.n_col / 3 / 32 * 32;
+        c->k->wide->token(&token);
+        token.col_begin = token.col_end;
+        token.col_end = t->a.n_col;
+        c->k->wide->token(&token);
+    }
 }
 
 static wide_act wide_act_make(kcheck *c, int n_tok, int n_col, int cols, int style, bool at_start)
@@ -176,7 +186,7 @@ void check_wide_broken(kcheck *c, bool broken)
     c->k = kept;
 }
 
-/* Rows in parts, tokens alone, and other blocks: the same bits, through the public functions where they take them. */
+/* Rows in parts, tokens alone, weights in panels, and other blocks: the same bits, by the public functions where they take it. */
 void check_wide_invariance(kcheck *c, const kcheck_op *op)
 {
     (void)op;
@@ -199,6 +209,15 @@ void check_wide_invariance(kcheck *c, const kcheck_op *op)
         an_matmul_rows(c->k, &w.w, &t.a, parts, N_ROW, 0, 16, false, scratch.p);
         an_matmul_rows(c->k, &w.w, &t.a, parts, N_ROW, 16, 48, false, scratch.p);
         if (memcmp(all, parts, sizeof all)) kcheck_fail(c, "%s: rows in three parts differ", name);
+        if (an_panels_bytes(&w.w)) {
+            guarded room = guarded_alloc(an_panels_bytes(&w.w), i & 1);
+            an_panels_write(c->k, &w.w, room.p, 0, N_ROW);
+            an_weight view = an_panels_view(&w.w, room.p);
+            an_matmul_rows(c->k, &view, &t.a, parts, N_ROW, 0, 32, false, scratch.p);
+            an_matmul_rows(c->k, &view, &t.a, parts, N_ROW, 32, N_ROW, false, scratch.p);
+            if (memcmp(all, parts, sizeof all)) kcheck_fail(c, "%s: weights in panels differ", name);
+            guarded_free(&room);
+        }
         wide_act_fill(c, &t, small_blocks.cols);
         an_matmul_wide(c->k, &small_blocks, &w.w, &t.a, parts, N_ROW, 0, N_ROW, false, scratch.p);
         if (memcmp(all, parts, sizeof all)) kcheck_fail(c, "%s: other blocks differ", name);
@@ -226,5 +245,5 @@ void check_wide_memory(kcheck *c, const kcheck_op *op)
             if (an_act_bytes(an_kernels_compute(AN_COMPUTE_BF16, fewer), fewer, 576) > an_act_bytes(AN_COMPUTE_BF16, n, 576))
                 kcheck_fail(c, "%d tokens need more memory than %d", fewer, n);
     float sum;
-    if (c->k->wide->peak(3, &sum) != 3ull * 4 * 2 * 16 * 16 * 32 || sum != 0) kcheck_fail(c, "the peak loop does not add up");
+    if (an_peak_bf16(c->k, 3, &sum) != 3ull * 4 * 2 * 16 * 16 * 32 || sum != 3 * 64) kcheck_fail(c, "the peak loop does not add up");
 }

@@ -36,7 +36,7 @@ static const char *const PROMPTS[] = {
 static void plain(const an_session_options *o, const an_ids *prompt, const an_sampling *sampling, int32_t *out)
 {
     an_session *s;
-    assert_ok(an_session_open_model(&s, model, o, &err), &err);
+    assert_ok(an_session_open_model(&s, model, NULL, o, &err), &err);
     an_session_sampler_set(s, sampling);
     assert_ok(an_session_eval(s, prompt->ids, (int)prompt->n, &err), &err);
     out[0] = an_session_sample(s);
@@ -52,7 +52,7 @@ static an_spec_stats speculative(const an_session_options *o, const an_spec_opti
 {
     an_session *s;
     an_spec *sp;
-    assert_ok(an_session_open_model(&s, model, o, &err), &err);
+    assert_ok(an_session_open_model(&s, model, NULL, o, &err), &err);
     assert_ok(an_spec_open(&sp, s, so, &err), &err);
     an_spec_sampler_set(sp, sampling);
     assert_ok(an_spec_eval(sp, prompt->ids, (int)prompt->n, &err), &err);

@@ -223,8 +223,13 @@ static void test_rewind_repeats(void **state)
     assert_non_null(first);
     assert_non_null(again);
     assert_ok(an_model_file_open(&m, c->model, &err), &err);
-    an_decoder_options o = {.n_ctx = c->n_tok, .n_batch = c->n_tok, .kv = AN_KV_F32, .compute = AN_COMPUTE_F32, .n_thread_prefill = 2,
-                            .n_thread_decode = 1, .kernels = kernels_of("scalar")};
+    an_decoder_options o = {.n_ctx = c->n_tok,
+                            .n_batch = c->n_tok,
+                            .kv = AN_KV_F32,
+                            .compute = AN_COMPUTE_F32,
+                            .n_thread_prefill = 2,
+                            .n_thread_decode = 1,
+                            .kernels = kernels_of("scalar")};
     assert_ok(an_decoder_open(&d, m, &o, &err), &err);
     assert_ok(an_decoder_run(d, c->ids, half, false, NULL, NULL, &err), &err);
     assert_ok(an_decoder_run(d, c->ids + half, c->n_tok - half, true, first, NULL, &err), &err);

@@ -20,16 +20,18 @@ static void wide_end(void)
     tiles_end();
 }
 
-static void wide_token(const float *x, int n_col, int tok, int n_tok, int cols, uint8_t *acts)
+static void wide_token(const an_wide_token *t)
 {
-    size_t n_pair = (size_t)(n_tok + AN_WIDE_PAIR - 1) / AN_WIDE_PAIR, pair = (size_t)tok / AN_WIDE_PAIR;
-    size_t in_pair = (size_t)(tok / 16 % 2) * AN_TILE_BYTES + (size_t)(tok % 16) * 64;
-    for (int begin = 0; begin < n_col; begin += cols) {
-        int n_step = (n_col - begin < cols ? n_col - begin : cols) / AN_TILE_COLS;
-        uint8_t *to = acts + pair * (size_t)n_step * 2 * AN_TILE_BYTES + in_pair;
-        for (int s = 0; s < n_step; s++, to += 2 * AN_TILE_BYTES, x += AN_TILE_COLS)
-            vi_store(to, vi_bf16(vf_load(x), vf_load(x + 16)));
-        acts += n_pair * (size_t)n_step * 2 * AN_TILE_BYTES;
+    size_t n_pair = (size_t)(t->n_tok + AN_WIDE_PAIR - 1) / AN_WIDE_PAIR, pair = (size_t)t->tok / AN_WIDE_PAIR;
+    size_t in_pair = (size_t)(t->tok / 16 % 2) * AN_TILE_BYTES + (size_t)(t->tok % 16) * 64;
+    for (int block = t->col_begin / t->cols * t->cols; block < t->col_end; block += t->cols) {
+        int n_step = (t->n_col - block < t->cols ? t->n_col - block : t->cols) / AN_TILE_COLS;
+        uint8_t *to = t->acts + 2 * AN_TILE_BYTES * (n_pair * (size_t)(block / AN_TILE_COLS) + pair * (size_t)n_step) + in_pair;
+        for (int s = 0; s < n_step; s++, to += 2 * AN_TILE_BYTES) {
+            int col = block + s * AN_TILE_COLS;
+            if (col < t->col_begin || col >= t->col_end) continue;
+            vi_store(to, vi_bf16(vf_load(t->x + col), vf_load(t->x + col + 16)));
+        }
     }
 }
 
@@ -183,19 +185,25 @@ static void wide_finish(const float *sums, float *out, size_t out_stride, int n_
     }
 }
 
+/* Every product adds 32 times 1 * 0.5 to each sum. */
 static uint64_t wide_peak(int n, float *sum)
 {
     float out[4][256];
+    uint16_t one[512], half[512];
+    for (int i = 0; i < 512; i++) {
+        one[i] = 0x3F80;
+        half[i] = 0x3F00;
+    }
     *sum = 0;
     tiles_begin();
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
-    TILE_ZERO(4);
-    TILE_ZERO(5);
-    TILE_ZERO(6);
-    TILE_ZERO(7);
+    TILE_LOAD(4, one);
+    TILE_LOAD(5, one);
+    TILE_LOAD(6, half);
+    TILE_LOAD(7, half);
     for (int i = 0; i < n; i++) {
         TILE_DOT(0, 4, 6);
         TILE_DOT(1, 4, 7);

@@ -1,191 +1,348 @@
 /*
- * Attention of some query heads of some tokens over one KV head: scores, softmax with the maximum subtracted, weighted
- * sum of values. Keys and values are taken in blocks of 16 positions and made f32 once for all queries; a score is
- * summed along head_dim in order, a value along the positions in order, so neither depends on how many queries are
- * served together. Included after a lanes header.
+ * Attention of some query heads of some tokens over one KV head, chunk by chunk: scores, exponentials with the chunk's
+ * maximum subtracted, weighted sum of values, then the chunks merged in order. A score is summed along head_dim in
+ * order, a value along the positions of its chunk in order, so nothing depends on how many queries are served together.
+ *
+ * One tile of queries (decode) takes keys and values as they are stored and makes them f32 in registers; more queries
+ * share blocks that are made f32 once. Both are the same numbers. Included after a lanes header.
  */
 #ifndef AN_BODY_ATTENTION_H
 #define AN_BODY_ATTENTION_H
 
-#include "kernels/body/elementwise.h"
+#include "kernels/body/kv.h"
 #include "kernels/table.h"
 
-/* scores -> probabilities, in place; n numbers. parts, if any: largest scaled score, sum of exponentials. */
-static void softmax_row(float *p, int n, float scale, float *parts)
+enum {
+    CHUNK = AN_ATTENTION_CHUNK,
+    VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1 /* vectors of a row of values that the registers hold for four queries */
+};
+
+/* Queries of the next tile of scores. */
+LANE_FN int score_width(int left)
 {
-    int whole = n & ~15, rest = n - whole;
-    vf top = vf_set1(p[0]);
-    for (int i = 0; i < whole; i += 16) top = vf_max(top, vf_load(p + i));
+    return left >= AN_LANES_QUERIES ? AN_LANES_QUERIES : left >= 4 ? 4 : left;
+}
+
+/* q [n_query][head_dim] cut into tiles, each [head_dim][its queries]. */
+static void tile_queries(float *out, const float *q, int n_query, int head_dim)
+{
+    for (int i = 0, w; i < n_query; i += w) {
+        w = score_width(n_query - i);
+        for (int j = 0; j < w; j++)
+            for (int d = 0; d < head_dim; d++) out[(i * head_dim) + d * w + j] = q[(i + j) * head_dim + d];
+    }
+}
+
+/*
+ * Scores of n_q queries for n_block blocks of keys. One block after the other: read in pairs, 4 KiB apart, the hardware
+ * fetches them half as fast.
+ */
+LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim,
+                         const int n_q, int n_block)
+{
+    for (int b = 0; b < n_block; b++, block += an_kv_key_block(type, head_dim)) {
+        vf acc[AN_LANES_QUERIES];
+#pragma GCC unroll 8
+        for (int i = 0; i < n_q; i++) acc[i] = vf_zero();
+        for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
+            vf scale = key_scale(type, block, head_dim, g);
+            int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
+            for (int d = g; d < end; d += 2) {
+                vf k[2];
+                key_pair(type, block, d, scale, k);
+#pragma GCC unroll 2
+                for (int j = 0; j < 2; j++)
+#pragma GCC unroll 8
+                    for (int i = 0; i < n_q; i++) acc[i] = vf_fma(vf_set1(q[(d + j) * n_q + i]), k[j], acc[i]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < n_q; i++) vf_store(p + i * CHUNK + 16 * b, acc[i]);
+    }
+}
+
+/* Scores of all queries for n_block blocks. */
+LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim, int n_query,
+                    int n_block)
+{
+    for (int i = 0, w; i < n_query; i += w, p += w * CHUNK, q += w * head_dim) {
+        w = score_width(n_query - i);
+        if (w == AN_LANES_QUERIES) scores_tile(type, p, q, block, head_dim, AN_LANES_QUERIES, n_block);
+        else if (w == 4) scores_tile(type, p, q, block, head_dim, 4, n_block);
+        else if (w == 3) scores_tile(type, p, q, block, head_dim, 3, n_block);
+        else if (w == 2) scores_tile(type, p, q, block, head_dim, 2, n_block);
+        else scores_tile(type, p, q, block, head_dim, 1, n_block);
+    }
+}
+
+/* A block of keys as f32 [head_dim][16]. */
+LANE_FN void keys_f32(const an_kv_dtype type, float *out, const uint8_t *block, int head_dim)
+{
+    for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
+        vf scale = key_scale(type, block, head_dim, g);
+        int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
+        for (int d = g; d < end; d += 2) {
+            vf k[2];
+            key_pair(type, block, d, scale, k);
+            vf_store(out + 16 * d, k[0]);
+            vf_store(out + 16 * d + 16, k[1]);
+        }
+    }
+}
+
+/*
+ * Scores of positions begin..end-1 of a chunk -> exponentials; zero at all other places of the row's first n. part:
+ * largest scaled score (minus infinity when there is no position), sum of exponentials.
+ */
+static void exponentials(float *p, int n, int begin, int end, float scale, float *part)
+{
+    int low = begin & ~15, high = (end + 15) & ~15;
+    if (begin >= end) {
+        memset(p, 0, (size_t)n * sizeof *p);
+        part[0] = -INFINITY;
+        part[1] = 0;
+        return;
+    }
+    memset(p, 0, (size_t)low * sizeof *p);
+    memset(p + high, 0, (size_t)(n - high) * sizeof *p);
+    for (int i = low; i < begin; i++) p[i] = -INFINITY;
+    for (int i = end; i < high; i++) p[i] = -INFINITY;
+    vf top = vf_load(p + low);
+    for (int i = low + 16; i < high; i += 16) top = vf_max(top, vf_load(p + i));
     float max = vf_max_all(top);
-    for (int i = whole; i < n; i++) max = p[i] > max ? p[i] : max;
     vf s = vf_set1(scale), m = vf_set1(max), sum = vf_zero();
-    for (int i = 0; i < whole; i += 16) {
+    for (int i = low; i < high; i += 16) {
         vf e = vf_exp(vf_mul(vf_sub(vf_load(p + i), m), s));
         vf_store(p + i, e);
         sum = vf_add(sum, e);
     }
-    if (rest) {
-        vf e = vf_exp(vf_mul(vf_sub(vf_load_n(p + whole, rest), m), s));
-        vf_store_n(p + whole, e, rest);
-        sum = vf_add(sum, vf_load_n(p + whole, rest));
-    }
-    float total = vf_sum(sum);
-    if (parts) {
-        parts[0] = max * scale;
-        parts[1] = total;
-    }
-    vf r = vf_set1(1.0f / total);
-    for (int i = 0; i < whole; i += 16) vf_store(p + i, vf_mul(vf_load(p + i), r));
-    if (rest) vf_store_n(p + whole, vf_mul(vf_load_n(p + whole, rest), r), rest);
+    part[0] = max * scale;
+    part[1] = vf_sum(sum);
 }
 
-/*
- * n <= 16 rows of the cache, transposed: kt [dim][16 positions] as f32, dim = head_dim rounded up to 8. `copy` takes
- * the rows, padded with zeros, where 16 whole vectors of each cannot be read in place.
- */
-static void load_keys(an_kv_dtype type, float *kt, const uint8_t *src, size_t stride, int head_dim, int n,
-                      uint8_t *copy)
+/* acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is rows without a gap. */
+LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
+                         const float *scales, int head_dim, int n, int lane, const int n_q, const int n_lane)
 {
-    int bytes = head_dim * (type == AN_KV_F16 ? 2 : 4), padded = (bytes + 15) & ~15;
-    if (n < 16 || padded != bytes) {
-        memset(copy, 0, (size_t)(16 * padded));
-        for (int i = 0; i < n; i++) memcpy(copy + i * padded, src + (size_t)i * stride, (size_t)bytes);
-        src = copy;
-        stride = (size_t)padded;
-    }
-    for (int at = 0; at < padded; at += 16) {
-        vi d[4];
-        vi_rows16(src + at, stride, d);
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            if (type == AN_KV_F16) {
-                vf_store(kt, vf_f16_low(d[j]));
-                vf_store(kt + 16, vf_f16_high(d[j]));
-                kt += 32;
-            } else {
-                vf_store(kt, vf_from_bits(d[j]));
-                kt += 16;
-            }
-        }
-    }
-}
-
-/* Scores of n_q queries for 16 positions. */
-LANE_FN void scores_tile(float *p, size_t p_stride, const float *q, const float *kt, int head_dim, const int n_q)
-{
-    vf acc[AN_LANES_QUERIES];
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++) acc[i] = vf_zero();
-    for (int d = 0; d < head_dim; d++) {
-        vf k = vf_load(kt + 16 * d);
-#pragma GCC unroll 8
-        for (int i = 0; i < n_q; i++) acc[i] = vf_fma(vf_set1(q[i * head_dim + d]), k, acc[i]);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++) vf_store(p + (size_t)i * p_stride, acc[i]);
-}
-
-static void scores_block(float *p, size_t p_stride, const float *q, const float *kt, int head_dim, int n_query)
-{
-    int i = 0;
-    for (; i + AN_LANES_QUERIES <= n_query; i += AN_LANES_QUERIES)
-        scores_tile(p + (size_t)i * p_stride, p_stride, q + i * head_dim, kt, head_dim, AN_LANES_QUERIES);
-    for (; i + 3 <= n_query; i += 3)
-        scores_tile(p + (size_t)i * p_stride, p_stride, q + i * head_dim, kt, head_dim, 3);
-    for (; i < n_query; i++)
-        scores_tile(p + (size_t)i * p_stride, p_stride, q + i * head_dim, kt, head_dim, 1);
-}
-
-/* acc[i][16 * n_lane] += probabilities of n positions times their values, for n_q queries. */
-LANE_FN void values_tile(float *acc, int dim, const float *p, size_t p_stride, const float *v, int n,
-                         const int n_q, const int n_lane)
-{
+    size_t row_bytes = an_kv_elem(type) * (size_t)an_kv_dim(head_dim);
     vf a[4][4];
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + i * dim + 16 * l);
-    for (int pos = 0; pos < n; pos++) {
-        vf row[4];
+        for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + (size_t)i * stride + 16 * (lane + l));
+    for (int pos = 0; pos < n; pos++, v += row_bytes) {
+        vf x[4];
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) row[l] = vf_load(v + pos * dim + 16 * l);
+        for (int l = 0; l < n_lane; l++) x[l] = value_lane(type, v, scales, lane + l);
+        if (type == AN_KV_Q8_0) scales += an_kv_groups(head_dim);
 #pragma GCC unroll 4
         for (int i = 0; i < n_q; i++) {
-            vf w = vf_set1(p[(size_t)i * p_stride + (size_t)pos]);
+            vf w = vf_set1(p[i * CHUNK + pos]);
 #pragma GCC unroll 4
-            for (int l = 0; l < n_lane; l++) a[i][l] = vf_fma(w, row[l], a[i][l]);
+            for (int l = 0; l < n_lane; l++) a[i][l] = vf_fma(w, x[l], a[i][l]);
         }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) vf_store(acc + i * dim + 16 * l, a[i][l]);
+        for (int l = 0; l < n_lane; l++) vf_store(acc + (size_t)i * stride + 16 * (lane + l), a[i][l]);
 }
 
-static void values_block(float *acc, int dim, const float *p, size_t p_stride, const float *v, int n,
-                         int n_query)
+LANE_FN void values_lanes(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
+                          const float *scales, int head_dim, int n, const int n_q)
 {
-    enum { LANES = AN_LANES_F32_ROWS };
-    for (int i = 0; i < n_query;) {
-        int step = n_query - i >= 4 ? 4 : n_query - i == 3 ? 3 : 1, l = 0;
-        float *a = acc + i * dim;
-        const float *pi = p + (size_t)i * p_stride;
-        for (; l + 16 * LANES <= dim; l += 16 * LANES) {
-            if (step == 4) values_tile(a + l, dim, pi, p_stride, v + l, n, 4, LANES);
-            else if (step == 3) values_tile(a + l, dim, pi, p_stride, v + l, n, 3, LANES);
-            else values_tile(a + l, dim, pi, p_stride, v + l, n, 1, LANES);
-        }
-        for (; l < dim; l += 16) {
-            if (step == 4) values_tile(a + l, dim, pi, p_stride, v + l, n, 4, 1);
-            else if (step == 3) values_tile(a + l, dim, pi, p_stride, v + l, n, 3, 1);
-            else values_tile(a + l, dim, pi, p_stride, v + l, n, 1, 1);
-        }
-        i += step;
+    int lane = 0, n_lane = an_kv_dim(head_dim) / 16;
+    for (; lane + VALUE_LANES <= n_lane; lane += VALUE_LANES)
+        values_tile(type, acc, stride, p, v, scales, head_dim, n, lane, n_q, VALUE_LANES);
+    for (; lane < n_lane; lane++) values_tile(type, acc, stride, p, v, scales, head_dim, n, lane, n_q, 1);
+}
+
+/* All queries; acc, `stride` apart, and p, rows of a chunk. scales [n][groups], of codes. */
+LANE_FN void values(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
+                    const float *scales, int head_dim, int n, int n_query)
+{
+    for (int i = 0, w; i < n_query; i += w, acc += (size_t)w * stride, p += w * CHUNK) {
+        w = n_query - i >= 4 ? 4 : n_query - i;
+        if (w == 4) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 4);
+        else if (w == 3) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 3);
+        else if (w == 2) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 2);
+        else values_lanes(type, acc, stride, p, v, scales, head_dim, n, 1);
     }
 }
 
-/* n rows of the cache as f32 [n][dim], dim = head_dim rounded up to 16, zero behind. */
-static void load_values(an_kv_dtype type, float *dst, int dim, const uint8_t *src, size_t stride, int head_dim,
-                        int n)
+/* n rows, whole blocks but the last, as f32 [n][dim]. */
+LANE_FN void values_f32(const an_kv_dtype type, float *out, const uint8_t *v, float *scales, int head_dim, int n)
 {
-    for (int i = 0; i < n; i++, src += stride, dst += dim) {
-        if (type == AN_KV_F16) row_f16(dst, src, head_dim);
-        else memcpy(dst, src, (size_t)head_dim * 4);
-        for (int d = head_dim; d < dim; d++) dst[d] = 0;
+    int dim = an_kv_dim(head_dim);
+    size_t row_bytes = an_kv_elem(type) * (size_t)dim, block_bytes = an_kv_value_block(type, head_dim);
+    for (int pos = 0; pos < n; pos++, out += dim) {
+        const uint8_t *block = v + (size_t)(pos / AN_KV_BLOCK) * block_bytes;
+        if (pos % AN_KV_BLOCK == 0) value_scales(type, scales, block, head_dim);
+        const float *own = scales + pos % AN_KV_BLOCK * an_kv_groups(head_dim);
+        for (int l = 0; l < dim / 16; l++)
+            vf_store(out + 16 * l, value_lane(type, block + (size_t)(pos % AN_KV_BLOCK) * row_bytes, own, l));
     }
 }
 
-/* scratch: probabilities [n_query][n_pos rounded up to 16], two blocks [16][dim], sums [n_query][dim]. */
+/* One chunk as all its parts see it. */
+typedef struct attention_chunk_job {
+    const an_attention_job *job;
+    const uint8_t *keys, *values; /* of its first block that somebody sees */
+    int base;                     /* position of that block */
+    int n;                        /* positions from there on */
+    int n_query;
+    const float *q;
+    float *p, *rows, *parts;
+    size_t stride;
+} attention_chunk_job;
+
+LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
+{
+    int head_dim = c->job->head_dim, n_block = (c->n + AN_KV_BLOCK - 1) / AN_KV_BLOCK;
+    if (type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES) {
+        scores(type, c->p, c->q, c->keys, head_dim, c->n_query, n_block);
+        return;
+    }
+    for (int b = 0; b < n_block; b++) {
+        keys_f32(type, c->rows, c->keys + (size_t)b * an_kv_key_block(type, head_dim), head_dim);
+        scores(AN_KV_F32, c->p + 16 * b, c->q, (const uint8_t *)c->rows, head_dim, c->n_query, 1);
+    }
+}
+
+LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
+{
+    int head_dim = c->job->head_dim;
+    float *acc = c->parts + AN_PART_HEAD;
+    if (type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES) {
+        /* Block by block, though the sums go through memory: so a row's lines are read together, in order. */
+        const uint8_t *block = c->values;
+        for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += an_kv_value_block(type, head_dim)) {
+            int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
+            value_scales(type, c->rows, block, head_dim);
+            values(type, acc, c->stride, c->p + at, block, c->rows, head_dim, n, c->n_query);
+        }
+        return;
+    }
+    for (int at = 0; at < c->n; at += AN_VALUES_ROWS) {
+        int n = c->n - at < AN_VALUES_ROWS ? c->n - at : AN_VALUES_ROWS;
+        values_f32(type, c->rows, c->values + (size_t)(at / AN_KV_BLOCK) * an_kv_value_block(type, head_dim),
+                   c->rows + AN_VALUES_ROWS * an_kv_dim(head_dim), head_dim, n);
+        values(AN_KV_F32, acc, c->stride, c->p + at, (const uint8_t *)c->rows, NULL, head_dim, n, c->n_query);
+    }
+}
+
+static void chunk_scores_f32(const attention_chunk_job *c) { chunk_scores(AN_KV_F32, c); }
+static void chunk_scores_f16(const attention_chunk_job *c) { chunk_scores(AN_KV_F16, c); }
+static void chunk_scores_bf16(const attention_chunk_job *c) { chunk_scores(AN_KV_BF16, c); }
+static void chunk_scores_q8_0(const attention_chunk_job *c) { chunk_scores(AN_KV_Q8_0, c); }
+static void chunk_values_f32(const attention_chunk_job *c) { chunk_values(AN_KV_F32, c); }
+static void chunk_values_f16(const attention_chunk_job *c) { chunk_values(AN_KV_F16, c); }
+static void chunk_values_bf16(const attention_chunk_job *c) { chunk_values(AN_KV_BF16, c); }
+static void chunk_values_q8_0(const attention_chunk_job *c) { chunk_values(AN_KV_Q8_0, c); }
+
+/* First position that the token at `pos` sees. */
+LANE_FN int seen_from(const an_attention_job *job, int pos)
+{
+    return job->window > 0 && pos >= job->window ? pos - job->window + 1 : 0;
+}
+
+/* parts of one chunk for all queries; job->scratch holds the tiled queries already. */
+static void one_chunk(const an_attention_job *job, int chunk, float *parts)
+{
+    static void (*const score[AN_KV_N])(const attention_chunk_job *) = {
+        [AN_KV_F32] = chunk_scores_f32,
+        [AN_KV_F16] = chunk_scores_f16,
+        [AN_KV_BF16] = chunk_scores_bf16,
+        [AN_KV_Q8_0] = chunk_scores_q8_0};
+    static void (*const weigh[AN_KV_N])(const attention_chunk_job *) = {
+        [AN_KV_F32] = chunk_values_f32,
+        [AN_KV_F16] = chunk_values_f16,
+        [AN_KV_BF16] = chunk_values_bf16,
+        [AN_KV_Q8_0] = chunk_values_q8_0};
+    int n_query = job->n_tok * job->n_q, begin = seen_from(job, job->pos), end = job->pos + job->n_tok;
+    int base = chunk * CHUNK > begin ? chunk * CHUNK : begin & ~(AN_KV_BLOCK - 1);
+    if (end > (chunk + 1) * CHUNK) end = (chunk + 1) * CHUNK;
+    an_attention_plan plan = an_attention_plan_for(n_query, job->head_dim);
+    float *scratch = job->scratch;
+    size_t block = (size_t)(base / AN_KV_BLOCK);
+    attention_chunk_job c = {
+        .job = job,
+        .keys = (const uint8_t *)job->keys + block * an_kv_key_block(job->key_type, job->head_dim),
+        .values = (const uint8_t *)job->values + block * an_kv_value_block(job->value_type, job->head_dim),
+        .base = base,
+        .n = end - base,
+        .n_query = n_query,
+        .q = scratch,
+        .p = scratch + plan.scores,
+        .rows = scratch + plan.rows,
+        .parts = parts,
+        .stride = AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim),
+    };
+    score[job->key_type](&c);
+    int n_whole = (c.n + 15) & ~15;
+    for (int i = 0; i < n_query; i++) {
+        int pos = job->pos + i / job->n_q, from = seen_from(job, pos) - base, to = pos + 1 - base;
+        float *part = parts + (size_t)i * c.stride;
+        exponentials(c.p + i * CHUNK, n_whole, from > 0 ? from : 0, to < c.n ? to : c.n, job->scale[i / job->n_q], part);
+        memset(part + AN_PART_HEAD, 0, (c.stride - AN_PART_HEAD) * sizeof *part);
+    }
+    weigh[job->value_type](&c);
+}
+
+/* state = state and, behind it, part. */
+static void merge_part(float *state, const float *part, int dim)
+{
+    if (part[0] == -INFINITY) return;
+    if (state[0] == -INFINITY) {
+        memcpy(state, part, (size_t)(AN_PART_HEAD + dim) * sizeof *state);
+        return;
+    }
+    float max = part[0] > state[0] ? part[0] : state[0], e[16] = {state[0] - max, part[0] - max};
+    vf_store(e, vf_exp(vf_load(e)));
+    state[0] = max;
+    state[1] = state[1] * e[0] + part[1] * e[1];
+    vf keep = vf_set1(e[0]), add = vf_set1(e[1]);
+    for (int d = AN_PART_HEAD; d < AN_PART_HEAD + dim; d += 16)
+        vf_store(state + d, vf_fma(add, vf_load(part + d), vf_mul(keep, vf_load(state + d))));
+}
+
+static void finish(float *out, const float *state, int head_dim)
+{
+    vf r = vf_set1(1.0f / state[1]);
+    int whole = head_dim & ~15;
+    for (int d = 0; d < whole; d += 16) vf_store(out + d, vf_mul(vf_load(state + AN_PART_HEAD + d), r));
+    if (head_dim > whole)
+        vf_store_n(out + whole, vf_mul(vf_load(state + AN_PART_HEAD + whole), r), head_dim - whole);
+}
+
+static void attention_chunk(const an_attention_job *job, int chunk, float *parts)
+{
+    tile_queries(job->scratch, job->q, job->n_tok * job->n_q, job->head_dim);
+    one_chunk(job, chunk, parts);
+}
+
+static void attention_merge(float *out, float *parts, size_t stride, int n_chunk, int head_dim)
+{
+    for (int c = 1; c < n_chunk; c++) merge_part(parts, parts + (size_t)c * stride, an_kv_dim(head_dim));
+    finish(out, parts, head_dim);
+}
+
 static void attention(const an_attention_job *job)
 {
-    int dim = (job->head_dim + 15) & ~15, n_query = job->n_tok * job->n_q, n_pos = job->n_pos + job->n_tok - 1;
-    size_t p_stride = (size_t)(n_pos + 15) & ~(size_t)15, stride = job->kv_stride_bytes;
-    float *p = job->scratch, *rows = p + p_stride * (size_t)n_query, *acc = rows + 32 * dim;
-    for (int pos = 0; pos < n_pos; pos += 16) {
-        int n = n_pos - pos < 16 ? n_pos - pos : 16;
-        load_keys(job->type, rows, (const uint8_t *)job->keys + (size_t)pos * stride, stride, job->head_dim, n,
-                  (uint8_t *)(rows + 16 * dim));
-        scores_block(p + pos, p_stride, job->q, rows, job->head_dim, n_query);
-    }
-    for (int i = 0; i < n_query; i++) {
-        int tok = i / job->n_q, own = job->n_pos + tok;
-        int begin = job->window > 0 && own > job->window ? own - job->window : 0;
-        float *row = p + (size_t)i * p_stride;
-        softmax_row(row + begin, own - begin, job->scale[tok], job->parts ? job->parts + 2 * i : NULL);
-        /* Positions before the window and after the token: weight zero, which changes no bit of a sum. */
-        memset(row, 0, (size_t)begin * sizeof *p);
-        memset(row + own, 0, (p_stride - (size_t)own) * sizeof *p);
-    }
-    memset(acc, 0, (size_t)n_query * (size_t)dim * sizeof *acc);
-    for (int pos = 0; pos < n_pos; pos += 16) {
-        int n = n_pos - pos < 16 ? n_pos - pos : 16;
-        load_values(job->type, rows, dim, (const uint8_t *)job->values + (size_t)pos * stride, stride,
-                    job->head_dim, n);
-        values_block(acc, dim, p + pos, p_stride, rows, n, n_query);
+    int n_query = job->n_tok * job->n_q, dim = an_kv_dim(job->head_dim);
+    an_attention_plan plan = an_attention_plan_for(n_query, job->head_dim);
+    float *state = (float *)job->scratch + plan.state, *part = (float *)job->scratch + plan.part;
+    size_t stride = AN_PART_HEAD + (size_t)dim;
+    int first = seen_from(job, job->pos) / CHUNK, last = (job->pos + job->n_tok - 1) / CHUNK;
+    tile_queries(job->scratch, job->q, n_query, job->head_dim);
+    one_chunk(job, first, state);
+    for (int c = first + 1; c <= last; c++) {
+        one_chunk(job, c, part);
+        for (int i = 0; i < n_query; i++) merge_part(state + (size_t)i * stride, part + (size_t)i * stride, dim);
     }
     for (int i = 0; i < n_query; i++)
-        memcpy(job->out + (size_t)(i / job->n_q) * job->out_stride + (size_t)(i % job->n_q * job->head_dim),
-               acc + (size_t)i * (size_t)dim, (size_t)job->head_dim * sizeof *acc);
+        finish(job->out + (size_t)(i / job->n_q) * job->out_stride + (size_t)(i % job->n_q * job->head_dim),
+               state + (size_t)i * stride, job->head_dim);
 }
 
 #endif

@@ -85,17 +85,6 @@ static void rope_head(float *out, const float *x, an_rope_rows rows, const float
     }
 }
 
-static void store_f16(void *dst, const float *src, int n)
-{
-    uint8_t *p = dst;
-    int whole = n & ~15;
-    for (int i = 0; i < whole; i += 16) vf_store_f16(p + 2 * i, vf_load(src + i));
-    for (int i = whole; i < n; i++) {
-        uint16_t h = an_f16_from_f32(src[i]);
-        memcpy(p + 2 * i, &h, 2);
-    }
-}
-
 static void row_f16(float *dst, const void *src, int n)
 {
     const uint8_t *p = src;

@@ -9,6 +9,7 @@
 #include "kernels/body/encode.h"
 #include "kernels/body/encode_weighted.h"
 #include "kernels/body/fused.h"
+#include "kernels/body/kv.h"
 #include "kernels/body/matmul_f32.h"
 #include "kernels/body/matmul_q8.h"
 #include "kernels/body/peak.h"
@@ -114,8 +115,11 @@ const an_kernels AN_LEVEL_TABLE = {
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .rope_head = rope_head,
-    .store_f16 = store_f16,
+    .store_key = store_key,
+    .store_value = store_value,
     .attention = attention,
+    .attention_chunk = attention_chunk,
+    .attention_merge = attention_merge,
     .encode =
         {
             [AN_DTYPE_F32] = encode_f32,

@@ -28,7 +28,7 @@ typedef struct panel_block {
 
 /* Bits `at` and up of every byte moved to bit `to`, those of `mask` kept; all constants. */
 #define MOVE_BITS(v, at, to, mask)                                                                                     \
-    vi_and((at) <= (to) ? vi_shl(v, (at) <= (to) ? (to) - (at) : 0) : vi_shr(v, (at) > (to) ? (at) - (to) : 0), SPREAD(mask))
+    vi_and((at) == (to) ? (v) : (at) < (to) ? vi_shl(v, (at) < (to) ? (to) - (at) : 0) : vi_shr(v, (at) > (to) ? (at) - (to) : 0), SPREAD(mask))
 
 LANE_FN vi panel_line(const uint8_t *at, int line)
 {
@@ -41,20 +41,30 @@ LANE_FN vi panel_nibbles(vi v, const bool high)
     return vi_and(high ? vi_shr(v, 4) : v, SPREAD(0x0F));
 }
 
-/* Codes of columns 4k..4k+3 of a group of 32; Q3_K's (`times8`) are worth eight. */
-LANE_FN vi panel_codes(const uint8_t *at, const int bits, const int k, const bool times8)
+/* A field of every byte from bit `at` on, moved to bit `to` and or-ed to v; the field's mask is that of its new place. */
+#define OR_BITS(v, line, at, to, mask) vi_or(v, MOVE_BITS(line, at, to, mask))
+
+/* Codes of columns 4k..4k+3 of a group of 32 from its lines; Q3_K's (`times8`) are worth eight. */
+LANE_FN vi panel_codes(const vi l[8], const int bits, const int k, const bool times8)
 {
-    const int low = k & 3;
+    const int low = k & 3, up = times8 ? 3 : 0;
     switch (bits) {
-    case 2: return MOVE_BITS(panel_line(at, k / 4), 2 * low, 0, 0x03);
+    case 2: return MOVE_BITS(l[k / 4], 2 * low, 0, 0x03);
     case 3:
-        if (times8)
-            return vi_or(MOVE_BITS(panel_line(at, 1 + k / 4), 2 * low, 3, 0x18), MOVE_BITS(panel_line(at, 0), k, 5, 0x20));
-        return vi_or(MOVE_BITS(panel_line(at, 1 + k / 4), 2 * low, 0, 0x03), MOVE_BITS(panel_line(at, 0), k, 2, 0x04));
-    case 4: return panel_nibbles(panel_line(at, low), k >= 4);
-    case 5: return vi_or(panel_nibbles(panel_line(at, 1 + low), k >= 4), MOVE_BITS(panel_line(at, 0), k, 4, 0x10));
-    case 6: return vi_or(panel_nibbles(panel_line(at, 2 + low), k >= 4), MOVE_BITS(panel_line(at, k / 4), 2 * low, 4, 0x30));
-    default: return panel_line(at, k);
+        if (k < 6) return MOVE_BITS(l[k % 3], k < 3 ? 0 : 3, up, 0x07 << up);
+        return OR_BITS(MOVE_BITS(l[k - 6], 6, up, 0x03 << up), l[2], k, up + 2, 0x04 << up);
+    case 4: return MOVE_BITS(l[low], k < 4 ? 0 : 4, 0, 0x0F);
+    case 5:
+        if (k < 5) return MOVE_BITS(l[k], 0, 0, 0x1F);
+        if (k == 5) return OR_BITS(MOVE_BITS(l[0], 5, 0, 0x07), l[1], 6, 3, 0x18);
+        if (k == 6) return OR_BITS(MOVE_BITS(l[2], 5, 0, 0x07), l[4], 6, 3, 0x18);
+        return OR_BITS(OR_BITS(MOVE_BITS(l[3], 5, 0, 0x07), l[1], 5, 3, 0x08), l[4], 5, 4, 0x10);
+    case 6: {
+        const vi *h = l + 3 * (k / 4);
+        if (low < 3) return MOVE_BITS(h[low], 0, 0, 0x3F);
+        return OR_BITS(OR_BITS(MOVE_BITS(h[0], 6, 0, 0x03), h[1], 6, 2, 0x0C), h[2], 6, 4, 0x30);
+    }
+    default: return l[k];
     }
 }
 
@@ -66,9 +76,9 @@ typedef struct panel_kind {
     uint8_t flip;
 } panel_kind;
 
-LANE_FN vi panel_code(const uint8_t *at, const panel_kind p, const int k)
+LANE_FN vi panel_code(const vi lines[8], const panel_kind p, const int k)
 {
-    vi c = panel_codes(at, p.bits, k, p.kind == AN_CODES_OFF16);
+    vi c = panel_codes(lines, p.bits, k, p.kind == AN_CODES_OFF16);
     if (p.table) return vi_lookup(p.table, c);
     return p.flip ? vi_xor(c, SPREAD(p.flip)) : c;
 }
@@ -91,7 +101,7 @@ LANE_FN float panel_f32(const uint8_t *record, int offset)
 }
 
 /* Columns of one scale times n_tok tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
-LANE_FN void panel_product(panel_out *o, const uint8_t *at, const panel_kind p, const int half, vf scale, vf min, const int n_tok)
+LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min, const int n_tok)
 {
     const bool by16 = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16;
     const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
@@ -107,7 +117,7 @@ LANE_FN void panel_product(panel_out *o, const uint8_t *at, const panel_kind p, 
     for (int i = 0; i < n_dword; i++) {
         /* Both nibbles of a line one after the other. */
         const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
-        vi c = panel_code(at, p, k);
+        vi c = panel_code(lines, p, k);
 #pragma GCC unroll 8
         for (int t = 0; t < n_tok; t++) {
             const int8_t *x = (const int8_t *)o->record + 32 * t + 4 * k;
@@ -131,15 +141,18 @@ LANE_FN void panel_product(panel_out *o, const uint8_t *at, const panel_kind p, 
 LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, const vf scale[2], const vf min[2], const int n_tok)
 {
     const int n_half = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16 ? 2 : 1;
+    vi lines[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < p.bits; i++) lines[i] = vi_load_once(at + 64 * i);
     if (n_tok) {
         panel_ask(at, p.bits, n_tok);
 #pragma GCC unroll 2
-        for (int half = 0; half < n_half; half++) panel_product(o, at, p, half, scale[half], min[half], n_tok);
+        for (int half = 0; half < n_half; half++) panel_product(o, lines, p, half, scale[half], min[half], n_tok);
         o->record += n_tok * AN_RECORD_BYTES;
         return;
     }
 #pragma GCC unroll 8
-    for (int k = 0; k < 8; k++) vi_store(o->codes + 64 * k, panel_code(at, p, k));
+    for (int k = 0; k < 8; k++) vi_store(o->codes + 64 * k, panel_code(lines, p, k));
 #pragma GCC unroll 2
     for (int half = 0; half < n_half; half++, o->scales += 16, o->mins += 16) {
         vf_store(o->scales, scale[half]);
@@ -238,30 +251,39 @@ LANE_FN void block_q5_k(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_OFF16, 6, NULL, 0};
-    panel_ask(b->own, 4, n_tok);
     vf d = vf_load_f16(b->shared);
     const vf none[2] = {vf_zero(), vf_zero()};
-    for (int g = 0; g < 8; g++) {
-        const vf scale[2] = {vf_mul(d, vf_from_int(vi_load_int8(b->own + 32 * g))),
-                             vf_mul(d, vf_from_int(vi_load_int8(b->own + 32 * g + 16)))};
-        panel_group(o, b->own + 256 + 384 * g, p, scale, none, n_tok);
+    const uint8_t *at = b->own;
+    for (int i = 0; i < 4; i++, at += 64 * 13) {
+        panel_ask(at, 1, n_tok);
+#pragma GCC unroll 2
+        for (int g = 0; g < 2; g++) {
+            const vf scale[2] = {vf_mul(d, vf_from_int(vi_load_int8(at + 32 * g))),
+                                 vf_mul(d, vf_from_int(vi_load_int8(at + 32 * g + 16)))};
+            panel_group(o, at + 64 + 384 * g, p, scale, none, n_tok);
+        }
     }
 }
 
 LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_MIN16, 2, NULL, 0};
-    panel_ask(b->own, 5, n_tok);
     vf d = vf_load_f16(b->own), dmin = vf_sub(vf_zero(), vf_load_f16(b->own + 32));
-    for (int g = 0; g < 8; g++) {
-        vi both[2] = {vi_load_bytes(b->own + 64 + 32 * g), vi_load_bytes(b->own + 64 + 32 * g + 16)};
-        vf scale[2], min[2];
+    const uint8_t *at = b->own + 64;
+    panel_ask(b->own, 1, n_tok);
+    for (int i = 0; i < 4; i++, at += 64 * 5) {
+        panel_ask(at, 1, n_tok);
 #pragma GCC unroll 2
-        for (int i = 0; i < 2; i++) {
-            scale[i] = vf_mul(d, vf_from_int(vi_and(both[i], vi_set1(15))));
-            min[i] = vf_mul(dmin, vf_from_int(vi_shr(both[i], 4)));
+        for (int g = 0; g < 2; g++) {
+            vi both[2] = {vi_load_bytes(at + 32 * g), vi_load_bytes(at + 32 * g + 16)};
+            vf scale[2], min[2];
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++) {
+                scale[half] = vf_mul(d, vf_from_int(vi_and(both[half], vi_set1(15))));
+                min[half] = vf_mul(dmin, vf_from_int(vi_shr(both[half], 4)));
+            }
+            panel_group(o, at + 64 + 128 * g, p, scale, min, n_tok);
         }
-        panel_group(o, b->own + 320 + 128 * g, p, scale, min, n_tok);
     }
 }
 

@@ -32,6 +32,7 @@ LANE_FN vi vi_load(const void *p)
     const __m256i *q = p;
     return (vi){_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
 }
+#define vi_load_once vi_load
 LANE_FN void vi_store(void *p, vi v)
 {
     __m256i *q = p;

@@ -23,6 +23,13 @@ typedef __m512i vi;
 typedef int32_t an_alias_i32 __attribute__((may_alias, aligned(1)));
 
 LANE_FN vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+/* For lines that are used more than once: gcc would rather load them again each time, and loads in flight are few. */
+LANE_FN vi vi_load_once(const void *p)
+{
+    vi v = vi_load(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
 LANE_FN void vi_store(void *p, vi v) { _mm512_storeu_si512(p, v); }
 LANE_FN vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
 LANE_FN vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }

@@ -37,6 +37,7 @@ LANE_FN vi vi_load(const void *p)
     return (vi){vreinterpretq_s32_u8(vld1q_u8(q)), vreinterpretq_s32_u8(vld1q_u8(q + 16)),
                 vreinterpretq_s32_u8(vld1q_u8(q + 32)), vreinterpretq_s32_u8(vld1q_u8(q + 48))};
 }
+#define vi_load_once vi_load
 LANE_FN void vi_store(void *p, vi v)
 {
     uint8_t *q = p;

@@ -35,6 +35,7 @@ LANE_FN vi vi_load(const void *p)
     memcpy(&v, p, 64);
     return v;
 }
+#define vi_load_once vi_load
 LANE_FN void vi_store(void *p, vi v) { memcpy(p, &v, 64); }
 LANE_FN vi vi_set1(int32_t x)
 {

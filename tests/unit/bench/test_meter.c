@@ -207,6 +207,15 @@ static void efficiency_by_hand(void **state)
     e.peak_bandwidth_bps = 1e9;
     an_meter_efficiency(&rep, &model, &cell, &e);
     assert_float_equal(v[AN_FIELD_ID_mbu], v[AN_FIELD_ID_bytes_per_token] * 10 / 1e9, 1e-12);
+    /* One thread is measured by what one thread reaches; three, of which nothing is known, by the run's peaks. */
+    e.more = json_pack("{s:[{s:i, s:f, s:f}]}", "peaks_by_threads", "threads", 1, "bandwidth_bps", 5e8, "flops", 2e9);
+    json_object_set_new(cell.effective, "threads", json_integer(1));
+    an_meter_efficiency(&rep, &model, &cell, &e);
+    assert_float_equal(v[AN_FIELD_ID_mbu], v[AN_FIELD_ID_bytes_per_token] * 10 / 5e8, 1e-12);
+    json_object_set_new(cell.effective, "threads", json_integer(3));
+    an_meter_efficiency(&rep, &model, &cell, &e);
+    assert_float_equal(v[AN_FIELD_ID_mbu], v[AN_FIELD_ID_bytes_per_token] * 10 / 1e9, 1e-12);
+    json_decref(e.more);
     an_rep_init(&rep);
     an_meter_efficiency(&rep, NULL, &cell, &e);
     assert_true(isnan(v[AN_FIELD_ID_bytes_per_token]));
@@ -220,9 +229,17 @@ static void peaks_go_into_the_environment(void **state)
     anemo_error err;
     an_meter *m;
     an_environment e = {0};
-    const an_meter_options o = {.n_thread = 1, .n_cpu = 1};
+    const an_meter_options o = {.n_thread = 2, .n_cpu = 2};
     assert_ok(an_meter_open(&m, &o, &err), &err);
+    an_meter_peaks_with(m, 1, &e);
+    assert_null(e.more);
     an_meter_peaks(m, &e);
+    an_meter_peaks_with(m, 1, &e);
+    an_meter_peaks_with(m, 1, &e);
+    an_meter_peaks_with(m, 2, &e);
+    assert_int_equal(json_array_size(json_object_get(e.more, "peaks_by_threads")), 1);
+    assert_true(an_environment_peaks(&e, 1).bandwidth_bps > 1e7);
+    assert_true(an_environment_peaks(&e, 2).flops == e.peak_flops);
     assert_true(e.peak_bandwidth_bps > 1e7 && e.peak_flops > 1e7);
     assert_true(json_number_value(json_object_get(e.more, "peak_f32_ops")) <= e.peak_flops);
     json_t *missing = an_meter_missing(m);

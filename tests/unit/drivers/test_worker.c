@@ -87,7 +87,13 @@ static anemo_status toy_rewind(void *ctx, int n, anemo_error *err)
     return ANEMO_OK;
 }
 
-static int serve(void)
+static void toy_drafts(void *ctx, an_worker_drafts *out)
+{
+    (void)ctx;
+    *out = (an_worker_drafts){.n_pass = 2, .n_drafted = 6, .n_accepted = 3};
+}
+
+static int serve(bool drafts)
 {
     static const char *const formats[] = {"gguf", NULL};
     static const char *const kv_types[] = {"f16", NULL};
@@ -100,22 +106,28 @@ static int serve(void)
                                 .load = toy_load,
                                 .prefill = toy_prefill,
                                 .step = toy_step,
+                                .drafts = drafts ? toy_drafts : NULL,
                                 .forward = toy_forward,
                                 .rewind = toy_rewind,
                                 .logits = toy_logits};
     return an_worker_main(&e);
 }
 
-static an_client *open_toy(void)
+static an_client *open_toy_as(const char *kind)
 {
     an_client *c = NULL;
     anemo_error err = {0};
     char *self = an_path_self();
-    const char *const argv[] = {self, "serve", NULL};
+    const char *const argv[] = {self, kind, NULL};
     const an_client_options o = {.timeout_ns = 60000000000u};
     assert_ok(an_client_open(&c, argv, &o, &err), &err);
     an_free(self);
     return c;
+}
+
+static an_client *open_toy(void)
+{
+    return open_toy_as("serve");
 }
 
 static void load_toy(an_client *c)
@@ -189,6 +201,39 @@ static void test_generate(void **state)
     r.prompt_ids = breaks;
     r.n_prompt = 1;
     assert_fails(an_client_generate(c, &r, &g, &err), &err, ANEMO_ERR_ENGINE, "broke at 45");
+    an_client_close(c);
+}
+
+/* The setting reaches an engine that drafts, what came of it comes back; another engine is not even asked. */
+static void test_drafts(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {7, 3};
+    anemo_error err = {0};
+    an_generation g = {0};
+    an_load_result loaded = {0};
+    an_settings s = an_settings_default();
+    const an_generate_request r = {.prompt_ids = prompt, .n_prompt = 2, .n_predict = 5, .fixed_length = true};
+    for (int drafts = 0; drafts < 2; drafts++) {
+        s.draft = drafts ? "ngram" : NULL;
+        s.draft_n = drafts ? 4 : 0;
+        an_client *c = open_toy_as("serve-drafts");
+        assert_true(an_client_hello(c)->draft);
+        assert_ok(an_client_load(c, "m", &s, &loaded, &err), &err);
+        const char *taken = json_string_value(json_object_get(loaded.effective, "draft"));
+        assert_string_equal(taken ? taken : "none", drafts ? "ngram" : "none");
+        assert_int_equal(json_integer_value(json_object_get(loaded.effective, "draft_n")), drafts ? 4 : 0);
+        an_load_result_free(&loaded);
+        assert_ok(an_client_generate(c, &r, &g, &err), &err);
+        assert_int_equal(g.n_pass, drafts ? 2 : 0);
+        assert_int_equal(g.n_drafted, drafts ? 6 : 0);
+        assert_int_equal(g.n_accepted, drafts ? 3 : 0);
+        an_generation_free(&g);
+        an_client_close(c);
+    }
+    an_client *c = open_toy();
+    assert_false(an_client_hello(c)->draft);
+    assert_fails(an_client_load(c, "m", &s, &loaded, &err), &err, ANEMO_ERR_UNSUPPORTED, "no speculative decoding");
     an_client_close(c);
 }
 
@@ -342,10 +387,10 @@ static void test_check_can_fail(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && !strcmp(argv[1], "serve")) return serve();
+    if (argc > 1 && an_str_starts_with(argv[1], "serve")) return serve(!strcmp(argv[1], "serve-drafts"));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),     cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_step),
+        cmocka_unit_test(test_step),     cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_step_cancel),
         cmocka_unit_test(test_cancel),   cmocka_unit_test(test_logits),
         cmocka_unit_test(test_conforms), cmocka_unit_test(test_check_can_fail),

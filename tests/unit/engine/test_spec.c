@@ -100,7 +100,7 @@ static void test_same_ids(void **state)
             an_rng rng;
             an_rng_seed(&rng, 21);
             pair plain = open_pair(NULL, -1, threads, N_CTX), spec = open_pair(drafts[d], d == 1 ? 3 : 0, threads, N_CTX);
-            for (int i = 0; i < 24; i++) {
+            for (int i = 0; i < 16; i++) {
                 int32_t prompt[40], a[N_OUT], b[N_OUT];
                 int n = 2 + (int)an_rng_below(&rng, 38), period = i % 2 ? n : 1 + (int)an_rng_below(&rng, 9);
                 an_sampling s = SETTINGS[i / 2 % (d ? 2 : 4)];
@@ -117,7 +117,7 @@ static void test_same_ids(void **state)
             close_pair(&plain);
             close_pair(&spec);
         }
-    assert_true(accepted[0] > 300 && drafted[0] > accepted[0]);
+    assert_true(accepted[0] > 200 && drafted[0] > accepted[0]);
     assert_int_equal(accepted[1], drafted[1]); /* a model agrees with itself: to the bit, or this fails */
     assert_true(drafted[2] > accepted[2]);
 }
@@ -152,7 +152,7 @@ static void test_settle(void **state)
         an_sampling s = SETTINGS[d ? 1 : 3];
         s.seed = 9;
         pair plain = open_pair(NULL, -1, 1, N_CTX), spec = open_pair(drafts[d], 0, 1, N_CTX);
-        for (int round = 0; round < 30; round++) {
+        for (int round = 0; round < 10; round++) {
             begin(&plain, prompt, 10, &s);
             begin(&spec, prompt, 10, &s);
             int32_t a = an_session_sample(plain.s), b = an_session_sample(spec.s);
@@ -258,7 +258,7 @@ static void test_errors(void **state)
 
 /* ------------------------------------------------------------------------------------------------- distributions */
 
-enum { N_PROMPT = 12, N_DRAW = 4000, N_DEEP = 3 };
+enum { N_PROMPT = 12, N_DRAW = 2500, N_DEEP = 3 };
 
 /* Probability of every sequence of N_DEEP ids after the prompt: out [N_VOCAB^N_DEEP], by plain passes and the sampler's own rule. */
 static void exact(pair *plain, const an_sampling *s, int32_t *ids, int n, double so_far, double *out)
