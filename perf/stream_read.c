@@ -1,15 +1,16 @@
 /*
- * How fast this machine reads as many bytes as a model has, on the pages that its weights have: the ceiling of decoding.
+ * How fast this machine reads as many bytes as a model has, on the pages that its weights have: the ceiling of
+ * decoding.
  *
  *   stream_read THREADS FILE…       the files' own pages, mapped as the engine maps them
  *   stream_read THREADS BYTES       memory of our own, on huge pages where the system gives them
  *   stream_read THREADS peaks       arithmetic instead: the loops of kernels/peak.h
  *
- * Four variants of the read kernel: each thread one run of bytes or blocks dealt in turn, with and without prefetches of our own.
- * Which of them is best differs between processors and between hosts of one processor. A first pass, which brings the pages in, is not
- * timed; then each variant reads everything, again and again while that takes little time, and its figure is its best pass. BYTES
- * beyond a gigabyte are read from a gigabyte of memory, which is far more than any cache. Prints one JSON object; bandwidths are
- * bytes per second, peaks operations per second.
+ * Four variants of the read kernel: each thread one run of bytes or blocks dealt in turn, with and without prefetches
+ * of our own. Which of them is best differs between processors and between hosts of one processor. A first pass,
+ * which brings the pages in, is not timed; then each variant reads everything, again and again while that takes
+ * little time, and its figure is its best pass. BYTES beyond a gigabyte are read from a gigabyte of memory, which is
+ * far more than any cache. Prints one JSON object; bandwidths are bytes per second, peaks operations per second.
  */
 #include "base/alloc.h"
 #include "bench/probe.h"
@@ -53,7 +54,8 @@ static uint32_t read_block(const stream *s, const uint8_t *at)
     if (!s->prefetch) return an_peak_read(s->kernels, at, BLOCK);
     uint32_t sum = 0;
     for (size_t i = 0; i < BLOCK; i += CHUNK) {
-        for (size_t line = 0; line < CHUNK && i + AHEAD < BLOCK; line += 64) __builtin_prefetch(at + i + AHEAD + line, 0, 3);
+        for (size_t line = 0; line < CHUNK && i + AHEAD < BLOCK; line += 64)
+            __builtin_prefetch(at + i + AHEAD + line, 0, 3);
         sum ^= an_peak_read(s->kernels, at + i, CHUNK);
     }
     return sum;
@@ -68,7 +70,8 @@ static void read_part(void *arg, int thread, int n_thread)
         long begin, end;
         an_pool_share((long)p->n_block, 1, thread, n_thread, &begin, &end);
         if (s->dealt)
-            for (uint64_t b = (uint64_t)thread; b < p->n_block; b += (uint64_t)n_thread) sum ^= read_block(s, p->data + b * BLOCK);
+            for (uint64_t b = (uint64_t)thread; b < p->n_block; b += (uint64_t)n_thread)
+                sum ^= read_block(s, p->data + b * BLOCK);
         else
             for (long b = begin; b < end; b++) sum ^= read_block(s, p->data + (size_t)b * BLOCK);
     }

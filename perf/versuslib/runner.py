@@ -92,7 +92,8 @@ class Runner:
             total += 0 if small or os.path.exists(self.models.path(quant)) else size / 1e9
 
             def one(test, share_ops, share_bytes):
-                return (test.n_prompt + test.depth) * ops / (share_ops * peaks["i8_ops"]) + test.n_gen * size / (share_bytes * stream_bps)
+                prompt_s = (test.n_prompt + test.depth) * ops / (share_ops * peaks["i8_ops"])
+                return prompt_s + test.n_gen * size / (share_bytes * stream_bps)
 
             for f in figs:
                 n_peer, factor = len(self.rivals(f)), 1.6 if self.threads(f) == 1 else 1
@@ -171,10 +172,11 @@ class Runner:
                 best = max(good, key=lambda t: t["ts"]) if good else None
                 why = "" if best else tried[f.name][0]["why"]
                 chosen[f.name] = (best["setting"], why, best["ts"]) if best else (None, why, None)
-                self.keep({"kind": "screen", "peer": peer.name, "peer_id": peer.identity(), "figure": f.name, "quant": quant, "threads": threads,
-                           "layers": self.models.layers, "setting": best["setting"] if best else None, "ts": best["ts"] if best else None, "why": why,
-                           "tried": tried[f.name]})
-                self.tell(f"{quant} {f.name}: {peer.name} " + (f"is best with {setting_text(best['setting'])}" if best else f"failed: {why}"))
+                self.keep({"kind": "screen", "peer": peer.name, "peer_id": peer.identity(), "figure": f.name, "quant": quant,
+                           "threads": threads, "layers": self.models.layers, "setting": best["setting"] if best else None,
+                           "ts": best["ts"] if best else None, "why": why, "tried": tried[f.name]})
+                how = f"is best with {setting_text(best['setting'])}" if best else f"failed: {why}"
+                self.tell(f"{quant} {f.name}: {peer.name} {how}")
         return chosen
 
     # Pairs.
@@ -218,7 +220,8 @@ class Runner:
             os.makedirs(self.engine.layout_cache)
             self.engine.measure(model, [Test(n_gen=1)], self.threads(figure), 1, layout=layout)
         contestants = {"ours": lambda: self._ours(figure, model, layout)}
-        missing = {p.name: p.absent or f"it has no flag for {figure.title}" for p in self.group(figure) if p.absent or not p.can(figure.test)}
+        missing = {p.name: p.absent or f"it has no flag for {figure.title}" for p in self.group(figure)
+                   if p.absent or not p.can(figure.test)}
         leader = max((settings[p.name][figure.name][2] or 0 for p in self.rivals(figure)), default=0)
         for peer in self.rivals(figure):
             setting, why, ts = settings[peer.name][figure.name]
@@ -233,11 +236,13 @@ class Runner:
         order = list(contestants)
         self.draw.shuffle(order)
         kv = facts.kv_bytes
-        line = {"kind": "pair", "build": self.build, "anemo": f"{' '.join(self.engine.version)} ({self.engine.identity})", "machine": self.machine,
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "figure": figure.name, "quant": quant, "threads": self.threads(figure),
-                "isa": figure.isa, "layers": self.models.layers if quant in BITS else 0, "layout": layout or "", "runs": {}, "missing": missing,
+        line = {"kind": "pair", "build": self.build, "anemo": f"{' '.join(self.engine.version)} ({self.engine.identity})",
+                "machine": self.machine, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "figure": figure.name,
+                "quant": quant, "threads": self.threads(figure), "isa": figure.isa, "layout": layout or "",
+                "layers": self.models.layers if quant in BITS else 0, "runs": {}, "missing": missing,
                 "stream": [], "i8_ops": [], "bf16_tile_ops": [], "step_bytes": facts.step_bytes, "prompt_ops": facts.prompt_ops,
-                "n_prompt": figure.test.n_prompt, "file_bytes": facts.file_bytes, "kv_read_bytes": kv * (figure.test.depth + figure.test.n_gen // 2),
+                "n_prompt": figure.test.n_prompt, "file_bytes": facts.file_bytes,
+                "kv_read_bytes": kv * (figure.test.depth + figure.test.n_gen // 2),
                 "kv_bytes": kv * (figure.test.depth + figure.test.n_gen + figure.test.n_prompt)}
         pages = self.args.pages or ("huge" if (layout or self.args.default_layout) == "repacked" else "file")
         self._sample(figure, facts, pages, line)

@@ -1,6 +1,7 @@
 /*
- * Products against what the machine could do: on one thread and on two, as shares of the reading speed and of the arithmetic that the same
- * level reaches in the same run, in rows as in a file and in panels. Reading and multiplying take turns, so that a busy moment meets both.
+ * Products against what the machine could do: on one thread and on two, as shares of the reading speed and of the
+ * arithmetic that the same level reaches in the same run, in rows as in a file and in panels. Reading and multiplying
+ * take turns, so that a busy moment meets both.
  */
 #include "kernels/kcheck.h"
 
@@ -44,7 +45,8 @@ static void share_read(void *arg, int thread, int n_thread)
     roof *r = arg;
     long begin, end;
     an_pool_share((long)(r->bytes / AN_PEAK_READ_BYTES), 1, thread, n_thread, &begin, &end);
-    r->sink[thread] ^= an_peak_read(r->k, r->data + begin * AN_PEAK_READ_BYTES, (size_t)(end - begin) * AN_PEAK_READ_BYTES);
+    const uint8_t *from = r->data + begin * AN_PEAK_READ_BYTES;
+    r->sink[thread] ^= an_peak_read(r->k, from, (size_t)(end - begin) * AN_PEAK_READ_BYTES);
 }
 
 static void share_product(void *arg, int thread, int n_thread)
@@ -118,15 +120,17 @@ static void bench_case(roof *r, const char *name, const char *form, int n_tok, d
     qsort(stream, (size_t)n_round, sizeof *stream, by_value);
     qsort(ratio, (size_t)n_round, sizeof *ratio, by_value);
     double ops = 2.0 * (double)r->w->n_row * n_col * n_tok / product[mid];
-    printf("%-10s roof_%-8s %-6s K %5d %d threads tokens %3d: %6.1f GB/s %3.0f %% of %5.1f stream, %7.1f Gop/s %3.0f %% of %6.1f int8\n",
-           r->k->name, name, form, n_col, an_pool_n_thread(r->pool), n_tok, (double)r->bytes / product[mid] * 1e-9, 100 * ratio[mid],
-           (double)r->bytes / stream[mid] * 1e-9, ops * 1e-9, 100 * ops / i8, i8 * 1e-9);
+    printf("%-10s roof_%-8s %-6s K %5d %d threads tokens %3d: %6.1f GB/s %3.0f %% of %5.1f stream, "
+           "%7.1f Gop/s %3.0f %% of %6.1f int8\n",
+           r->k->name, name, form, n_col, an_pool_n_thread(r->pool), n_tok, (double)r->bytes / product[mid] * 1e-9,
+           100 * ratio[mid], (double)r->bytes / stream[mid] * 1e-9, ops * 1e-9, 100 * ops / i8, i8 * 1e-9);
     free(r->out);
     act_free(&t);
 }
 
 /* `view` over n_row rows whose bytes, in either form, stand in `block`. */
-static void bench_form(roof *r, an_weight view, const char *name, const char *form, uint64_t bytes, int64_t n_row, const double *i8)
+static void bench_form(roof *r, an_weight view, const char *name, const char *form, uint64_t bytes, int64_t n_row,
+                       const double *i8)
 {
     static const int tokens[] = {1, 8, MANY};
     for (size_t i = 0; i < AN_COUNT_OF(tokens); i++) {
@@ -180,7 +184,8 @@ void bench_roof(const an_kernels *k, const char *pattern)
         r.scratch[i] = aligned_alloc(64, (an_matmul_scratch_bytes(k, cols[1]) + 63) & ~(size_t)63);
         r.pool = pools[i];
         i8[i] = peak(&r, share_i8);
-        printf("%-10s peaks %d threads: %.1f Gop/s int8, %.1f Gflop/s f32\n", k->name, i + 1, i8[i] * 1e-9, peak(&r, share_f32) * 1e-9);
+        printf("%-10s peaks %d threads: %.1f Gop/s int8, %.1f Gflop/s f32\n", k->name, i + 1, i8[i] * 1e-9,
+               peak(&r, share_f32) * 1e-9);
     }
     for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_AFFINE; type++) {
         const char *name = an_dtype_get((an_dtype)type)->name;

@@ -3,8 +3,8 @@
 Quality of the native engine on a real model, SmolLM2-135M-Instruct, through `anemo logits`.
 
     quality.py kld --texts N --tokens N       fast path and llama.cpp against our f32, paired by text: KL divergence and top-1.
-                                              --reference scalar (default) or f32 (the level's own f32, faster; the same
-                                              to 1e-4); --isa, --compute, --kv, --layout: another fast path; --mlx: the
+                                              --reference scalar (default) or f32 (f32 of the machine's own level,
+                                              faster); --isa, --compute, --kv, --layout: another fast path; --mlx: the
                                               converted directory instead of the file
     quality.py mlx --tokens N                 scalar f32 on GGUF against the mlx driver in float32 on the conversion
     quality.py identical --tokens N           GGUF and its conversion give the same bits on every instruction set
