@@ -44,7 +44,7 @@ struct an_spec {
 
 /* ------------------------------------------------------------------------------------------------------- opening */
 
-/* What can be expected before anything is known; measured on texts of docs/speculative.md. */
+/* What is expected before anything is known: guesses, which the first dozen outcomes replace. */
 static void begin_pace(an_spec *sp)
 {
     static const double rates[N_PACE] = {0.3, 0.4, 0.6, 0.8};
