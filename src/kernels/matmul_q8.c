@@ -66,6 +66,24 @@ static size_t record_bytes(const blocks *b, int n_col)
     return (size_t)(n_col / 32) * (size_t)b->width * AN_RECORD_BYTES;
 }
 
+/* Some levels add products of short codes in fewer bits. */
+static int code_bits(const an_weight *w)
+{
+    switch (w->dtype) {
+    case AN_DTYPE_AFFINE: return w->affine.bits;
+    case AN_DTYPE_Q4_0:
+    case AN_DTYPE_Q4_1:
+    case AN_DTYPE_Q4_K: return 4;
+    case AN_DTYPE_Q5_0:
+    case AN_DTYPE_Q5_1:
+    case AN_DTYPE_Q5_K: return 5;
+    case AN_DTYPE_Q8_0:
+    case AN_DTYPE_IQ4_NL:
+    case AN_DTYPE_IQ4_XS: return 8;
+    default: return 6;
+    }
+}
+
 /* Part i of n of the next tile's records: asked for bit by bit, as the panels before are multiplied. */
 static void ask_for(const uint8_t *records, size_t bytes, int i, int n)
 {
@@ -79,8 +97,9 @@ static void multiply(const blocks *b, int64_t row, int n_panel, int col, int end
 {
     const an_q8_product *p = b->p;
     size_t tile_bytes = record_bytes(b, b->n_col), bytes = record_bytes(b, end - col);
-    an_q8_job job = {.width = b->width, .n_group32 = (end - col) / 32, .out_stride = p->out_stride, .add = p->add,
-                     .resume = col > 0, .more = end < b->n_col, .carry = b->carry};
+    an_q8_job job = {.width = b->width, .bits = code_bits(p->w), .n_group32 = (end - col) / 32,
+                     .out_stride = p->out_stride, .add = p->add, .resume = col > 0, .more = end < b->n_col,
+                     .carry = b->carry};
     for (int tile = tile_begin; tile < tile_end; tile++) {
         int tok = tile * b->width, left = p->a->n_tok - tok;
         job.n_tok = left < b->width ? left : b->width;

@@ -33,6 +33,7 @@ typedef struct an_q8_job {
     const an_panel *panel;
     const uint8_t *records; /* of the tile, at the panel's first column */
     int width;              /* of the tile */
+    int bits;               /* of the codes, at least; 8: int8 */
     int n_group32;          /* columns of the panel / 32 */
     int n_tok;              /* 1..width */
     int n_row;              /* 1..16 */

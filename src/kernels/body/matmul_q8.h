@@ -18,16 +18,37 @@ LANE_FN vi q8_init(const uint8_t *record, int offset)
     return vi_set1((int32_t)an_load_u32(record + offset));
 }
 
-/* Four dwords (a group of 16) or eight (32) of n_tok tokens. */
+/* Four dwords (a group of 16) or eight (32) of n_tok tokens; `bits` of the codes, 8 being signed ones. */
 LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const int n_dword, const int n_tok,
-                     const bool is_signed)
+                     const int bits)
 {
+    const bool is_signed = bits == 8;
 #ifdef AN_LANES_PAIRS
     if (n_tok > 1) {
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t += 2) vi_dot_pair(acc + t, codes, record + 32 * t, n_dword);
         return;
     }
+#endif
+#ifdef AN_LANES_SHORT
+    const int all = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1, run = all < n_dword ? all : n_dword;
+#pragma GCC unroll 8
+    for (int first = 0; first < n_dword; first += run) {
+        vi sum[AN_LANES_TOKENS];
+#pragma GCC unroll 8
+        for (int j = first; j < first + run; j++) {
+            vi w = vi_load(codes + 64 * j);
+#pragma GCC unroll 12
+            for (int t = 0; t < n_tok; t++) {
+                const int8_t *x = (const int8_t *)record + 32 * t + 4 * j;
+                if (j > first) sum[t] = vi_add_short(sum[t], w, x);
+                else sum[t] = is_signed ? vi_short_signed(w, x) : vi_short(w, x);
+            }
+        }
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tok; t++) acc[t] = vi_add_widened(acc[t], sum[t]);
+    }
+    return;
 #endif
 #pragma GCC unroll 8
     for (int j = 0; j < n_dword; j++) {
@@ -42,7 +63,7 @@ LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const
 
 /* Tokens first..first+n_tok-1 of a tile of `width`; all but job and first are constants. */
 LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, const int n_tok,
-                     const an_code_kind kind)
+                     const an_code_kind kind, const int bits)
 {
     const bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16;
     const bool int8_codes = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
@@ -66,7 +87,7 @@ LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, con
                     acc[t] = q8_init(record, AN_REC_INIT(width, first + t));
                 else acc[t] = vi_set1(0);
             }
-            q8_dots(acc, codes, record + 32 * first + 16 * half, 8 / n_half, n_tok, int8_codes);
+            q8_dots(acc, codes, record + 32 * first + 16 * half, 8 / n_half, n_tok, bits);
             vf scale = vf_load(scales);
 #pragma GCC unroll 12
             for (int t = 0; t < n_tok; t++) {
@@ -97,23 +118,19 @@ LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, con
 }
 
 /* A whole tile in pieces of as many tokens as the registers hold. */
-LANE_FN void q8_whole_tile(const an_q8_job *job, const int width, const an_code_kind kind)
+LANE_FN void q8_whole_tile(const an_q8_job *job, const int width, const an_code_kind kind, const int bits)
 {
-    enum { N = AN_LANES_TOKENS };
-    if (width <= N) {
-        q8_tile(job, 0, width, width, kind);
-        return;
-    }
-    for (int first = 0; first < width && first < job->n_tok; first += N) q8_tile(job, first, width, N, kind);
+    const int n = width <= AN_LANES_TOKENS ? width : width % AN_LANES_TOKENS ? 2 : AN_LANES_TOKENS;
+    for (int first = 0; first < width && first < job->n_tok; first += n) q8_tile(job, first, width, n, kind, bits);
 }
 
-LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind)
+LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind, const int bits)
 {
-    if (job->width == 1) q8_whole_tile(job, 1, kind);
-    else if (job->width == 2) q8_whole_tile(job, 2, kind);
-    else if (job->width == 4) q8_whole_tile(job, 4, kind);
-    else if (job->width == 8) q8_whole_tile(job, 8, kind);
-    else q8_whole_tile(job, AN_TILE_TOKENS, kind);
+    if (job->width == 1) q8_whole_tile(job, 1, kind, bits);
+    else if (job->width == 2) q8_whole_tile(job, 2, kind, bits);
+    else if (job->width == 4) q8_whole_tile(job, 4, kind, bits);
+    else if (job->width == 8) q8_whole_tile(job, 8, kind, bits);
+    else q8_whole_tile(job, AN_TILE_TOKENS, kind, bits);
 }
 
 #ifdef AN_LANES_PAIRS
@@ -127,10 +144,23 @@ static void pair_codes(uint8_t *codes, int n)
 #define PAIR_CODES NULL
 #endif
 
-static void q8_min32(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN32); }
-static void q8_i8(const an_q8_job *job) { q8_panel(job, AN_CODES_I8); }
-static void q8_i8_min(const an_q8_job *job) { q8_panel(job, AN_CODES_I8_MIN); }
-static void q8_min16(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN16); }
-static void q8_off16(const an_q8_job *job) { q8_panel(job, AN_CODES_OFF16); }
+static void q8_min32(const an_q8_job *job)
+{
+#ifdef AN_LANES_SHORT
+    if (job->bits <= 4) {
+        q8_panel(job, AN_CODES_MIN32, 4);
+        return;
+    }
+    if (job->bits == 5) {
+        q8_panel(job, AN_CODES_MIN32, 5);
+        return;
+    }
+#endif
+    q8_panel(job, AN_CODES_MIN32, 6);
+}
+static void q8_i8(const an_q8_job *job) { q8_panel(job, AN_CODES_I8, 8); }
+static void q8_i8_min(const an_q8_job *job) { q8_panel(job, AN_CODES_I8_MIN, 8); }
+static void q8_min16(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN16, 2); }
+static void q8_off16(const an_q8_job *job) { q8_panel(job, AN_CODES_OFF16, 6); }
 
 #endif

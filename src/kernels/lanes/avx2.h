@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define AN_LANES_CODE_XOR 0
-#define AN_LANES_TOKENS 2
+#define AN_LANES_TOKENS 3
 #define AN_LANES_F32_ROWS 2
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
@@ -18,6 +18,7 @@
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
 
+typedef int32_t an_alias_i32 __attribute__((may_alias, aligned(1)));
 typedef struct vf {
     __m256 a, b;
 } vf;
@@ -133,24 +134,40 @@ LANE_FN __m256i broadcast4_(const int8_t *x)
     memcpy(&dword, x, 4);
     return _mm256_set1_epi32(dword);
 }
-/* maddubs adds two products in 16 bits: exact for codes up to 127. */
-LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
+/*
+ * Sums of products in 16 bits, two of a dword's four each, and as int32. Unsigned codes up to 127, with at most 1, 2, 4
+ * or 8 dwords of 7, 6, 5 or 4 bits in a sum: 8 * 2 * 15 * 127, and the like, fit.
+ */
+#define AN_LANES_SHORT
+LANE_FN vi vi_short(vi w, const int8_t *x)
 {
-    __m256i v = broadcast4_(x), one = _mm256_set1_epi16(1);
-    acc.a = _mm256_add_epi32(acc.a, _mm256_madd_epi16(_mm256_maddubs_epi16(w.a, v), one));
-    acc.b = _mm256_add_epi32(acc.b, _mm256_madd_epi16(_mm256_maddubs_epi16(w.b, v), one));
-    return acc;
+    __m256i v = broadcast4_(x);
+    return (vi){_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
 }
-/* int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits. */
-LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
+/* int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits, one dword in a sum. */
+LANE_FN vi vi_short_signed(vi w, const int8_t *x)
 {
-    __m256i v = broadcast4_(x), one = _mm256_set1_epi16(1);
-    __m256i a = _mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(v, w.a));
-    __m256i b = _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(v, w.b));
-    acc.a = _mm256_add_epi32(acc.a, _mm256_madd_epi16(a, one));
-    acc.b = _mm256_add_epi32(acc.b, _mm256_madd_epi16(b, one));
-    return acc;
+    __m256i v = broadcast4_(x);
+    return (vi){_mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(v, w.a)),
+                _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(v, w.b))};
 }
+/* sum += vi_short(w, x). Inline assembly on purpose: with intrinsics gcc 12 keeps a third of a tile's sums on the stack. */
+LANE_FN vi vi_add_short(vi sum, vi w, const int8_t *x)
+{
+    __m256i v, part;
+    __asm__("vpbroadcastd %4, %2\n\tvpmaddubsw %2, %5, %3\n\tvpmaddubsw %2, %6, %2\n\t"
+            "vpaddw %3, %0, %0\n\tvpaddw %2, %1, %1"
+            : "+x"(sum.a), "+x"(sum.b), "=&x"(v), "=&x"(part)
+            : "m"(*(const an_alias_i32 *)x), "x"(w.a), "x"(w.b));
+    return sum;
+}
+LANE_FN vi vi_add_widened(vi acc, vi v)
+{
+    __m256i one = _mm256_set1_epi16(1);
+    return vi_add(acc, (vi){_mm256_madd_epi16(v.a, one), _mm256_madd_epi16(v.b, one)});
+}
+LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x) { return vi_add_widened(acc, vi_short(w, x)); }
+LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x) { return vi_add_widened(acc, vi_short_signed(w, x)); }
 
 LANE_FN vf vf_load(const void *p)
 {
