@@ -1,16 +1,16 @@
 /*
- * Weights in panels: where every field of a block lies among the lines of sixteen rows, and the code that moves them there
- * and back. The forms:
+ * Weights in panels: where every field of a block lies among the lines of sixteen rows, and the code that moves
+ * them there and back. The forms:
  *
- * A row is cut into blocks as its file has them (a group with its scale and bias, for MLX), each of some dwords of its own.
- * Dword i of the sixteen rows is one line of 64 bytes. Where the 16-bit scale of a block would leave a dword half empty,
- * two blocks share the dwords that stand before them: the first block's number is the low half. Everything lies in the
- * order of its use, because memory is read fastest by a walk that never turns back: scales, then codes; Q2_K and Q6_K
- * have a dword of scales before every 64 columns. 32 columns are as many dwords as a code has bits, whatever the
- * container; columns 4k..4k+3 are always the four bytes of something, called code k here, and table an_packs says in which
- * bits of which dwords: chosen so that as many codes as can be are ready after one mask.
- * In some lines dwords are not kept together, so that a load brings numbers that need no shifts: `halves` have the sixteen
- * low halves, then the sixteen high ones; `bytes` have byte 0 of all rows, then byte 1, ...
+ * A row is cut into blocks as its file has them (a group with its scale and bias, for MLX), each of some dwords of
+ * its own. Dword i of the sixteen rows is one line of 64 bytes. Where the 16-bit scale of a block would leave a
+ * dword half empty, two blocks share the dwords that stand before them: the first block's number is the low half.
+ * Everything lies in the order of its use, because memory is read fastest by a walk that never turns back: scales,
+ * then codes; Q2_K and Q6_K have a dword of scales before every 64 columns. 32 columns are as many dwords as a code
+ * has bits, whatever the container; columns 4k..4k+3 are always the four bytes of something, called code k here,
+ * and table an_packs says in which bits of which dwords: chosen so that as many codes as can be are ready after one
+ * mask. In some lines dwords are not kept together, so that a load brings numbers that need no shifts: `halves`
+ * have the sixteen low halves, then the sixteen high ones; `bytes` have byte 0 of all rows, then byte 1, ...
  */
 #include "kernels/panels.h"
 
@@ -98,7 +98,8 @@ static bool form_of(const an_weight *w, form *f)
         bool wide = size == 4; /* f32 scales fill their dwords: the first two of the block's own */
         int first = wide ? 2 : 0;
         *f = (form){.n_elem = group, .n_byte = 2 * size + group * bits / 8, .n_shared = wide ? 0 : 2, .shared = {0, 2},
-                    .n_own = group * bits / 32 + first, .bits = bits, .first = first, .plain = bits == 8 ? 2 * size : -1};
+                    .n_own = group * bits / 32 + first, .bits = bits, .first = first,
+                    .plain = bits == 8 ? 2 * size : -1};
         if (wide) f->fields[0] = (move)RUN(0, 0, 8);
         f->codes[0] = (move){(uint16_t)bits, 0, (uint16_t)(16 * size), {{(uint16_t)group, 8, (uint16_t)bits}}};
     }
@@ -245,7 +246,8 @@ static void write_fields(const source *s, const form *f, int64_t block, uint8_t 
 {
     uint8_t *own = panel + own_line(f, block) * LINE, *shared = panel + shared_line(f, block) * LINE + 32 * (block & 1);
     for (int i = 0; i < f->n_shared; i++)
-        for (int r = 0; r < AN_PANEL_ROWS; r++) memcpy(shared + i * LINE + 2 * r, field_at(s, f, block, f->shared[i], r), 2);
+        for (int r = 0; r < AN_PANEL_ROWS; r++)
+            memcpy(shared + i * LINE + 2 * r, field_at(s, f, block, f->shared[i], r), 2);
     for (const move *m = f->fields; m < f->fields + MOVES && m->n_bit; m++)
         for (int j = 0; j < (m->loop[1].n ? m->loop[1].n : 1); j++)
             for (int i = 0; i < m->loop[0].n / 4; i++) {
@@ -364,7 +366,8 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
     out->w.affine.biases = out->biases;
 }
 
-void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales, float *mins)
+void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
+                          float *mins)
 {
     form f;
     piece p;

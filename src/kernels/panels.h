@@ -1,7 +1,8 @@
 /*
- * Weights laid out for the kernels: sixteen rows interleaved, dword by dword, so that one vector load brings the same
- * part of all sixteen and a matrix is one stream of 64-byte lines. No bit of a weight changes, only where it lies: codes
- * are put in one order for all containers. panels.c describes the form of each type. Products are bit-equal to those of the same weight in rows.
+ * Weights laid out for the kernels: sixteen rows interleaved, dword by dword, so that one vector load brings the
+ * same part of all sixteen and a matrix is one stream of 64-byte lines. No bit of a weight changes, only where it
+ * lies: codes are put in one order for all containers. panels.c describes the form of each type. Products are bit-
+ * equal to those of the same weight in rows.
  */
 #ifndef AN_KERNELS_PANELS_H
 #define AN_KERNELS_PANELS_H
@@ -31,6 +32,7 @@ an_weight an_panels_view(const an_weight *w, const void *panels);
 
 /* an_weight_row_f32() and an_codes_read() (quant/codes.h) of a weight in panels: plain code, the same numbers. */
 void an_panels_row_f32(const an_weight *w, int64_t row, float *out);
-void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales, float *mins);
+void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
+                          float *mins);
 
 #endif

@@ -70,9 +70,9 @@ typedef struct an_f32_job {
 } an_f32_job;
 
 /*
- * n bits from bit `from` of code k (the four bytes of columns 4k..4k+3 of a group of 32) are bits `to` and up of the bytes
- * of dword `dword` of the group in a panel; by the bits of a code, up to the first n of 0 (panels.c). body/panels.h takes
- * them out.
+ * n bits from bit `from` of code k (the four bytes of columns 4k..4k+3 of a group of 32) are bits `to` and up of
+ * the bytes of dword `dword` of the group in a panel; by the bits of a code, up to the first n of 0 (panels.c).
+ * body/panels.h takes them out.
  */
 enum { AN_PACKS = 12 };
 typedef struct an_pack {

@@ -105,7 +105,8 @@ static void bench_case(team *all, const char *name, const char *where, int n_tok
     qsort(stream, (size_t)n_round, sizeof *stream, by_value);
     qsort(ratio, (size_t)n_round, sizeof *ratio, by_value);
     double ops = 2.0 * (double)all->w->n_row * N_COL * n_tok, median = product[n_round / 2];
-    printf("%-10s fused %-8s %-5s %d threads %2d tokens: %6.1f GB/s %6.1f Gop/s, stream %6.1f GB/s, ratio %3.0f %% (%.0f-%.0f)\n",
+    printf("%-10s fused %-8s %-5s %d threads %2d tokens: %6.1f GB/s %6.1f Gop/s, stream %6.1f GB/s, "
+           "ratio %3.0f %% (%.0f-%.0f)\n",
            all->k->name, name, where, all->n_thread, n_tok, bytes / median * 1e-9, ops / median * 1e-9,
            bytes / stream[n_round / 2] * 1e-9, 100 * ratio[n_round / 2], 100 * ratio[n_round / 4],
            100 * ratio[3 * n_round / 4]);

@@ -68,7 +68,10 @@ static void compare_codes(kcheck *c, const panels_pair *p)
     free(got);
 }
 
-/* The plain way of writing, which a panel of fewer than sixteen rows takes, gives the same lines, down to the padding. */
+/*
+ * The plain way of writing, which a panel of fewer than sixteen rows takes, gives the same lines, down to the
+ * padding.
+ */
 static void compare_plain(kcheck *c, const panels_pair *p)
 {
     an_kernels plain = *c->k;

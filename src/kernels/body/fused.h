@@ -1,7 +1,7 @@
 /*
- * Products of a step of few tokens: panels of weights straight from memory, taken apart in registers, times one tile of
- * 1, 2, 4 or 8 tokens, with nothing in between. And panels unpacked for the products of many tokens. One function of each
- * for every type, made of the blocks of body/panels.h. Included after a lanes header.
+ * Products of a step of few tokens: panels of weights straight from memory, taken apart in registers, times one
+ * tile of 1, 2, 4 or 8 tokens, with nothing in between. And panels unpacked for the products of many tokens. One
+ * function of each for every type, made of the blocks of body/panels.h. Included after a lanes header.
  */
 #ifndef AN_BODY_FUSED_H
 #define AN_BODY_FUSED_H
@@ -22,13 +22,15 @@ LANE_FN void fused_store(const an_fused_job *job, const vf *sum, int64_t row, in
 }
 
 #define FUSED_TILE(name, N)                                                                                            \
-    static __attribute__((noinline)) void fused_##name##_##N(const an_fused_job *job, const uint8_t *panel, int64_t row, int tile)               \
+    static __attribute__((noinline)) void fused_##name##_##N(const an_fused_job *job, const uint8_t *panel,            \
+                                                             int64_t row, int tile)                                    \
     {                                                                                                                  \
         const panel_shape s = shape_##name(job->w);                                                                    \
         vf sum[N];                                                                                                     \
         for (int t = 0; t < N; t++) sum[t] = vf_zero();                                                                \
         int n_block = (int)job->w->n_col / s.elems;                                                                    \
-        panel_out o = {.sum = sum, .record = job->records + (size_t)tile * (size_t)(job->w->n_col / 32 * N * AN_RECORD_BYTES)};   \
+        size_t tile_bytes = (size_t)(job->w->n_col / 32 * N * AN_RECORD_BYTES);                                        \
+        panel_out o = {.sum = sum, .record = job->records + (size_t)tile * tile_bytes};                                \
         for (int b = 0; b < n_block; b++) {                                                                            \
             panel_block block = panel_block_at(job->w, panel, s, b);                                                   \
             block_##name(&o, &block, N);                                                                               \

@@ -28,11 +28,14 @@ typedef struct panel_block {
 
 /* Bits `at` and up of every byte moved to bit `to`, those of `mask` kept; all constants. */
 #define MOVE_BITS(v, at, to, mask)                                                                                     \
-    vi_and((at) == (to) ? (v) : (at) < (to) ? vi_shl(v, (at) < (to) ? (to) - (at) : 0) : vi_shr(v, (at) > (to) ? (at) - (to) : 0), SPREAD(mask))
+    vi_and((at) == (to)  ? (v)                                                                                         \
+           : (at) < (to) ? vi_shl(v, (at) < (to) ? (to) - (at) : 0)                                                    \
+                         : vi_shr(v, (at) > (to) ? (at) - (to) : 0),                                                   \
+           SPREAD(mask))
 
 /*
- * All loads of weights, in the order of addresses: the hardware's prefetching follows a walk that never turns back much
- * better (Q6_K, one token, one thread of Zen 4: 104 % of the stream, and 84 % as gcc would order the loads).
+ * All loads of weights, in the order of addresses: the hardware's prefetching follows a walk that never turns back
+ * much better (Q6_K, one token, one thread of Zen 4: 104 % of the stream, and 84 % as gcc would order the loads).
  */
 LANE_FN vi panel_line(const uint8_t *at, int line)
 {
@@ -61,7 +64,10 @@ LANE_FN vi panel_nibbles(vi v, const bool high)
     return vi_and(high ? vi_shr(v, 4) : v, SPREAD(0x0F));
 }
 
-/* A field of every byte from bit `at` on, moved to bit `to` and or-ed to v; the field's mask is that of its new place. */
+/*
+ * A field of every byte from bit `at` on, moved to bit `to` and or-ed to v; the field's mask is that of its new
+ * place.
+ */
 #define OR_BITS(v, line, at, to, mask) vi_or(v, MOVE_BITS(line, at, to, mask))
 
 /* Codes of columns 4k..4k+3 of a group of 32 from its lines; Q3_K's (`times8`) are worth eight. */
@@ -88,7 +94,10 @@ LANE_FN vi panel_codes(const vi l[8], const int bits, const int k, const bool ti
     }
 }
 
-/* What the codes of a kind are made of. `table` translates them (IQ4), or is NULL; `flip` is xored to them (8 bits). */
+/*
+ * What the codes of a kind are made of. `table` translates them (IQ4), or is NULL; `flip` is xored to them (8
+ * bits).
+ */
 typedef struct panel_kind {
     an_code_kind kind;
     int bits;
@@ -104,9 +113,9 @@ LANE_FN vi panel_code(const vi lines[8], const panel_kind p, const int k)
 }
 
 /*
- * Ask for what comes PANEL_AHEAD bytes behind some lines. One or two tokens are left to the hardware's own prefetching,
- * which asking would disturb (Q4_K, one token, one thread of Zen 4: 97 % of the stream without, 60 to 70 % with); more
- * tokens need it (8 tokens: 314 Gop/s, and 212 without).
+ * Ask for what comes PANEL_AHEAD bytes behind some lines. One or two tokens are left to the hardware's own
+ * prefetching, which asking would disturb (Q4_K, one token, one thread of Zen 4: 97 % of the stream without, 60 to
+ * 70 % with); more tokens need it (8 tokens: 314 Gop/s, and 212 without).
  */
 enum { PANEL_AHEAD = 3072 };
 LANE_FN void panel_ask(const uint8_t *at, const int n_line, const int n_tok)
@@ -122,7 +131,8 @@ LANE_FN float panel_f32(const uint8_t *record, int offset)
 }
 
 /* Columns of one scale times n_tok tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
-LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min, const int n_tok)
+LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min,
+                           const int n_tok)
 {
     const bool by16 = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16;
     const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
@@ -159,7 +169,8 @@ LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, 
 }
 
 /* 32 columns: scales and minima of both halves, the same unless the kind has groups of 16. */
-LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, const vf scale[2], const vf min[2], const int n_tok)
+LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, const vf scale[2], const vf min[2],
+                         const int n_tok)
 {
     const int n_half = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16 ? 2 : 1;
     vi lines[8];
@@ -237,7 +248,8 @@ LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
         vi scale = vi_or(vi_and(low, vi_set1(15)), vi_and(high, vi_set1(0x30)));
         low = vi_shr(low, 4);
         high = vi_shr(high, 2);
-        panel_group1(o, b->own + 128 + 256 * g, p, vf_mul(d, vf_from_int(vi_add(scale, vi_set1(-32)))), vf_zero(), n_tok);
+        vf scale_g = vf_mul(d, vf_from_int(vi_add(scale, vi_set1(-32))));
+        panel_group1(o, b->own + 128 + 256 * g, p, scale_g, vf_zero(), n_tok);
     }
 }
 
