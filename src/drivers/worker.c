@@ -112,10 +112,9 @@ static anemo_status one_of(const char *value, const char *const *list, const cha
                            anemo_error *err)
 {
     an_str s = {0};
-    for (size_t i = 0; list && list[i]; i++) {
+    for (size_t i = 0; list[i]; i++)
         if (!strcmp(value, list[i])) return ANEMO_OK;
-        an_str_appendf(&s, "%s%s", i ? ", " : "", list[i]);
-    }
+    for (size_t i = 0; list[i]; i++) an_str_appendf(&s, "%s%s", i ? ", " : "", list[i]);
     an_fail(err, ANEMO_ERR_INVAL, "load: \"%s\" is \"%.40s\", expected one of: %s", key, value,
             an_str_text(&s));
     an_str_free(&s);
