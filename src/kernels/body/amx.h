@@ -8,6 +8,7 @@
 #define AN_BODY_AMX_H
 
 #include "kernels/body/amx_tiles.h"
+#include "kernels/body/store.h"
 #include "kernels/wide.h"
 
 static void wide_begin(void)
@@ -177,11 +178,7 @@ static void wide_finish(const float *sums, float *out, size_t out_stride, int n_
 {
     for (int t = 0; t < n_tok; t++, out += out_stride) {
         const float *sum = sums + t / 16 * 512 + t % 16 * 16;
-        for (int r = 0; r < n_row; r += 16, sum += 256) {
-            int n = n_row - r;
-            if (n >= 16) vf_store(out + r, add ? vf_add(vf_load(out + r), vf_load(sum)) : vf_load(sum));
-            else vf_store_n(out + r, add ? vf_add(vf_load_n(out + r, n), vf_load(sum)) : vf_load(sum), n);
-        }
+        for (int r = 0; r < n_row; r += 16, sum += 256) store_rows(out + r, vf_load(sum), n_row - r, add);
     }
 }
 

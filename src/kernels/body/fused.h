@@ -7,6 +7,7 @@
 #define AN_BODY_FUSED_H
 
 #include "kernels/body/panels.h"
+#include "kernels/body/store.h"
 
 /* Sums of one panel and tile to where they belong. */
 LANE_FN void fused_store(const an_fused_job *job, const vf *sum, int64_t row, int tok, const int n_tok)
@@ -16,8 +17,7 @@ LANE_FN void fused_store(const an_fused_job *job, const vf *sum, int64_t row, in
     for (int t = 0; t < n_tok; t++) {
         if (tok + t >= job->n_tok) break;
         float *out = job->out + (size_t)(tok + t) * job->out_stride + row;
-        if (n_row == AN_PANEL_ROWS) vf_store(out, job->add ? vf_add(vf_load(out), sum[t]) : sum[t]);
-        else vf_store_n(out, job->add ? vf_add(vf_load_n(out, n_row), sum[t]) : sum[t], n_row);
+        store_rows(out, sum[t], n_row, job->add);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "kernels/act.h"
+#include "kernels/body/store.h"
 
 LANE_FN float q8_f32(const uint8_t *record, int offset)
 {
@@ -112,8 +113,7 @@ LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, con
     for (int t = 0; t < n_tok; t++) {
         if (first + t >= job->n_tok) break;
         float *out = job->out + (size_t)(first + t) * job->out_stride;
-        if (job->n_row == AN_PANEL_ROWS) vf_store(out, job->add ? vf_add(vf_load(out), sum[t]) : sum[t]);
-        else vf_store_n(out, job->add ? vf_add(vf_load_n(out, job->n_row), sum[t]) : sum[t], job->n_row);
+        store_rows(out, sum[t], job->n_row, job->add);
     }
 }
 
