@@ -8,10 +8,23 @@
 #include "kernels/panels.h"
 #include "os/memory.h"
 
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 /* Read at a time: enough for the calls to cost nothing, little enough to stay in a second-level cache while it is turned around. */
 enum { CHUNK_BYTES = 1 << 21 };
+
+void an_layout_note(const an_weights_options *o, const char *fmt, ...)
+{
+    char text[1400];
+    va_list ap;
+    if (!o->note) return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    o->note(o->note_ctx, text);
+}
 
 static uint64_t scale_row_bytes(const an_weight *w)
 {
@@ -78,24 +91,18 @@ static void lay_rows(lay_job *job, const an_laid_matrix *m, int64_t begin, int64
     }
 }
 
-static long grains_of(const an_laid_matrix *m)
-{
-    return (long)((m->from->n_row + AN_ROW_GRAIN - 1) / AN_ROW_GRAIN);
-}
-
 /* Matrices first..end-1 are one stage: this thread's part of all their rows. */
 static void lay_stage(lay_job *job, size_t first, size_t end, int thread, int n_thread)
 {
-    long grains = 0, begin, stop, base = 0;
-    for (size_t i = first; i < end; i++) grains += grains_of(&job->list->items[i]);
-    an_pool_share(grains, 1, thread, n_thread, &begin, &stop);
+    long grains = 0;
+    an_row_share share = {0};
+    for (size_t i = first; i < end; i++) grains += an_row_grains(job->list->items[i].from->n_row);
+    an_pool_share(grains, 1, thread, n_thread, &share.begin, &share.end);
     for (size_t i = first; i < end; i++) {
         const an_laid_matrix *m = &job->list->items[i];
-        long own = grains_of(m);
-        int64_t from = (begin > base ? begin - base : 0) * AN_ROW_GRAIN;
-        int64_t to = (stop - base < own ? stop - base : own) * AN_ROW_GRAIN;
-        lay_rows(job, m, from, to < m->from->n_row ? to : m->from->n_row, thread);
-        base += own;
+        int64_t from, to;
+        an_row_share_next(&share, m->from->n_row, &from, &to);
+        lay_rows(job, m, from, to, thread);
     }
 }
 

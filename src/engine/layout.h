@@ -26,6 +26,9 @@ typedef struct an_layout_list {
     uint64_t bytes; /* of all panels */
 } an_layout_list;
 
+/* A note for the user, when anybody listens. */
+void an_layout_note(const an_weights_options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Rows row_begin..row_end-1 of a weight as a weight of its own. */
 an_weight an_layout_rows(const an_weight *w, int64_t row_begin, int64_t row_end);
 

@@ -13,21 +13,7 @@
 #include "os/clock.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-
-static void say(const an_weights_options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(const an_weights_options *o, const char *fmt, ...)
-{
-    char text[1400];
-    va_list ap;
-    if (!o->note) return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    o->note(o->note_ctx, text);
-}
 
 /* "DIR/name-0123456789abcdef.panels": the digits tell models of one name apart. Gives *path: an_free. */
 static anemo_status file_path(const an_model_file *m, const char *dir, char **path, anemo_error *err)
@@ -192,12 +178,12 @@ anemo_status an_layout_cache_open(an_file_map *map, uint64_t *base, const an_mod
     status = open_file(map, path, &expected, list, o->kernels, &why);
     if (status == ANEMO_OK) goto cleanup;
     if (status == ANEMO_ERR_NOTFOUND)
-        say(o, "writing %.1f GB of laid out weights to %s", (double)expected.file_bytes / 1e9, path);
+        an_layout_note(o, "writing %.1f GB of laid out weights to %s", (double)expected.file_bytes / 1e9, path);
     else
-        say(o, "%s; it is made anew", why.message);
+        an_layout_note(o, "%s; it is made anew", why.message);
     uint64_t begin = an_clock_ns();
     AN_TRY(make_file(path, &expected, list, o->kernels, pool, err));
-    say(o, "%s: written in %.1f s", path, (double)(an_clock_ns() - begin) / 1e9);
+    an_layout_note(o, "%s: written in %.1f s", path, (double)(an_clock_ns() - begin) / 1e9);
     AN_TRY(open_file(map, path, &expected, list, o->kernels, err));
 cleanup:
     an_layout_header_free(&expected);

@@ -10,7 +10,6 @@
 #include "os/memory.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Laying out more than this takes long enough to say so. */
@@ -40,11 +39,6 @@ bool an_weights_layout_from_name(const char *name, an_weights_layout *out)
         return true;
     }
     return false;
-}
-
-static void say(const an_weights_options *o, const char *text)
-{
-    if (o->note) o->note(o->note_ctx, text);
 }
 
 /* ------------------------------------------------------------------------------------------------------ the list */
@@ -128,7 +122,6 @@ static anemo_status repack(an_weights *w, const an_layout_list *list, const an_w
                            anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    char text[160];
     uint64_t have = an_mem_available_bytes(), begin = an_clock_ns();
     if (have > 0 && (list->bytes > have || o->other_bytes > have - list->bytes))
         return an_fail(err, ANEMO_ERR_NOMEM,
@@ -137,15 +130,12 @@ static anemo_status repack(an_weights *w, const an_layout_list *list, const an_w
                        w->source->path, (double)list->bytes / 1e6, (double)o->other_bytes / 1e6, (double)have / 1e6);
     AN_TRY(an_mem_block(&w->block, list->bytes, err));
     w->block_bytes = list->bytes;
-    if (list->bytes > SAY_BYTES) {
-        snprintf(text, sizeof text, "laying out %.1f GB of weights", (double)list->bytes / 1e9);
-        say(o, text);
-    }
+    if (list->bytes > SAY_BYTES)
+        an_layout_note(o, "laying out %.1f GB of weights", (double)list->bytes / 1e9);
     AN_TRY(an_layout_write(list, o->kernels, pool, w->block, NULL, 0, err));
     if (list->bytes > SAY_BYTES) {
         double s = (double)(an_clock_ns() - begin) / 1e9;
-        snprintf(text, sizeof text, "laid out in %.1f s (%.1f GB/s)", s, (double)list->bytes / 1e9 / s);
-        say(o, text);
+        an_layout_note(o, "laid out in %.1f s (%.1f GB/s)", s, (double)list->bytes / 1e9 / s);
     }
     AN_TRY(show_panels(w, list, w->block, err));
     w->layout = AN_WEIGHTS_REPACKED;
@@ -171,14 +161,6 @@ cleanup:
     return status;
 }
 
-/* A note that begins with what went wrong. */
-static void say_instead(const an_weights_options *o, const anemo_error *err, const char *instead)
-{
-    char text[sizeof err->message + 64];
-    snprintf(text, sizeof text, "%s; %s", err->message, instead);
-    say(o, text);
-}
-
 /* The layouts in the order of o's wish; what cannot be had is passed over with a note unless it alone was asked for. */
 static anemo_status lay_out(an_weights *w, const an_weights_options *o, anemo_error *err)
 {
@@ -197,7 +179,7 @@ static anemo_status lay_out(an_weights *w, const an_weights_options *o, anemo_er
     if (o->pin) (void)an_pool_pin(pool);
     if (o->layout == AN_WEIGHTS_CACHED) {
         if (open_cached(w, &list, o, pool, &why) == ANEMO_OK) goto cleanup;
-        say_instead(o, &why, "going on without a layout file");
+        an_layout_note(o, "%s; going on without a layout file", why.message);
     }
     status = repack(w, &list, o, pool, &why);
     if (status == ANEMO_OK) goto cleanup;
@@ -205,7 +187,7 @@ static anemo_status lay_out(an_weights *w, const an_weights_options *o, anemo_er
         if (err) *err = why;
         goto cleanup;
     }
-    say_instead(o, &why, "the weights stay mapped, which is slower");
+    an_layout_note(o, "%s; the weights stay mapped, which is slower", why.message);
     status = ANEMO_OK;
 cleanup:
     an_pool_close(pool);

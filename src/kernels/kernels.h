@@ -72,12 +72,24 @@ void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int to
 /* The same for columns col_begin..col_end-1 alone, multiples of 32, which threads may share out. */
 void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
+enum { AN_ROW_GRAIN = 16 };
+
+/*
+ * Matrices that share an input are one stage: threads share the rows of all of them, end to end, in grains. A share begins as
+ * {begin, end}, of the sum of the matrices' grains (an_pool_share); each call then gives its rows *from..*to-1 of the next
+ * matrix, which has n_row: none where *from >= *to.
+ */
+typedef struct an_row_share {
+    long begin, end, base;
+} an_row_share;
+long an_row_grains(int64_t n_row);
+void an_row_share_next(an_row_share *share, int64_t n_row, int64_t *from, int64_t *to);
+
 /*
  * out[t][r] for tokens 0..n_tok-1 and rows row_begin..row_end-1: out[t * out_stride + r] = sum_c w[r][c] * a[t][c].
  * With `add`, the product is added to out. row_begin is a multiple of AN_ROW_GRAIN. `scratch` is this thread's
  * own block of an_matmul_scratch_bytes(), 64-byte aligned.
  */
-enum { AN_ROW_GRAIN = 16 };
 size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max);
 void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, float *out,
                     size_t out_stride, int64_t row_begin, int64_t row_end, bool add, void *scratch);

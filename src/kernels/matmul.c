@@ -98,6 +98,20 @@ void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind,
     else unpack_generic(k, w, kind, row, n_row, col_begin, col_end, panel);
 }
 
+long an_row_grains(int64_t n_row)
+{
+    return (long)((n_row + AN_ROW_GRAIN - 1) / AN_ROW_GRAIN);
+}
+
+void an_row_share_next(an_row_share *share, int64_t n_row, int64_t *from, int64_t *to)
+{
+    long own = an_row_grains(n_row), base = share->base;
+    *from = (share->begin > base ? share->begin - base : 0) * AN_ROW_GRAIN;
+    *to = (share->end - base < own ? share->end - base : own) * AN_ROW_GRAIN;
+    if (*to > n_row) *to = n_row;
+    share->base += own;
+}
+
 /* One row as f32; plain float types by the level's own conversion. */
 static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
 {

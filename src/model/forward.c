@@ -74,18 +74,15 @@ typedef struct projection {
 /* All of them as one stage: the threads share the rows of their concatenation. */
 static void project(const an_worker *w, const projection *list, int n, const an_act *act)
 {
-    long grains = 0, begin, end, base = 0;
-    for (int i = 0; i < n; i++) grains += (list[i].weight->n_row + AN_ROW_GRAIN - 1) / AN_ROW_GRAIN;
-    an_pool_share(grains, 1, w->thread, w->n_thread, &begin, &end);
+    long grains = 0;
+    an_row_share share = {0};
+    for (int i = 0; i < n; i++) grains += an_row_grains(list[i].weight->n_row);
+    an_pool_share(grains, 1, w->thread, w->n_thread, &share.begin, &share.end);
     for (int i = 0; i < n; i++) {
-        int64_t n_row = list[i].weight->n_row;
-        long own = (n_row + AN_ROW_GRAIN - 1) / AN_ROW_GRAIN;
-        int64_t b = (begin > base ? begin - base : 0) * AN_ROW_GRAIN;
-        int64_t e = (end - base < own ? end - base : own) * AN_ROW_GRAIN;
+        int64_t n_row = list[i].weight->n_row, from, to;
         size_t stride = (size_t)n_row;
-        matmul_rows(w, list[i].weight, list[i].bias, act, list[i].out + (size_t)w->first * stride, stride,
-                    b, e < n_row ? e : n_row, false);
-        base += own;
+        an_row_share_next(&share, n_row, &from, &to);
+        matmul_rows(w, list[i].weight, list[i].bias, act, list[i].out + (size_t)w->first * stride, stride, from, to, false);
     }
 }
 
