@@ -5,12 +5,14 @@ function(an_module name)
   set_property(GLOBAL APPEND PROPERTY ANEMO_MODULES an_${name})
 endfunction()
 
-# Put the objects of all modules declared so far into a library target.
+# Put the objects of all modules declared so far into a library target, and those of another build that a module takes.
 function(an_link_modules target)
   get_property(modules GLOBAL PROPERTY ANEMO_MODULES)
   foreach(module ${modules})
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${module}>)
   endforeach()
+  get_property(objects GLOBAL PROPERTY ANEMO_OBJECTS)
+  target_sources(${target} PRIVATE ${objects})
   target_link_libraries(${target} PUBLIC an_system)
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:an_options>)
   target_include_directories(${target} PUBLIC

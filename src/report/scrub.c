@@ -28,9 +28,9 @@ static bool begins(const char *text, const char *head)
 /* Behind "://": how long "user:password@" is; 0 without. */
 static size_t user_length(const char *text)
 {
-    size_t n = word_length(text), host = strcspn(text, "/?#"), last = 0;
-    if (host < n) n = host;
-    for (size_t i = 0; i < n; i++)
+    /* Not a step beyond the host, or a text of nothing but "://" would be read once for each. */
+    size_t last = 0;
+    for (size_t i = 0; !ends_word(text[i]) && !strchr("/?#", text[i]); i++)
         if (text[i] == '@') last = i + 1;
     return last;
 }
@@ -90,6 +90,14 @@ static void scrub_once(const char *text, bool paths, an_str *out)
 {
     char before = '\0';
     for (const char *at = text; *at;) {
+        /* What can begin none of the following is copied at once. */
+        size_t plain = strcspn(at, ":?&-bBhsgx/~.");
+        if (plain > 0) {
+            an_str_append_bytes(out, at, plain);
+            at += plain;
+            before = at[-1];
+            continue;
+        }
         bool fresh = !isalnum((unsigned char)before) && before != '_' && before != '-';
         size_t n;
         if (begins(at, "://") && (n = user_length(at + 3)) > 0) {

@@ -26,7 +26,7 @@ start() {
 try() {
     local mode=$1 code=$2 text=$3 check=${4:-} got
     start "$mode"
-    "$anemo" compare "$model" --engine native,http --url "$url/v1/" -n 10 -r 1 --threads 1 --timeout 3 --format json \
+    "$anemo" compare "$model" --engine native,http --url "$url/v1/" -n 10 -r 1 --threads 1 --timeout 3 --no-bandwidth --format json \
         -o "$work/out.json" --color never >/dev/null 2>"$work/err"
     got=$?
     if [ "$got" != "$code" ] || ! grep -qF -- "$text" "$work/out.json"; then

@@ -22,7 +22,7 @@ expect() # NAME REASON SCRIPT
 {
     printf '#!/bin/bash\n%s\n' "$3" >"$dir/anemo-driver-llama"
     chmod +x "$dir/anemo-driver-llama"
-    ANEMO_LIBEXEC=$dir timeout 60 "$anemo" compare "$model" --engine native,llama.cpp --raw -n 4 -r 1 --timeout 3 -q \
+    ANEMO_LIBEXEC=$dir timeout 60 "$anemo" compare "$model" --engine native,llama.cpp --raw -n 4 -r 1 --timeout 3 --no-bandwidth -q \
         --format json -o "$dir/out.json"
     local rc=$?
     if python3 - "$dir/out.json" "$2" "$rc" <<'CHECK'

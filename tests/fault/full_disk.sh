@@ -57,7 +57,8 @@ writers()
     expect "$code" "$folder" "$@" "$anemo" synth -q "$dir/shape.json" --quant Q8_0 --format mlx -o "$folder/x"
     expect "$code" "$folder" "$@" "$anemo" logits "$model" --ids 5,6,7 -o "$folder/x.npy"
     for format in json md csv; do
-        expect "$code" "$folder" "$@" "$anemo" compare "$model" --engine native -q -n 2 -r 1 --warmup 0 --raw --format "$format" -o "$folder/out"
+        expect "$code" "$folder" "$@" "$anemo" compare "$model" --engine native -q -n 2 -r 1 --warmup 0 --no-bandwidth --raw \
+            --format "$format" -o "$folder/out"
     done
 }
 

@@ -57,8 +57,24 @@ static void test_json(void **state)
     an_str_free(&out);
 }
 
+/* The time grows as the text does: of a mebibyte of URLs without a host nobody waits for the end. */
+static void test_long(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"://", "://a", "bearer ", "--key ", "?key=", "/a", "hf_", "~/", "://a@"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        an_str text = {0}, out = {0};
+        while (text.len < 1 << 20) an_str_append(&text, parts[i]);
+        an_scrub(an_str_text(&text), true, &out);
+        assert_false(out.failed);
+        an_str_free(&text);
+        an_str_free(&out);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_secrets), cmocka_unit_test(test_paths), cmocka_unit_test(test_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_secrets), cmocka_unit_test(test_paths), cmocka_unit_test(test_json),
+                                       cmocka_unit_test(test_long)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
