@@ -103,32 +103,86 @@ static void test_follow(void **state)
 static void test_pace(void **state)
 {
     (void)state;
-    an_pace p = an_pace_begin(0.5, 0);
-    int first = an_pace_choose(&p, 15);
+    const an_pass_cost look_up = an_pass_cost_begin(0), dear = an_pass_cost_begin(1);
+    an_pace p = an_pace_begin(0.5, 0.15);
+    int first = an_pace_choose(&p, &look_up, 15, 0);
     assert_in_range(first, 1, 14);
     for (int i = 0; i < 20; i++) an_pace_learn(&p, 15, 15);
-    assert_int_equal(an_pace_choose(&p, 15), 15);
-    assert_int_equal(an_pace_choose(&p, 4), 4);
-    assert_int_equal(an_pace_choose(&p, 0), 0);
+    assert_int_equal(an_pace_choose(&p, &look_up, 15, 0), 15);
+    assert_int_equal(an_pace_choose(&p, &look_up, 4, 0), 4);
+    assert_int_equal(an_pace_choose(&p, &look_up, 0, 0), 0);
     for (int i = 0; i < 60; i++) an_pace_learn(&p, 1, 0);
     int tried = 0;
     for (int i = 0; i < 20 * AN_PACE_PROBE; i++) {
-        int n = an_pace_choose(&p, 15);
+        int n = an_pace_choose(&p, &look_up, 15, 0);
         assert_in_range(n, 0, 1);
         tried += n;
         if (n > 0) an_pace_learn(&p, n, 0);
     }
     assert_in_range(tried, 19, 20);
     /* What costs as much as a step is never drafted, but for that. */
-    p = an_pace_begin(0.9, 1);
-    assert_int_equal(an_pace_choose(&p, 15), 0);
+    p = an_pace_begin(0.9, 0.15);
+    assert_int_equal(an_pace_choose(&p, &dear, 15, 0), 0);
     /* From hopeless back to long drafts. */
-    p = an_pace_begin(0, 0);
+    p = an_pace_begin(0, 0.15);
     for (int i = 0; i < 400; i++) {
-        int n = an_pace_choose(&p, 15);
+        int n = an_pace_choose(&p, &look_up, 15, 0);
         if (n > 0) an_pace_learn(&p, n, n);
     }
-    assert_int_equal(an_pace_choose(&p, 15), 15);
+    assert_int_equal(an_pace_choose(&p, &look_up, 15, 0), 15);
+}
+
+/* A hopeless draft model that has everything to read before it drafts: what trying it costs stays below the promised share. */
+static void test_pace_probes(void **state)
+{
+    (void)state;
+    enum { CHANCES = 20000 };
+    for (double draft = 0.02; draft < 1; draft *= 1.5) {
+        const an_pass_cost cost = an_pass_cost_begin(draft);
+        an_pace p = an_pace_begin(0, 0.08);
+        double spent = 0;
+        int tried = 0;
+        for (int i = 0, behind = 0; i < CHANCES; i++, behind++) {
+            if (an_pace_choose(&p, &cost, 15, behind) == 0) continue;
+            tried++;
+            spent += cost.verify + cost.draft * (1 + 0.1 * behind);
+            behind = 0;
+        }
+        if (spent > 0.026 * CHANCES) fail_msg("a draft of %.2f steps is tried %d times for %.0f steps", draft, tried, spent);
+        if (draft < 0.2) assert_true(tried >= CHANCES / 150);
+    }
+}
+
+/* The clock: passes of known length, some of them held up, and the costs that they stand for. */
+static void test_costs(void **state)
+{
+    (void)state;
+    an_rng rng;
+    an_rng_seed(&rng, 9);
+    for (double verify = 0.02; verify < 0.5; verify *= 2.2) {
+        an_pass_cost c = an_pass_cost_begin(0.3);
+        an_pass_cost_verify(&c, 5, 1e9); /* before any step was timed nothing is learnt */
+        an_pass_cost_draft(&c, 5, 1e9);
+        assert_true(c.draft == 0.3 && c.verify == an_pass_cost_begin(0).verify);
+        for (int i = 0; i < 200; i++) {
+            double noise = 1 + 0.1 * (an_rng_f64(&rng) - 0.5);
+            if (an_rng_below(&rng, 20) == 0) noise = 30;
+            int n = 1 + (int)an_rng_below(&rng, 15);
+            if (i % 3 == 0) an_pass_cost_step(&c, 4e6 * noise);
+            else an_pass_cost_verify(&c, n, 4e6 * (1 + n * verify) * (noise > 2 ? 1.5 : noise));
+            an_pass_cost_draft(&c, 2, 2 * 4e6 * 0.1 * (noise > 2 ? 1 : noise));
+        }
+        if (fabs(c.step_ns / 4e6 - 1) > 0.35) fail_msg("a step of 4 ms became %.2f", c.step_ns * 1e-6);
+        if (fabs(c.verify / verify - 1) > 0.6) fail_msg("%.3f steps an id became %.3f", verify, c.verify);
+        if (fabs(c.draft / 0.1 - 1) > 0.5) fail_msg("a draft of 0.1 steps became %.3f", c.draft);
+    }
+    /* Without anything that disturbs it they are exact. */
+    an_pass_cost c = an_pass_cost_begin(0);
+    for (int i = 0; i < 300; i++) {
+        an_pass_cost_step(&c, 2e6);
+        an_pass_cost_verify(&c, 1 + i % 15, 2e6 * (1 + 0.25 * (1 + i % 15)));
+    }
+    assert_true(fabs(c.step_ns / 2e6 - 1) < 1e-9 && fabs(c.verify / 0.25 - 1) < 0.01);
 }
 
 enum { N = 6, DRAWS = 200000 };
@@ -196,7 +250,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_index),  cmocka_unit_test(test_index_all_different), cmocka_unit_test(test_follow),
-        cmocka_unit_test(test_pace),   cmocka_unit_test(test_accept),              cmocka_unit_test(test_accept_rounding),
+        cmocka_unit_test(test_pace),   cmocka_unit_test(test_pace_probes),         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_accept), cmocka_unit_test(test_accept_rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
