@@ -24,12 +24,15 @@ static int find_copy(const an_run *run)
     return -1;
 }
 
-/* Was the pair measured often enough for an interval of 95 %? */
+/* Fewer pairs have no interval of 95 % (docs/statistics.md). */
+enum { PAIRS_MIN = 6 };
+
+/* Was the pair measured often enough, in the field that told the noise? */
 static bool has_interval(const an_run *run, int copy)
 {
     for (int f = 0; f < AN_DECISIVE_N; f++) {
         const an_paired p = an_cell_paired(run, copy, run->cells[copy].copy_of, an_decisive_fields[f], true);
-        if (p.n >= 2) return p.verdict != AN_VERDICT_UNKNOWN;
+        if (p.n >= 2) return p.n >= PAIRS_MIN;
     }
     return false;
 }
@@ -50,8 +53,8 @@ static anemo_status check_run(an_gate_from *g, anemo_error *err)
                        run->refused);
     if (!has_interval(run, copy))
         return an_fail(err, ANEMO_ERR_INVAL,
-                       "--gate-from: run %s has %d block%s, too few to know its noise; measure another with --aa and at least 6",
-                       run->id, run->n_block, run->n_block == 1 ? "" : "s");
+                       "--gate-from: run %s has %d block%s, too few to know its noise; measure another with --aa and at least %d",
+                       run->id, run->n_block, run->n_block == 1 ? "" : "s", PAIRS_MIN);
     g->cell = run->cells[copy].copy_of;
     return ANEMO_OK;
 }

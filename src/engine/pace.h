@@ -6,17 +6,25 @@
 #ifndef AN_ENGINE_PACE_H
 #define AN_ENGINE_PACE_H
 
-/* What passes take, in decode steps. Begun with what one machine showed; timed passes move it. */
+/*
+ * What passes take, in decode steps. Kernels take tokens in tiles, so a pass of 5 tokens takes about as long as one of 8, and much
+ * longer than one of 4: passes of 2, up to 4, up to 8 and more tokens are told apart. How long depends on machine and model (whether
+ * memory or arithmetic bounds it): begun with guesses, which timed passes replace.
+ */
+enum { AN_PASS_KINDS = 4 };
 typedef struct an_pass_cost {
-    double verify;  /* an id more in a pass */
+    double more[AN_PASS_KINDS]; /* steps beyond one that a pass of that kind takes, where one was timed */
+    int n_timed[AN_PASS_KINDS]; /* passes, up to where the newest ones count most */
     double draft;   /* drafting one id; 0 for look-up */
     double step_ns; /* a step; 0 = none was timed */
     int n_step;     /* steps timed, up to where the newest ones count most */
-    double nn, nt;  /* sums over verifying passes, older ones fading: ids drafted squared, and ids drafted x steps beyond one */
 } an_pass_cost;
 
 /* draft: steps that drafting an id takes, as far as is known beforehand. */
 an_pass_cost an_pass_cost_begin(double draft);
+
+/* Steps beyond one of a pass that verifies n >= 1 drafted ids. */
+double an_pass_cost_of(const an_pass_cost *c, int n);
 
 /* A pass of one id took so long; one that verified n >= 1 drafted ids; drafting n >= 1 ids. */
 void an_pass_cost_step(an_pass_cost *c, double ns);
