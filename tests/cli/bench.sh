@@ -146,7 +146,7 @@ assert [b for _, b, _, kind in rows if kind == "timed"] == sorted([*range(8)] * 
 PY
 "$anemo" report blocks8 >"$work/out" 2>"$work/err" || fail "a report of blocks"
 grep -q "measured one after the other" "$work/out" && fail "the report does not know that the tests alternated"
-ANEMO_DRIVER_LLAMA_CPP="sh $work/dies.sh" expect 1 "SIGSEGV" "${quick[@]}" -e native,llama.cpp -p 4 -n 0 --interleave -r 3 -o jsonl
+ANEMO_DRIVER_LLAMA_CPP="sh $work/dies.sh" expect 1 "SIGSEGV" "${quick[@]}" -e llama.cpp -p 4 -n 0 --interleave -r 3 -o jsonl
 [ "$(grep -c '"status": "ok"' "$work/out")" = 1 ] || fail "--interleave: the engine that lives has no row"
 
 # Interrupted: what is done is kept, and the exit status says so.

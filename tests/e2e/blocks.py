@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANEMO = pathlib.Path(os.environ["ANEMO_BUILD"]).resolve() / "anemo"
@@ -170,7 +171,7 @@ def kept_aa(place, tag, engine="native", options="--noise 0.03 --seed 4", more=(
 def altered(place, tag, new, change):
     """A copy of a kept run under another id and tag, with something else in it."""
     run = place.results("export", tag, "--json")
-    run["id"], run["tags"] = f"20250101-000000-{len(new):04x}", [new]
+    run["id"], run["tags"] = f"20250101-000000-{zlib.crc32(new.encode()) % 65536:04x}", [new]
     change(run)
     path = place.folder / f"{new}.json"
     path.write_text(json.dumps(run))
