@@ -392,11 +392,24 @@ static anemo_status repeat(task *t, anemo_error *err)
             an_cell_fail(t->cell, t->client, &failure, AN_CELL_FAILED);
             return ANEMO_OK;
         }
+        if (!warm && t->job->block >= 0) rep.block = t->job->block + i - t->job->n_warmup;
         AN_TRY(keep_rep(t, &rep, err));
     }
     t->cell->status = stopped(t) && an_cell_n_timed(t->cell) < (size_t)t->job->n_rep ? AN_CELL_PENDING : AN_CELL_OK;
 cleanup:
     return status;
+}
+
+/* Room that an engine needs besides twice its weights (a repacked copy): interpreters, libraries, activations. */
+static const uint64_t WORKER_OVERHEAD_BYTES = 400u << 20;
+
+/* In 80 % of what memory is available. */
+bool an_cells_fit(const an_run *run)
+{
+    uint64_t need = 0, have = run->environment.mem_available_bytes;
+    for (size_t i = 0; i < run->n_cell; i++)
+        if (run->cells[i].model >= 0) need += 2 * run->models[run->cells[i].model].bytes + WORKER_OVERHEAD_BYTES;
+    return have > 0 && need <= have / 10 * 8;
 }
 
 /* The place after the last repetition of the run. */

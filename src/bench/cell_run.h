@@ -10,10 +10,13 @@
 #include "drivers/driver.h"
 #include "record/run.h"
 
+#include <stdbool.h>
+
 typedef struct an_cell_job {
     const an_engine_info *engine;
     an_settings settings;    /* n_ctx 0: the positions that the work needs */
     int n_rep, n_warmup;
+    int block;               /* of the first timed repetition, those behind it have the next ones; -1 = none has any */
     double delay_s;          /* before each repetition */
     const char *url;
     uint64_t seed;           /* of the random prompt ids */
@@ -42,5 +45,8 @@ typedef struct an_cell_job {
  */
 ANEMO_MUST_CHECK anemo_status an_cell_run(const an_cell_job *job, an_run *run, size_t cell, an_client **client,
                                           anemo_error *err);
+
+/* Do workers for all cells of the run fit in memory at once? By the models' sizes and what the environment says is available. */
+bool an_cells_fit(const an_run *run);
 
 #endif

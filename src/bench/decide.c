@@ -67,7 +67,7 @@ bool an_bench_enough(an_comparison *c)
     an_run *run = &c->run;
     bool precise = true;
     int max_blocks = o->n_rep ? o->n_rep : o->max_reps;
-    const an_stop_rule rule = {.precision = o->precision, .margin = run->margin, .level = 0.95, .max_blocks = max_blocks};
+    const an_stop_rule rule = {.precision = o->precision, .margin = an_run_margin(run), .level = 0.95, .max_blocks = max_blocks};
     if (run->n_block >= max_blocks) {
         snprintf(run->stop_reason, sizeof run->stop_reason, "blocks");
         return true;

@@ -1,5 +1,6 @@
 /* Measuring: loads, warm-up, repetitions in randomised blocks, one observed repetition, a look at what differs. */
 #include "bench/bench_internal.h"
+#include "bench/cell_run.h"
 
 #include "base/alloc.h"
 #include "base/rng.h"
@@ -8,21 +9,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-/* Room that an engine needs besides twice its weights (a repacked copy): interpreters, libraries, activations. */
-static const uint64_t WORKER_OVERHEAD_BYTES = 400u << 20;
-
-/* Do the workers of all cells fit in 80 % of what memory is available? */
-static bool all_fit(const an_comparison *c)
-{
-    uint64_t need = 0;
-    for (size_t i = 0; i < c->run.n_cell; i++) {
-        int model = c->run.cells[i].model;
-        if (model >= 0) need += 2 * c->run.models[model].bytes + WORKER_OVERHEAD_BYTES;
-    }
-    uint64_t have = c->run.environment.mem_available_bytes;
-    return have > 0 && need <= have / 10 * 8;
-}
 
 /* The worker of a cell, running: kept from before, or loaded and warmed now. NULL when it cannot be had. */
 static an_client *take(an_comparison *c, an_client **clients, size_t cell)
@@ -217,7 +203,7 @@ anemo_status an_comparison_run(an_comparison *c, anemo_error *err)
     c->begin_ns = an_clock_ns();
     AN_TRY(open_meter(c, err));
     if (o->begun) o->begun(o->changed_ctx, &c->run);
-    c->run.kept_loaded = all_fit(c);
+    c->run.kept_loaded = an_cells_fit(&c->run);
     for (size_t i = 0; i < n && o->cold && !an_bench_stopped(c); i++) an_bench_cold_load(c, i);
     for (size_t i = 0; i < n && c->run.kept_loaded && !an_bench_stopped(c); i++) {
         if (an_bench_usable(&c->run.cells[i])) clients[i] = an_bench_ready(c, i);

@@ -20,7 +20,7 @@ typedef struct an_bench_args {
     const char *format, *format_err, *db, *note, *power_cmd;
     int64_t n_rep, prio, seed, timeout_s;
     double delay_s;
-    bool no_warmup, progress, verbose, list_devices, offline, no_store, bandwidth, no_probe, quiet;
+    bool interleave, no_warmup, progress, verbose, list_devices, offline, no_store, bandwidth, no_probe, quiet;
     an_cli_layout layout;
 } an_bench_args;
 an_bench_args an_bench_defaults(void);

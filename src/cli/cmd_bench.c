@@ -17,6 +17,7 @@
 #include "os/process.h"
 #include "os/terminal.h"
 #include "report/llama_bench.h"
+#include "stats/sequential.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -230,7 +231,8 @@ cleanup:
     return status;
 }
 
-static anemo_status measure_cell(bench *b, an_client **client, anemo_error *err)
+/* n_rep repetitions of the cell b->at; `block` is that of the first one, -1: they are in none. */
+static anemo_status run_cell(bench *b, int n_rep, int n_warmup, int block, an_client **client, anemo_error *err)
 {
     static const int nice_of[] = {5, 0, -5, -10, -20}; /* --prio -1 to 3, as llama-bench has them */
     anemo_status status = ANEMO_OK;
@@ -240,8 +242,9 @@ static anemo_status measure_cell(bench *b, an_client **client, anemo_error *err)
     AN_TRY(an_grammar_cpu_mask("-C", point->mask, mask, &n_cpu, err));
     const an_cell_job job = {.engine = point->engine,
                              .settings = point->settings,
-                             .n_rep = (int)b->a->n_rep,
-                             .n_warmup = b->a->no_warmup ? 0 : 1,
+                             .n_rep = n_rep,
+                             .n_warmup = n_warmup,
+                             .block = block,
                              .seed = (uint64_t)b->a->seed,
                              .timeout_ns = (uint64_t)b->a->timeout_s * 1000000000u,
                              .begin_ns = b->begin_ns,
@@ -257,6 +260,14 @@ static anemo_status measure_cell(bench *b, an_client **client, anemo_error *err)
     cool_off(b);
     AN_TRY(an_cell_run(&job, &b->run, b->at, client, err));
     an_keeper_cell(&b->keeper, &b->run, b->at);
+cleanup:
+    return status;
+}
+
+/* The row of the cell b->at, which is over. */
+static anemo_status show_cell(bench *b, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
     const an_cell *cell = &b->run.cells[b->at];
     if (b->a->verbose && cell->stderr_tail) fprintf(stderr, "%s\n", cell->stderr_tail);
     if (cell->status == AN_CELL_PENDING) goto cleanup;
@@ -269,13 +280,74 @@ cleanup:
     return status;
 }
 
-static anemo_status measure(bench *b, anemo_error *err)
+/* llama-bench's order: all repetitions of a cell, then the next one. */
+static anemo_status measure_in_turn(bench *b, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
     an_client *client = NULL;
+    for (b->at = 0; b->at < b->run.n_cell && !b->run.interrupted; b->at++) {
+        AN_TRY(run_cell(b, (int)b->a->n_rep, b->a->no_warmup ? 0 : 1, -1, &client, err));
+        AN_TRY(show_cell(b, err));
+    }
+cleanup:
+    an_client_close(client);
+    return status;
+}
+
+/* One repetition of every cell that has not failed, in this order. Workers that are kept wait stopped for their turn. */
+static anemo_status measure_block(bench *b, int block, const size_t *order, an_client **clients, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    for (size_t i = 0; i < b->run.n_cell && !(b->stop && *b->stop); i++) {
+        b->at = order[i];
+        an_client **client = &clients[b->at];
+        an_cell_status before = b->run.cells[b->at].status;
+        if (before != AN_CELL_PENDING && before != AN_CELL_OK) continue;
+        if (*client) an_client_continue(*client);
+        AN_TRY(run_cell(b, 1, *client || b->a->no_warmup ? 0 : 1, block, client, err));
+        if (*client && b->run.kept_loaded) an_client_pause(*client);
+        if (b->run.kept_loaded) continue;
+        an_client_close(*client);
+        *client = NULL;
+    }
+    b->run.interrupted = b->stop && *b->stop;
+    if (!b->run.interrupted) b->run.n_block = block + 1;
+cleanup:
+    return status;
+}
+
+/* --interleave: blocks with each cell once, in an order drawn anew, as compare has them; rows when all is done. */
+static anemo_status measure_in_blocks(bench *b, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
+    size_t n = b->run.n_cell;
+    an_rng rng;
+    an_client **clients = an_calloc(n, sizeof *clients);
+    size_t *order = an_calloc(n, sizeof *order);
+    if (!clients || !order) {
+        status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
+        goto cleanup;
+    }
+    an_rng_seed(&rng, (uint64_t)b->a->seed);
+    b->run.kept_loaded = an_cells_fit(&b->run);
+    for (int block = 0; block < b->a->n_rep && !b->run.interrupted; block++) {
+        an_block_order(&rng, n, order);
+        AN_TRY(measure_block(b, block, order, clients, err));
+    }
+    for (b->at = 0; b->at < n; b->at++) AN_TRY(show_cell(b, err));
+cleanup:
+    for (size_t i = 0; clients && i < n; i++) an_client_close(clients[i]);
+    an_free(clients);
+    an_free(order);
+    return status;
+}
+
+static anemo_status measure(bench *b, anemo_error *err)
+{
+    anemo_status status = ANEMO_OK;
     an_str text = {0};
     if (!b->a->quiet && !b->a->progress && an_terminal_is(2)) b->progress = an_progress_begin(2, false);
-    for (b->at = 0; b->at < b->run.n_cell && !b->run.interrupted; b->at++) AN_TRY(measure_cell(b, &client, err));
+    AN_TRY(b->a->interleave ? measure_in_blocks(b, err) : measure_in_turn(b, err));
     an_progress_end(b->progress);
     b->progress = NULL;
     AN_TRY(an_llama_bench_end(&b->out, &b->run, &text, err));
@@ -284,7 +356,6 @@ static anemo_status measure(bench *b, anemo_error *err)
     AN_TRY(an_llama_bench_end(&b->out_err, &b->run, &text, err));
     AN_TRY(print(&text, stderr, err));
 cleanup:
-    an_client_close(client);
     an_str_free(&text);
     return status;
 }
@@ -305,7 +376,7 @@ static anemo_status begin_run(bench *b, int argc, char **argv, anemo_error *err)
     an_free(command);
     if (status != ANEMO_OK) return status;
     b->run.workload = json_pack("{s:s, s:i, s:i, s:b, s:f, s:i, s:I}", "kind", "step", "n_rep", (int)b->a->n_rep, "n_warmup",
-                                b->a->no_warmup ? 0 : 1, "interleaved", 0, "delay_s", b->a->delay_s, "prio",
+                                b->a->no_warmup ? 0 : 1, "interleaved", b->a->interleave, "delay_s", b->a->delay_s, "prio",
                                 (int)b->a->prio, "seed", (json_int_t)b->a->seed);
     return b->run.workload ? ANEMO_OK : an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 }

@@ -1,6 +1,7 @@
 /* anemo compare: the same work on every engine, side by side. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/gate_from.h"
 #include "cli/keeper.h"
 #include "cli/quote.h"
 #include "cli/results_compare.h"
@@ -24,7 +25,7 @@
 typedef struct compare_args {
     an_opt_list engines, threads, tags;
     const char *prompt, *prompt_ids, *format, *out, *json_out, *kv, *device, *compute, *flash_attn, *url, *color, *warmup, *budget, *draft,
-        *power_cmd, *db, *note, *command;
+        *power_cmd, *db, *note, *command, *gate_from;
     int64_t n_predict, n_rep, max_reps, draft_n, n_ctx, n_batch, n_ubatch, ngl, seed, timeout_s;
     double precision;
     bool raw, stop_eos, stock, quiet, cold, aa, gate, no_bandwidth, no_observe, no_store, all, plots;
@@ -56,6 +57,7 @@ static const an_option options[] = {
     {"threads", "t", AN_OPT_LIST, FIELD(threads), 0, 0, "N,…", "Threads for prefill and decode, a cell for each (all usable CPUs)"},
     {"aa", NULL, AN_OPT_FLAG, FIELD(aa), 0, 0, NULL, "Measure one cell against itself: what this machine takes for a difference"},
     {"gate", NULL, AN_OPT_FLAG, FIELD(gate), 0, 0, NULL, "Measure the first cell twice; no verdicts where the two differ"},
+    {"gate-from", NULL, AN_OPT_STR, FIELD(gate_from), 0, 0, "RUN", "The gate of a kept A/A run of this machine instead: its id or tag"},
     {"cold", NULL, AN_OPT_FLAG, FIELD(cold), 0, 0, NULL, "Time a load with the model out of the page cache as well"},
     {"no-bandwidth", NULL, AN_OPT_FLAG, FIELD(no_bandwidth), 0, 0, NULL, "Take no samples of memory bandwidth"},
     {"no-observe", NULL, AN_OPT_FLAG, FIELD(no_observe), 0, 0, NULL, "No last repetition that is watched for curves"},
@@ -120,6 +122,9 @@ static anemo_status check_words(const compare_args *a, anemo_error *err)
     AN_TRY(an_cli_one_of("--device", a->device, an_cli_devices, err));
     AN_TRY(an_cli_one_of("--format", a->format, format, err));
     AN_TRY(an_cli_one_of("--color", a->color, color, err));
+    if (a->gate_from && (a->gate || a->aa))
+        status = an_fail(err, ANEMO_ERR_INVAL, "--gate-from takes the gate from another run, %s measures it in this one: leave one out",
+                         a->gate ? "--gate" : "--aa");
 cleanup:
     return status;
 }
@@ -293,6 +298,7 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
     compare_lists lists = {0};
     an_keeper keeper = {0};
     an_cli_gate gate = {0};
+    an_gate_from from = {0};
     an_comparison c = {0};
     an_comparison_options o = {0};
     an_file_writer out = {.fd = -1}, json = {.fd = -1};
@@ -309,18 +315,21 @@ static anemo_status compare(const compare_args *a, const char *const *models, si
         }
     }
     AN_TRY(an_cli_gate_open(&gate, &a->limits, a->db, err));
+    AN_TRY(an_gate_from_open(&from, a->gate_from, a->db, err));
     AN_TRY(find_models(models, n_model, &lists.paths, err));
     AN_TRY(read_options(a, &lists, &o, err));
     o.n_model = n_model;
     o.progress_ctx = progress;
     o.changed_ctx = &keeper;
     AN_TRY(an_comparison_plan(&c, &o, err));
+    AN_TRY(an_gate_from_apply(&from, &c.run, err));
     AN_TRY(an_keeper_describe(&c.run, a->command, a->note, &a->tags, err));
     AN_TRY(open_outputs(a, &out, &json, err));
     if (!a->no_store) an_keeper_open(&keeper, "compare", a->db);
     AN_TRY(an_comparison_run(&c, err));
     an_progress_end(progress);
     progress = NULL;
+    AN_TRY(an_gate_from_check(&from, &c.run, err));
     bool kept = an_keeper_finish(&keeper, &c.run);
     AN_TRY(write_outputs(&c.run, a, &out, &json, err));
     *exit_code = conclude(&c.run, kept, a->quiet);
@@ -332,6 +341,7 @@ cleanup:
     an_comparison_free(&c);
     an_keeper_close(&keeper);
     an_cli_gate_free(&gate);
+    an_gate_from_free(&from);
     an_names_free(lists.paths);
     an_free(lists.ids);
     an_free(lists.threads);

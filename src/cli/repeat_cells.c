@@ -151,6 +151,7 @@ anemo_status an_repeat_cells(const an_repeat_job *j, an_run *now, anemo_error *e
                                  .settings = r.settings,
                                  .n_rep = r.n_rep,
                                  .n_warmup = r.n_warmup,
+                                 .block = -1,
                                  .delay_s = delay > 0 && delay < 3600 ? delay : 0,
                                  .url = j->url,
                                  .seed = (uint64_t)seed,

@@ -95,12 +95,35 @@ static bool penalizes(const an_sampler *s)
     return s->s.repeat_penalty != 1 && s->s.repeat_penalty > 0 && s->s.repeat_last_n > 0 && s->n_history > 0;
 }
 
+/* The largest of n logits, minus infinity when there is none. NaN is never larger. The lanes become vectors. */
+static float largest(const float *logits, int n)
+{
+    enum { LANES = 16 };
+    float lane[LANES], most = -INFINITY;
+    int i = 0;
+    for (int k = 0; k < LANES; k++) lane[k] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) lane[k] = logits[i + k] > lane[k] ? logits[i + k] : lane[k];
+    for (; i < n; i++) most = logits[i] > most ? logits[i] : most;
+    for (int k = 0; k < LANES; k++) most = lane[k] > most ? lane[k] : most;
+    return most;
+}
+
+/* A verifying pass asks this of every row: first the stretch that holds the largest logit, then where in it. */
 static int32_t greedy(const float *logits, int n)
 {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (logits[i] > logits[best] || isnan(logits[best])) best = i;
-    return best;
+    enum { STRETCH = 1024 };
+    float top = -INFINITY;
+    int from = 0;
+    for (int i = 0; i < n; i += STRETCH) {
+        float most = largest(logits + i, n - i < STRETCH ? n - i : STRETCH);
+        if (!(most > top)) continue;
+        top = most;
+        from = i;
+    }
+    for (int i = from; i < n; i++)
+        if (logits[i] == top) return i;
+    return 0;
 }
 
 static int32_t greedy_candidate(const an_sampler *s)

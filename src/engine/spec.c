@@ -10,6 +10,7 @@
 #include "engine/pace.h"
 #include "engine/sampler.h"
 #include "kernels/act.h"
+#include "os/clock.h"
 
 #include <assert.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct an_spec {
     float *rows;         /* [n_draft + 1, n_vocab] logits of a verifying pass */
     an_ngram ngram;      /* of the caller's sequence; its ids alone with a draft model */
     an_pace pace[N_PACE]; /* the first one alone with a draft model */
+    an_pass_cost cost, begun; /* by the clock of this run, for all sequences; as it was begun with */
     int32_t ahead[AHEAD_MAX];
     an_sampler_mark marks[AHEAD_MAX]; /* the sampler after each of them */
     int n_ahead, n_given;
@@ -44,16 +46,32 @@ struct an_spec {
 
 /* ------------------------------------------------------------------------------------------------------- opening */
 
+/*
+ * How much one outcome moves an expectation: a text begins and ends to repeat itself within a few words, while how well a model drafts
+ * changes slowly, and to give it up for bad luck is dear: it then has all that came meanwhile to read.
+ */
+static const double LEARN_LOOK_UP = 0.15, LEARN_MODEL = 0.08;
+
 /* What is expected before anything is known: guesses, which the first dozen outcomes replace. */
 static void begin_pace(an_spec *sp)
 {
     static const double rates[N_PACE] = {0.3, 0.4, 0.6, 0.8};
     if (sp->draft) {
-        double cost = (double)an_session_model(sp->draft)->weight_bytes / (double)an_session_model(sp->s)->weight_bytes;
-        sp->pace[0] = an_pace_begin(0.7, cost);
+        sp->pace[0] = an_pace_begin(0.7, LEARN_MODEL);
         return;
     }
-    for (int i = 0; i < N_PACE; i++) sp->pace[i] = an_pace_begin(rates[i], 0);
+    for (int i = 0; i < N_PACE; i++) sp->pace[i] = an_pace_begin(rates[i], LEARN_LOOK_UP);
+}
+
+/* Ids drawn from a draft's distribution depend on how many are drafted at once: there the clock must not decide that. */
+static bool takes_clock(const an_spec *sp)
+{
+    return !sp->draft || sp->sampler->s.temperature <= 0;
+}
+
+static int choose(const an_spec *sp, an_pace *pace, int limit, int behind)
+{
+    return sp->always ? limit : an_pace_choose(pace, takes_clock(sp) ? &sp->cost : &sp->begun, limit, behind);
 }
 
 static anemo_status open_draft(an_spec *sp, const an_model_file *m, anemo_error *err)
@@ -97,6 +115,8 @@ anemo_status an_spec_open(an_spec **out, an_session *s, const an_spec_options *o
         AN_TRY(open_draft(sp, o->draft, err));
     else
         AN_TRY(an_ngram_open(&sp->ngram, sp->n_ctx, err));
+    double draft = o->draft ? (double)o->draft->weight_bytes / (double)an_session_model(s)->weight_bytes : 0;
+    sp->begun = sp->cost = an_pass_cost_begin(draft);
     an_spec_sampler_set(sp, &sp->sampler->s);
     an_spec_reset(sp);
 cleanup:
@@ -242,7 +262,7 @@ static int draft_by_look_up(an_spec *sp, int limit, int32_t *out, an_pace **pace
     int end, n_match = an_ngram_find(&sp->ngram, &end);
     if (n_match == 0) return 0;
     *pace = &sp->pace[n_match >= 8 ? 3 : n_match >= 4 ? 2 : n_match - AN_NGRAM_MIN];
-    int n = sp->always ? limit : an_pace_choose(*pace, limit);
+    int n = choose(sp, *pace, limit, 0);
     an_ngram_follow(&sp->ngram, end, n, out);
     return n;
 }
@@ -278,8 +298,13 @@ static anemo_status make_draft(an_spec *sp, int limit, int32_t *out, int *n, an_
         return ANEMO_OK;
     }
     *pace = &sp->pace[0];
-    *n = sp->always ? limit : an_pace_choose(*pace, limit);
-    return *n > 0 ? draft_by_model(sp, *n, out, err) : ANEMO_OK;
+    int behind = sp->n_ids - an_session_n_past(sp->draft) - 1; /* the pending id is read by drafting */
+    *n = choose(sp, *pace, limit, behind);
+    if (*n == 0) return ANEMO_OK;
+    uint64_t begin = an_clock_ns();
+    anemo_status status = draft_by_model(sp, *n, out, err);
+    if (status == ANEMO_OK && takes_clock(sp)) an_pass_cost_draft(&sp->cost, *n, (double)(an_clock_ns() - begin));
+    return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------ verifying */
@@ -331,15 +356,18 @@ static anemo_status advance(an_spec *sp, int32_t id, anemo_error *err)
     an_pace *pace = NULL;
     int n = 0, limit = draft_limit(sp);
     if (limit > 0) AN_TRY(make_draft(sp, limit, drafted, &n, &pace, err));
+    uint64_t begin = an_clock_ns();
     if (n > 0) {
         AN_TRY(verify(sp, id, drafted, n, err));
         an_pace_learn(pace, n, sp->n_ahead - 1);
+        if (takes_clock(sp)) an_pass_cost_verify(&sp->cost, n, (double)(an_clock_ns() - begin));
     } else {
         AN_TRY(an_session_eval(sp->s, &id, 1, err));
         sp->ahead[0] = an_session_sample(sp->s);
         sp->marks[0] = an_sampler_mark_take(sp->sampler);
         sp->n_ahead = 1;
         sp->in_rows = false;
+        if (takes_clock(sp)) an_pass_cost_step(&sp->cost, (double)(an_clock_ns() - begin));
     }
     sp->stats.n_pass++;
     sp->stats.n_token += (uint64_t)sp->n_ahead;

@@ -39,7 +39,7 @@ typedef struct an_spec an_spec;
 ANEMO_MUST_CHECK anemo_status an_spec_open(an_spec **out, an_session *s, const an_spec_options *o, anemo_error *err);
 void an_spec_close(an_spec *sp);
 
-/* Start over with an empty sequence; what was learnt about drafts is forgotten as well. */
+/* Start over with an empty sequence; what was learnt about drafts is forgotten as well, what passes take is not. */
 void an_spec_reset(an_spec *sp);
 
 /* As an_session_sampler_set(); the draft's sampler follows. */

@@ -149,6 +149,7 @@ json_t *an_run_head_json(const an_run *run)
     put(doc, "margin", an_json_real(run->margin));
     put(doc, "aa", json_boolean(run->aa));
     put(doc, "aa_noise", an_json_real(run->aa_noise));
+    put_text(doc, "aa_from", run->aa_from);
     put_text(doc, "refused", run->refused);
     put_text(doc, "stop_reason", run->stop_reason);
     put(doc, "interrupted", json_boolean(run->interrupted));
@@ -378,6 +379,7 @@ static anemo_status head_from_json(an_run *run, const json_t *obj, const char *n
     FIXED(run->id, "id");
     FIXED(run->kind, "kind");
     FIXED(run->stop_reason, "stop_reason");
+    FIXED(run->aa_from, "aa_from");
     AN_TRY(own_text(&run->command, obj, "command", name, err));
     AN_TRY(own_text(&run->note, obj, "note", name, err));
     AN_TRY(own_text(&run->refused, obj, "refused", name, err));

@@ -393,6 +393,7 @@ cleanup:
 static anemo_status evidence(const context *c, json_t *list, anemo_error *err)
 {
     (void)err;
+    an_evidence_gate(c->run, list);
     an_evidence_drift(c->run, list);
     an_evidence_outliers(c->run, list);
     return ANEMO_OK;

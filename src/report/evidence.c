@@ -51,6 +51,15 @@ void an_evidence_drift(const an_run *run, json_t *list)
     an_free(y);
 }
 
+void an_evidence_gate(const an_run *run, json_t *list)
+{
+    if (run->aa_from[0])
+        an_say(list,
+               "The gate is that of run %s, in which a cell measured against itself left differences of up to %.2f %% possible: the "
+               "margin of the verdicts is %.3g %%.",
+               run->aa_from, 100 * expm1(run->aa_noise), 100 * an_run_margin(run));
+}
+
 /* One sign that a repetition was disturbed, judged against the cell's other repetitions. */
 typedef struct cause {
     an_field_id field;

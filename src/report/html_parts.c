@@ -450,10 +450,12 @@ void an_html_method(an_page *p)
         "ranks; several pairs are corrected together after Holm. A verdict needs the whole interval outside 1 ± "
         "%.3g %%, equivalence needs it inside. No repetition is ever left out.</p>\n",
         100 * an_run_margin(run));
-    if (isfinite(run->aa_noise))
-        an_str_appendf(p->out,
-                       "<p>A cell against itself differed by up to %.2f %% on this machine (95th percentile).</p>\n",
-                       100 * run->aa_noise);
+    if (isfinite(run->aa_noise)) {
+        an_str_appendf(p->out, "<p>A cell against itself differed by up to %.2f %% on this machine%s", 100 * run->aa_noise,
+                       run->aa_from[0] ? ", in run " : "");
+        an_html_text(p->out, run->aa_from);
+        an_str_append(p->out, " (95th percentile).</p>\n");
+    }
     if (run->command) {
         an_str_append(p->out, "<h3>Command</h3>\n<pre class=\"cmd\"><code>");
         an_html_text(p->out, run->command);

@@ -95,6 +95,7 @@ void an_say_text(json_t *list, const an_str *text);
 void an_say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- evidence.c: what speaks against the figures */
+void an_evidence_gate(const an_run *run, json_t *list); /* one that was taken from another run */
 void an_evidence_drift(const an_run *run, json_t *list);
 void an_evidence_outliers(const an_run *run, json_t *list);
 /* "Not available here: energy, power (no RAPL counters)." for all cells together. */

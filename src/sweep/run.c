@@ -374,6 +374,7 @@ anemo_status an_sweep_measure(const an_sweep *s, an_run *run, size_t at, size_t 
         .settings = s->settings[cell],
         .n_rep = s->n_rep - have,
         .n_warmup = s->n_warmup,
+        .block = -1, /* given below, when it is known how many came */
         .delay_s = s->delay_s,
         .url = s->url,
         .seed = s->seed,

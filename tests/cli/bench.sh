@@ -125,6 +125,30 @@ assert run["cells"][0]["reps"][2]["prefill_tps"] > 0 and run["cells"][1]["reps"]
 assert len(run["cells"][1]["reps"][2]["token_times_s"]) == 2
 PY
 
+# In blocks: each test once a block, in more than one order, the workers loaded once; a test that fails is left out of later blocks.
+for r in 1 8; do
+    expect 0 "kept as run" -m "$model" -e native -t 1,2 --no-probe -r $r -p 4 -n 3 --interleave --tag blocks$r
+    [ "$(grep -c '^| llama' "$work/out")" = 4 ] || fail "--interleave -r $r: not four rows"
+done
+"$anemo" results show blocks8 --json >"$work/run.json" 2>"$work/err"
+python3 - "$work/run.json" <<'PY' || fail "--interleave: the kept run is wrong"
+import json, sys
+run = json.load(open(sys.argv[1]))
+assert run["workload"]["interleaved"] in (1, True) and run["n_block"] == 8 and run["kept_loaded"], run["workload"]
+rows = sorted((r["order"], r["block"], i, r["kind"]) for i, c in enumerate(run["cells"]) for r in c["reps"])
+assert [o for o, *_ in rows] == list(range(len(rows))), rows
+for c in run["cells"]:
+    assert [r["kind"] for r in c["reps"]] == ["load", "warmup"] + ["timed"] * 8, c["reps"]
+    assert [r["block"] for r in c["reps"][2:]] == list(range(8))
+blocks = [[i for _, b, i, kind in rows if kind == "timed" and b == block] for block in range(8)]
+assert all(sorted(b) == [0, 1, 2, 3] for b in blocks) and len({tuple(b) for b in blocks}) > 1, blocks
+assert [b for _, b, _, kind in rows if kind == "timed"] == sorted([*range(8)] * 4), "the blocks run into each other"
+PY
+"$anemo" report blocks8 >"$work/out" 2>"$work/err" || fail "a report of blocks"
+grep -q "measured one after the other" "$work/out" && fail "the report does not know that the tests alternated"
+ANEMO_DRIVER_LLAMA_CPP="sh $work/dies.sh" expect 1 "SIGSEGV" "${quick[@]}" -e llama.cpp -p 4 -n 0 --interleave -r 3 -o jsonl
+[ "$(grep -c '"status": "ok"' "$work/out")" = 1 ] || fail "--interleave: the engine that lives has no row"
+
 # Interrupted: what is done is kept, and the exit status says so.
 "$anemo" bench -m "$model" -e native -t 1 --no-probe -r 1 -p 4 -n 2 --delay 30 >"$work/out" 2>"$work/err" &
 pid=$!

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANEMO = pathlib.Path(os.environ["ANEMO_BUILD"]).resolve() / "anemo"
@@ -161,6 +162,88 @@ def a_false_difference_fails_the_gate(place):
     # Where the copies are alike, the verdict stands and knows the noise.
     run = place.compare({"native": "--noise 0.003", "llama.cpp": "--noise 0.003 --decode 200"}, "--gate")
     assert not run["refused"] and verdict(run)["better"] == "faster" and run["aa_noise"] < 0.02, run["aa_noise"]
+
+
+def kept_aa(place, tag, engine="native", options="--noise 0.03 --seed 4", more=("-r", "14"), status=0, **kw):
+    place.compare({engine: options}, "--aa", "--tag", tag, *more, expect=status, store=True, **kw)
+
+
+def altered(place, tag, new, change):
+    """A copy of a kept run under another id and tag, with something else in it."""
+    run = place.results("export", tag, "--json")
+    run["id"], run["tags"] = f"20250101-000000-{zlib.crc32(new.encode()) % 65536:04x}", [new]
+    change(run)
+    path = place.folder / f"{new}.json"
+    path.write_text(json.dumps(run))
+    place.results("import", str(path))
+
+
+@case
+def a_kept_gate_is_the_margin(place):
+    kept_aa(place, "calm", options="--noise 0.001")
+    kept_aa(place, "noisy")
+    noise = place.results("export", "noisy", "--json")
+    assert noise["aa_noise"] > 0.01 and not noise["refused"] and noise["aa_from"] is None, noise["aa_noise"]
+    engines = {"native": "--noise 0.001", "llama.cpp": "--noise 0.001 --decode 101.2"}
+    for tag, better in (("calm", "faster"), ("noisy", "equivalent")):
+        run = place.compare(engines, "--gate-from", tag, "-r", "14")
+        assert verdict(run)["better"] == better, verdict(run)
+        assert len(run["cells"]) == 2 and not run["refused"] and not place.stderr, (run["refused"], place.stderr)
+    assert run["aa_from"] == noise["id"] and abs(run["aa_noise"] / noise["aa_noise"] - 1) < 1e-9, (run["aa_from"], run["aa_noise"])
+    assert any(noise["id"] in line for line in run["analysis"]["evidence"]), run["analysis"]["evidence"]
+    # Kept with the run, so that a report of it says the same, and no source for a third one.
+    place.compare(engines, "--gate-from", noise["id"], "-r", "6", "--tag", "second", store=True)
+    assert place.results("export", "second", "--json")["aa_from"] == noise["id"]
+    place.compare(engines, "--gate-from", "second", expect=2)
+    assert f"took its gate from run {noise['id']}" in place.stderr, place.stderr
+    # A run with --gate serves as well: it measured its first cell twice.
+    place.compare(engines, "--gate", "-r", "9", "--tag", "twice", store=True)
+    assert verdict(place.compare(engines, "--gate-from", "twice", "-r", "9"))["better"] == "faster"
+    # Other settings, other work: said, and taken.
+    place.compare(engines, "--gate-from", "calm", "-r", "6", "--threads", "1", "-n", "20")
+    assert "other settings" in place.stderr and "threads" in place.stderr and "tg16 → " in place.stderr, place.stderr
+
+
+@case
+def a_gate_that_does_not_fit_is_refused(place):
+    engines = {"native": "--noise 0.001", "llama.cpp": "--noise 0.001"}
+
+    def refused(tag, *texts, status=2, engines=engines, **more):
+        place.compare(engines, "--gate-from", tag, "--warmup", "0", "-r", "6", expect=status, **more)
+        for text in texts:
+            assert text in place.stderr, (text, place.stderr)
+
+    refused("calm", "there are no results yet", status=4)
+    kept_aa(place, "calm", options="--noise 0.001")
+    kept_aa(place, "few", options="--noise 0.001", more=("-r", "3"))
+    kept_aa(place, "failed", options="--noise 0.003 --second 1.08", status=7)
+    place.compare(engines, "-r", "6", "--tag", "plain", store=True)
+    refused("nowhere", "nowhere", status=4)
+    refused("plain", "measured no cell against itself", "--aa --tag")
+    refused("few", "3 blocks", "at least 6")
+    refused("failed", "failed", "1.08")
+    refused("calm", "the engine native", engines={"llama.cpp": ""})
+    twin = place.folder / "twin.gguf"
+    twin.write_bytes(MODEL.read_bytes())
+    refused("calm", "chatml.gguf", "no model of this comparison", model=twin)
+    altered(place, "calm", "far", lambda run: run["environment"].update(host="elsewhere"))
+    refused("far", "another machine", "host: elsewhere → ", "measure an A/A run here")
+    altered(place, "calm", "small", lambda run: run["environment"].update(cpus_online=1 + run["environment"]["cpus_online"]))
+    refused("small", "another machine", "CPUs online")
+    altered(place, "calm", "nameless", lambda run: run["environment"].update(host=None))
+    refused("nameless", "another machine", "not known")
+    for flag in ("--gate", "--aa"):
+        place.compare({"native": ""}, flag, "--gate-from", "calm", expect=2)
+        assert flag in place.stderr and "leave one out" in place.stderr, place.stderr
+    # Old: a warning, and it is taken.
+    altered(place, "calm", "yesterday", lambda run: run["environment"].update(date="2025-01-01T00:00:00Z"))
+    refused("yesterday", "older than 24 hours (2025-01-01T00:00:00Z)", status=0)
+    # Other weights under the same name and of the same size: known when all is measured; no verdicts then.
+    altered(place, "calm", "weights", lambda run: run["models"][0].update(sha256="0" * 64))
+    run = place.compare(engines, "--gate-from", "weights", "-r", "6")
+    assert "other weights of chatml.gguf" in run["refused"] and verdict(run)["verdict"] == "undecided", run["refused"]
+    altered(place, "calm", "version", lambda run: [cell.update(engine_version="0.0") for cell in run["cells"]])
+    refused("version", "other versions: native 0.0 → ", status=0)
 
 
 @case

@@ -103,32 +103,112 @@ static void test_follow(void **state)
 static void test_pace(void **state)
 {
     (void)state;
-    an_pace p = an_pace_begin(0.5, 0);
-    int first = an_pace_choose(&p, 15);
+    const an_pass_cost look_up = an_pass_cost_begin(0), dear = an_pass_cost_begin(1);
+    an_pace p = an_pace_begin(0.5, 0.15);
+    int first = an_pace_choose(&p, &look_up, 15, 0);
     assert_in_range(first, 1, 14);
     for (int i = 0; i < 20; i++) an_pace_learn(&p, 15, 15);
-    assert_int_equal(an_pace_choose(&p, 15), 15);
-    assert_int_equal(an_pace_choose(&p, 4), 4);
-    assert_int_equal(an_pace_choose(&p, 0), 0);
+    assert_int_equal(an_pace_choose(&p, &look_up, 15, 0), 15);
+    assert_int_equal(an_pace_choose(&p, &look_up, 4, 0), 3); /* a fourth would be a pass of 5, as long as one of 8 */
+    assert_int_equal(an_pace_choose(&p, &look_up, 0, 0), 0);
     for (int i = 0; i < 60; i++) an_pace_learn(&p, 1, 0);
     int tried = 0;
     for (int i = 0; i < 20 * AN_PACE_PROBE; i++) {
-        int n = an_pace_choose(&p, 15);
+        int n = an_pace_choose(&p, &look_up, 15, 0);
         assert_in_range(n, 0, 1);
         tried += n;
         if (n > 0) an_pace_learn(&p, n, 0);
     }
     assert_in_range(tried, 19, 20);
     /* What costs as much as a step is never drafted, but for that. */
-    p = an_pace_begin(0.9, 1);
-    assert_int_equal(an_pace_choose(&p, 15), 0);
+    p = an_pace_begin(0.9, 0.15);
+    assert_int_equal(an_pace_choose(&p, &dear, 15, 0), 0);
     /* From hopeless back to long drafts. */
-    p = an_pace_begin(0, 0);
+    p = an_pace_begin(0, 0.15);
     for (int i = 0; i < 400; i++) {
-        int n = an_pace_choose(&p, 15);
+        int n = an_pace_choose(&p, &look_up, 15, 0);
         if (n > 0) an_pace_learn(&p, n, n);
     }
-    assert_int_equal(an_pace_choose(&p, 15), 15);
+    assert_int_equal(an_pace_choose(&p, &look_up, 15, 0), 15);
+}
+
+/* A hopeless draft model that has everything to read before it drafts: what trying it costs stays below the promised share. */
+static void test_pace_probes(void **state)
+{
+    (void)state;
+    enum { CHANCES = 20000 };
+    for (double draft = 0.02; draft < 1; draft *= 1.5) {
+        const an_pass_cost cost = an_pass_cost_begin(draft);
+        an_pace p = an_pace_begin(0, 0.08);
+        double spent = 0;
+        int tried = 0;
+        for (int i = 0, behind = 0; i < CHANCES; i++, behind++) {
+            if (an_pace_choose(&p, &cost, 15, behind) == 0) continue;
+            tried++;
+            spent += an_pass_cost_of(&cost, 1) + cost.draft * (1 + 0.1 * behind);
+            behind = 0;
+        }
+        if (spent > 0.026 * CHANCES) fail_msg("a draft of %.2f steps is tried %d times for %.0f steps", draft, tried, spent);
+        if (draft < 0.2) assert_true(tried >= CHANCES / 150);
+    }
+}
+
+/* Passes of a made-up machine in steps: tiles of 1, 2, 4, 8 tokens, the whole of which takes `tile` times as long for each doubling. */
+static double pass_of(int n_drafted, double tile)
+{
+    double steps = 1;
+    for (int n = 1; n < n_drafted + 1; n *= 2) steps *= tile;
+    return steps;
+}
+
+/* The clock: passes of known length, some of them held up, and the costs that they stand for. */
+static void test_costs(void **state)
+{
+    (void)state;
+    an_rng rng;
+    an_rng_seed(&rng, 9);
+    for (double tile = 1.02; tile < 1.8; tile *= 1.1) {
+        an_pass_cost c = an_pass_cost_begin(0.3), begun = c;
+        an_pass_cost_verify(&c, 5, 1e9); /* before any step was timed nothing is learnt */
+        an_pass_cost_draft(&c, 5, 1e9);
+        assert_true(c.draft == 0.3 && an_pass_cost_of(&c, 5) == an_pass_cost_of(&begun, 5));
+        for (int i = 0; i < 400; i++) {
+            bool held_up = an_rng_below(&rng, 25) == 0;
+            double noise = held_up ? 30 : 1 + 0.05 * (an_rng_f64(&rng) - 0.5);
+            int n = 1 + (int)an_rng_below(&rng, 15);
+            an_pass_cost_step(&c, 4e6 * noise);
+            an_pass_cost_verify(&c, n, 4e6 * pass_of(n, tile) * noise);
+            an_pass_cost_draft(&c, 2, 2 * 4e5 * noise);
+        }
+        if (fabs(c.step_ns / 4e6 - 1) > 0.35) fail_msg("a step of 4 ms became %.2f", c.step_ns * 1e-6);
+        for (int n = 1; n <= 15; n++)
+            if (fabs(1 + an_pass_cost_of(&c, n) - pass_of(n, tile)) > 0.35 * pass_of(n, tile))
+                fail_msg("%d drafted ids, %.2f steps, became %.2f", n, pass_of(n, tile), 1 + an_pass_cost_of(&c, n));
+        if (fabs(c.draft / 0.1 - 1) > 0.5) fail_msg("a draft of 0.1 steps became %.3f", c.draft);
+    }
+}
+
+/* The number that is drafted is the best one for the machine, whatever the guesses said: expectation, costs, what is chosen. */
+static void test_pace_fits_the_machine(void **state)
+{
+    (void)state;
+    static const struct {
+        double tile, rate;
+        int expected;
+    } machines[] = {{1.05, 0.95, 15}, {1.35, 0.7, 3}, {1.35, 0.45, 1}, {1.6, 0.5, 0}, {1.9, 0.8, 0}};
+    for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+        an_pass_cost c = an_pass_cost_begin(0);
+        an_pace p = an_pace_begin(machines[i].rate, 0);
+        int hits = 0;
+        for (int k = 0; k < 400; k++) {
+            int n = an_pace_choose(&p, &c, 15, 0);
+            if (k >= 100) hits += n == machines[i].expected;
+            if (n == 0) an_pass_cost_step(&c, 3e6);
+            else an_pass_cost_verify(&c, n, 3e6 * pass_of(n, machines[i].tile));
+            if (k % 4 == 0) an_pass_cost_step(&c, 3e6);
+        }
+        if (hits < 270) fail_msg("machine %zu: %d ids are drafted in %d of 300 chances", i, machines[i].expected, hits);
+    }
 }
 
 enum { N = 6, DRAWS = 200000 };
@@ -196,7 +276,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_index),  cmocka_unit_test(test_index_all_different), cmocka_unit_test(test_follow),
-        cmocka_unit_test(test_pace),   cmocka_unit_test(test_accept),              cmocka_unit_test(test_accept_rounding),
+        cmocka_unit_test(test_pace),   cmocka_unit_test(test_pace_probes),         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_pace_fits_the_machine),
+        cmocka_unit_test(test_accept), cmocka_unit_test(test_accept_rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,7 @@ static void make(an_run *run)
     }
     run->cells[1].copy_of = 0;
     run->refused = an_strdup("they differ");
+    snprintf(run->aa_from, sizeof run->aa_from, "20251124-081500-0b1c");
     run->agreements = an_calloc(1, sizeof *run->agreements);
     run->n_agreement = 1;
     run->agreements[0] = (an_agreement){.a = 0, .b = 1, .n_same = 1, .n = 2, .examined = true, .near_tie = true,
@@ -82,6 +83,7 @@ static void a_run_survives_its_json(void **state)
     assert_int_equal(an_cell_n_timed(&back.cells[1]), 1);
     assert_int_equal(back.cells[1].copy_of, 0);
     assert_string_equal(back.refused, "they differ");
+    assert_string_equal(back.aa_from, "20251124-081500-0b1c");
     assert_true(fabs(an_cell_paired(&back, 0, 1, AN_FIELD_ID_total_s, false).ratio - 0.75 / 0.76) < 1e-12);
     assert_string_equal(back.cells[0].key, run.cells[0].key);
     assert_string_not_equal(back.cells[0].key, back.cells[1].key);
