@@ -15,6 +15,7 @@ static const an_kernels *const levels[] = {
     &an_kernels_scalar,
 #if defined(__x86_64__)
     &an_kernels_avx2,
+    &an_kernels_avxvnni,
     &an_kernels_avx512vnni,
     &an_kernels_amx,
 #elif defined(__aarch64__)
@@ -42,6 +43,7 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
 {
     enum {
         AVX2 = AN_ISA_SSE42 | AN_ISA_AVX2,
+        AVXVNNI = AVX2 | AN_ISA_AVX_VNNI,
         AVX512 = AVX2 | AN_ISA_AVX512,
         AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
         AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
@@ -51,9 +53,9 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         const char *name;
         uint32_t mask;
     } names[] = {
-        {"scalar", 0},          {"avx2", AVX2},       {"avx512", AVX512},
-        {"avx512vnni", AVX512VNNI}, {"amx", AMX},     {"neon", AN_ISA_NEON},
-        {"dotprod", DOTPROD},   {"i8mm", DOTPROD | AN_ISA_I8MM},
+        {"scalar", 0},        {"avx2", AVX2},             {"avxvnni", AVXVNNI},
+        {"avx512", AVX512},   {"avx512vnni", AVX512VNNI}, {"amx", AMX},
+        {"neon", AN_ISA_NEON}, {"dotprod", DOTPROD},      {"i8mm", DOTPROD | AN_ISA_I8MM},
     };
     for (size_t i = 0; i < AN_COUNT_OF(names); i++) {
         if (!strcmp(name, names[i].name)) {

@@ -38,7 +38,7 @@ typedef struct an_kernels an_kernels;
 const an_kernels *an_kernels_for(uint32_t isa_mask);
 
 /*
- * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod",
+ * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod",
  * "i8mm".
  * Returns false for an unknown name. The caller and-s it with what the CPU has.
  */

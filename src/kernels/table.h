@@ -131,7 +131,7 @@ struct an_kernels {
 
 extern const an_kernels an_kernels_scalar;
 #if defined(__x86_64__)
-extern const an_kernels an_kernels_avx2, an_kernels_avx512vnni, an_kernels_amx;
+extern const an_kernels an_kernels_avx2, an_kernels_avxvnni, an_kernels_avx512vnni, an_kernels_amx;
 extern const struct an_wide an_wide_amx;
 #elif defined(__aarch64__)
 extern const an_kernels an_kernels_neon, an_kernels_dotprod, an_kernels_i8mm;

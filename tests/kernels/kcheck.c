@@ -136,13 +136,14 @@ static void q8_writes_too_much(const an_q8_job *job)
 }
 
 /*
- * Levels of this build, and levels with emulated tiles, of which only what concerns tiles is run: the rest is another
- * level's, and so it is of the level amx.
+ * Levels of this build; levels with emulated tiles, of which only what concerns tiles is run: the rest is another level's, and
+ * so it is of the level amx; and avxvnni in another encoding.
  */
 static const an_kernels *levels[16];
 static int n_level, n_built;
 
 extern const an_wide kcheck_wide_plain, kcheck_wide_avx512;
+extern const an_kernels kcheck_vnni512;
 
 static void add_emulated(an_kernels *table, const an_kernels *rest, const an_wide *wide, const char *name, uint32_t needs)
 {
@@ -166,6 +167,7 @@ static void list_levels(void)
 #if defined(__x86_64__)
     static an_kernels avx512;
     add_emulated(&avx512, &an_kernels_avx512vnni, &kcheck_wide_avx512, "tiles512", AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI);
+    levels[n_level++] = &kcheck_vnni512;
 #endif
 }
 
@@ -235,8 +237,9 @@ static const char usage[] =
     "Tests every kernel of every CPU level that this processor has: products against double precision, decoders and\n"
     "encoders against the scalar ones, every array ending at an inaccessible page.\n"
     "\n"
-    "  --isa NAME     only the level that ANEMO_ISA=NAME takes: scalar, avx2, avx512, avx512vnni, amx, neon, dotprod, i8mm\n"
-    "  --level NAME   only this level; also tiles and tiles512, which emulate AMX\n"
+    "  --isa NAME     only the level that ANEMO_ISA=NAME takes: scalar, avx2, avxvnni, avx512, avx512vnni, amx, neon,\n"
+    "                 dotprod, i8mm\n"
+    "  --level NAME   only this level; also tiles and tiles512, which emulate AMX, and vnni512, which is avxvnni by AVX-512\n"
     "  --op GLOB      only these operations, as --list names them\n"
     "  --seed N       other inputs\n"
     "  --rounds N     inputs of the checks that take any number of them\n"

@@ -20,7 +20,7 @@ static const double KV_F16_BOUND = 4e-3;
 /* The first tokens are enough where bits are compared: every stage has run. */
 enum { N_BITS = 12 };
 
-static const char *const LEVELS[] = {"scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
 
 static tiny_cases cases;
 static int n_converted;
@@ -67,13 +67,17 @@ static float *run(const tiny_case *c, const char *model, int n, an_session_optio
     return out;
 }
 
-static void check_equal(const tiny_case *c, const char *level, const char *what, const float *a,
-                        const float *b)
+static void check_equal_of(const tiny_case *c, const char *level, const char *what, const float *a, const float *b, int n)
 {
-    for (int i = 0; i < N_BITS * c->n_vocab; i++)
+    for (int i = 0; i < n * c->n_vocab; i++)
         if (memcmp(&a[i], &b[i], sizeof *a) != 0)
             fail_msg("%s, %s, %s: %.9g and %.9g at token %d, id %d", c->name, level, what, (double)a[i],
                      (double)b[i], i / c->n_vocab, i % c->n_vocab);
+}
+
+static void check_equal(const tiny_case *c, const char *level, const char *what, const float *a, const float *b)
+{
+    check_equal_of(c, level, what, a, b, N_BITS);
 }
 
 static void threads_case(const tiny_case *c, const char *level)
@@ -135,6 +139,23 @@ static void layouts_case(const tiny_case *c, const char *level)
         an_free(mapped);
     }
     remove_flat_dir(dir);
+}
+
+/* AVX-VNNI has the lanes of AVX2, and of both the integer products are exact. */
+static void same_lanes_case(const tiny_case *c, const char *level)
+{
+    static const an_weights_layout LAYOUTS[] = {AN_WEIGHTS_AUTO, AN_WEIGHTS_MAPPED};
+    if (strcmp(level, "avxvnni") != 0) return;
+    for (size_t i = 0; i < AN_COUNT_OF(LAYOUTS); i++)
+        for (int by_one = 0; by_one < 2; by_one++) {
+            an_session_options o = {.isa = level, .kv = AN_KV_F16, .n_thread = 2, .layout = LAYOUTS[i]};
+            float *vnni = run(c, c->model, c->n_tok, o, by_one);
+            o.isa = "avx2";
+            float *plain = run(c, c->model, c->n_tok, o, by_one);
+            check_equal_of(c, level, "against AVX2", vnni, plain, c->n_tok);
+            an_free(vnni);
+            an_free(plain);
+        }
 }
 
 /* A file of a type that converts exactly, against what our converter makes of it. */
@@ -202,9 +223,12 @@ static void last_case(const tiny_case *c, const char *level)
 static void for_all(void (*check)(const tiny_case *c, const char *level))
 {
     const char *only = getenv("ANEMO_TINY_CASE"); /* part of a name, to look at one case */
-    for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++)
-        for (size_t i = 0; have_level(LEVELS[l]) && i < cases.n; i++)
+    const char *only_level = getenv("ANEMO_TINY_LEVEL");
+    for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
+        if ((only_level && strcmp(only_level, LEVELS[l]) != 0) || !have_level(LEVELS[l])) continue;
+        for (size_t i = 0; i < cases.n; i++)
             if (!only || strstr(cases.cases[i].name, only)) check(&cases.cases[i], LEVELS[l]);
+    }
 }
 
 static void test_threads(void **state)
@@ -223,6 +247,12 @@ static void test_twins(void **state)
 {
     (void)state;
     for_all(twins_case);
+}
+
+static void test_same_lanes(void **state)
+{
+    (void)state;
+    for_all(same_lanes_case);
 }
 
 static void test_converted(void **state)
@@ -249,9 +279,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_layouts), cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_same_lanes),
         cmocka_unit_test(test_converted),
         cmocka_unit_test(test_kv_f16),
         cmocka_unit_test(test_last),
     };
+    const char *only_level = getenv("ANEMO_TINY_LEVEL");
+    if (only_level && !have_level(only_level)) return 77;
     return cmocka_run_group_tests_name("bits", tests, open_cases, close_cases);
 }

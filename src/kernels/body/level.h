@@ -11,6 +11,7 @@
 #include "kernels/body/fused.h"
 #include "kernels/body/kv.h"
 #include "kernels/body/matmul_f32.h"
+#include "kernels/body/matmul_i8.h"
 #include "kernels/body/matmul_q8.h"
 #include "kernels/body/peak.h"
 #include "kernels/body/quantize.h"
@@ -104,8 +105,8 @@ const an_kernels AN_LEVEL_TABLE = {
     .q8 =
         {
             [AN_CODES_MIN32] = q8_min32,
-            [AN_CODES_I8] = q8_i8,
-            [AN_CODES_I8_MIN] = q8_i8_min,
+            [AN_CODES_I8] = Q8_I8,
+            [AN_CODES_I8_MIN] = Q8_I8_MIN,
             [AN_CODES_MIN16] = q8_min16,
             [AN_CODES_OFF16] = q8_off16,
         },

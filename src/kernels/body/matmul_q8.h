@@ -32,9 +32,9 @@ LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const
     }
 #endif
 #ifdef AN_LANES_SHORT
-    const int all = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1, run = all < n_dword ? all : n_dword;
+    const int all = AN_LANES_SHORT(bits), run = all < n_dword ? all : n_dword;
 #pragma GCC unroll 8
-    for (int first = 0; first < n_dword; first += run) {
+    for (int first = 0; first < n_dword && !is_signed; first += run) {
         vi sum[AN_LANES_TOKENS];
 #pragma GCC unroll 8
         for (int j = first; j < first + run; j++) {
@@ -42,14 +42,13 @@ LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const
 #pragma GCC unroll 12
             for (int t = 0; t < n_tok; t++) {
                 const int8_t *x = (const int8_t *)record + 32 * t + 4 * j;
-                if (j > first) sum[t] = vi_add_short(sum[t], w, x);
-                else sum[t] = is_signed ? vi_short_signed(w, x) : vi_short(w, x);
+                sum[t] = j > first ? vi_add_short(sum[t], w, x) : vi_short(w, x);
             }
         }
 #pragma GCC unroll 12
         for (int t = 0; t < n_tok; t++) acc[t] = vi_add_widened(acc[t], sum[t]);
     }
-    return;
+    if (!is_signed) return;
 #endif
 #pragma GCC unroll 8
     for (int j = 0; j < n_dword; j++) {

@@ -125,22 +125,51 @@ LANE_FN void panel_ask(const uint8_t *at, const int n_line, const int n_tok)
     for (int i = 0; i < n_line; i++) __builtin_prefetch(at + PANEL_AHEAD + 64 * i, 0, 3);
 }
 
+/* Tokens whose sums the registers hold; for more of them the codes of a group are taken apart again. */
+#ifndef AN_LANES_FUSED
+#define AN_LANES_FUSED 8
+#endif
+
 LANE_FN float panel_f32(const uint8_t *record, int offset)
 {
     return an_load_f32(record + offset);
 }
 
-/* Columns of one scale times n_tok tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
+/* Tokens first..first+n_tok-1 of a tile of `width`. */
+typedef struct panel_tokens {
+    int first, n_tok, width;
+} panel_tokens;
+
+/* Product i of a group's n_dword: sum in 16 bits as far as the codes' bits let it, and from there to acc. */
+LANE_FN void panel_dot(vi *acc, vi *sum, vi c, const int8_t *x, const panel_kind p, const int i, const int n_dword)
+{
+    const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
+#ifdef AN_LANES_SHORT
+    const int bits = p.kind == AN_CODES_OFF16 ? 6 : p.bits, all = AN_LANES_SHORT(bits), run = all < n_dword ? all : n_dword;
+    if (!is_int8) {
+        *sum = i % run ? vi_add_short(*sum, c, x) : vi_short(c, x);
+        if (i % run == run - 1) *acc = vi_add_widened(*acc, *sum);
+        return;
+    }
+#endif
+    (void)sum;
+    (void)i;
+    (void)n_dword;
+    *acc = is_int8 ? vi_dot_signed(*acc, c, x) : vi_dot(*acc, c, x);
+}
+
+/* Columns of one scale times tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
 LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min,
-                           const int n_tok)
+                           const panel_tokens to)
 {
     const bool by16 = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16;
     const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
-    const int n_dword = by16 ? 4 : 8;
-    vi acc[8];
+    const int n_dword = by16 ? 4 : 8, n_tok = to.n_tok;
+    vi acc[8], part[8];
 #pragma GCC unroll 8
     for (int t = 0; t < n_tok; t++) {
-        int offset = p.kind == AN_CODES_OFF16 ? AN_REC_INIT16(n_tok, t, half) : AN_REC_INIT(n_tok, t);
+        const int slot = to.first + t;
+        int offset = p.kind == AN_CODES_OFF16 ? AN_REC_INIT16(to.width, slot, half) : AN_REC_INIT(to.width, slot);
         bool begins = p.kind == AN_CODES_OFF16 || (is_int8 && AN_LANES_CODE_XOR);
         acc[t] = vi_set1(begins ? (int32_t)an_load_u32(o->record + offset) : 0);
     }
@@ -150,21 +179,20 @@ LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, 
         const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
         vi c = panel_code(lines, p, k);
 #pragma GCC unroll 8
-        for (int t = 0; t < n_tok; t++) {
-            const int8_t *x = (const int8_t *)o->record + 32 * t + 4 * k;
-            acc[t] = is_int8 ? vi_dot_signed(acc[t], c, x) : vi_dot(acc[t], c, x);
-        }
+        for (int t = 0; t < n_tok; t++)
+            panel_dot(&acc[t], &part[t], c, (const int8_t *)o->record + 32 * (to.first + t) + 4 * k, p, i, n_dword);
     }
+    vf *sum = o->sum + to.first;
 #pragma GCC unroll 8
     for (int t = 0; t < n_tok; t++) {
-        vf both = vf_mul(scale, vf_set1(panel_f32(o->record, AN_REC_SCALE(n_tok, t))));
-        o->sum[t] = vf_fma(vf_from_int(acc[t]), both, o->sum[t]);
+        vf both = vf_mul(scale, vf_set1(panel_f32(o->record, AN_REC_SCALE(to.width, to.first + t))));
+        sum[t] = vf_fma(vf_from_int(acc[t]), both, sum[t]);
     }
     if (p.kind == AN_CODES_I8 || p.kind == AN_CODES_OFF16) return;
 #pragma GCC unroll 8
     for (int t = 0; t < n_tok; t++) {
-        int offset = by16 ? AN_REC_SUM16(n_tok, t, half) : AN_REC_SUM(n_tok, t);
-        o->sum[t] = vf_fma(min, vf_set1(panel_f32(o->record, offset)), o->sum[t]);
+        const int slot = to.first + t, offset = by16 ? AN_REC_SUM16(to.width, slot, half) : AN_REC_SUM(to.width, slot);
+        sum[t] = vf_fma(min, vf_set1(panel_f32(o->record, offset)), sum[t]);
     }
 }
 
@@ -177,9 +205,13 @@ LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, co
 #pragma GCC unroll 8
     for (int i = 0; i < p.bits; i++) lines[i] = panel_line(at, i);
     if (n_tok) {
+        const int step = n_tok < AN_LANES_FUSED ? n_tok : AN_LANES_FUSED;
         panel_ask(at, p.bits, n_tok);
 #pragma GCC unroll 2
-        for (int half = 0; half < n_half; half++) panel_product(o, lines, p, half, scale[half], min[half], n_tok);
+        for (int half = 0; half < n_half; half++)
+#pragma GCC unroll 4
+            for (int first = 0; first < n_tok; first += step)
+                panel_product(o, lines, p, half, scale[half], min[half], (panel_tokens){first, step, n_tok});
         o->record += n_tok * AN_RECORD_BYTES;
         return;
     }

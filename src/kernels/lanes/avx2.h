@@ -1,4 +1,7 @@
-/* Sixteen lanes as two AVX2 registers (with FMA and F16C). lanes/scalar.h says what each operation means. */
+/*
+ * Sixteen lanes as two AVX2 registers (with FMA and F16C). lanes/scalar.h says what each operation means.
+ * AN_LANES_VNNI, the prefix that picks its encoding, stands for the dot product in one instruction.
+ */
 #ifndef AN_LANES_AVX2_H
 #define AN_LANES_AVX2_H
 
@@ -8,8 +11,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#define AN_LANES_TOKENS 4 /* their sums in f32 wait in memory while the products have the registers */
+#ifdef AN_LANES_VNNI
+#define AN_LANES_CODE_XOR 0x80 /* vpdpbusd wants unsigned codes: int8 kinds are stored plus 128 */
+#else
 #define AN_LANES_CODE_XOR 0
-#define AN_LANES_TOKENS 3
+#define AN_LANES_SHORT(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : 2) /* dwords whose products fit one sum in 16 bits */
+#endif
+#define AN_LANES_FUSED 4
 #define AN_LANES_F32_ROWS 2
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
@@ -134,22 +143,26 @@ LANE_FN __m256i broadcast4_(const int8_t *x)
     memcpy(&dword, x, 4);
     return _mm256_set1_epi32(dword);
 }
+#ifdef AN_LANES_VNNI
+/* Inline assembly for the same reason as in lanes/avx512.h. Without EVEX nothing is broadcast by the product itself. */
+LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
+{
+    __m256i v;
+    __asm__("vpbroadcastd %3, %2\n\t" AN_LANES_VNNI " vpdpbusd %2, %4, %0\n\t" AN_LANES_VNNI " vpdpbusd %2, %5, %1"
+            : "+x"(acc.a), "+x"(acc.b), "=&x"(v)
+            : "m"(*(const an_alias_i32 *)x), "x"(w.a), "x"(w.b));
+    return acc;
+}
+#define vi_dot_signed vi_dot
+#else
 /*
- * Sums of products in 16 bits, two of a dword's four each, and as int32. Unsigned codes up to 127, with at most 1, 2, 4
- * or 8 dwords of 7, 6, 5 or 4 bits in a sum: 8 * 2 * 15 * 127, and the like, fit.
+ * Sums of products in 16 bits, two of a dword's four each, and as int32. Unsigned codes up to 127, with at most 1 dword or
+ * AN_LANES_SHORT of them in a sum: 8 * 2 * 15 * 127, and the like, fit.
  */
-#define AN_LANES_SHORT
 LANE_FN vi vi_short(vi w, const int8_t *x)
 {
     __m256i v = broadcast4_(x);
     return (vi){_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
-}
-/* int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits, one dword in a sum. */
-LANE_FN vi vi_short_signed(vi w, const int8_t *x)
-{
-    __m256i v = broadcast4_(x);
-    return (vi){_mm256_maddubs_epi16(_mm256_abs_epi8(w.a), _mm256_sign_epi8(v, w.a)),
-                _mm256_maddubs_epi16(_mm256_abs_epi8(w.b), _mm256_sign_epi8(v, w.b))};
 }
 /* sum += vi_short(w, x). Inline assembly on purpose: with intrinsics gcc 12 keeps a third of a tile's sums on the stack. */
 LANE_FN vi vi_add_short(vi sum, vi w, const int8_t *x)
@@ -167,7 +180,43 @@ LANE_FN vi vi_add_widened(vi acc, vi v)
     return vi_add(acc, (vi){_mm256_madd_epi16(v.a, one), _mm256_madd_epi16(v.b, one)});
 }
 LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x) { return vi_add_widened(acc, vi_short(w, x)); }
-LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x) { return vi_add_widened(acc, vi_short_signed(w, x)); }
+/*
+ * int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits, one dword in a sum. |w| serves many tokens; codes
+ * and ones may stay in memory.
+ */
+LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
+{
+    __m256i v, part, a = _mm256_abs_epi8(w.a), b = _mm256_abs_epi8(w.b);
+    __asm__("vpbroadcastd %4, %2\n\t"
+            "vpsignb %7, %2, %3\n\tvpmaddubsw %3, %5, %3\n\tvpmaddwd %9, %3, %3\n\tvpaddd %3, %0, %0\n\t"
+            "vpsignb %8, %2, %2\n\tvpmaddubsw %2, %6, %2\n\tvpmaddwd %9, %2, %2\n\tvpaddd %2, %1, %1"
+            : "+x"(acc.a), "+x"(acc.b), "=&x"(v), "=&x"(part)
+            : "m"(*(const an_alias_i32 *)x), "x"(a), "x"(b), "xm"(w.a), "xm"(w.b), "xm"(_mm256_set1_epi16(1)));
+    return acc;
+}
+#endif
+
+#ifndef AN_LANES_VNNI
+/* Columns 0 and 2, or 1 and 3, of every dword as 16 bits; the same of 32 columns of one token; products of such pairs added. */
+#define AN_LANES_WIDENED
+LANE_FN __m256i even16_(__m256i v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); }
+LANE_FN vi vi_even16(vi v) { return (vi){even16_(v.a), even16_(v.b)}; }
+LANE_FN vi vi_odd16(vi v) { return (vi){_mm256_srai_epi16(v.a, 8), _mm256_srai_epi16(v.b, 8)}; }
+LANE_FN void vi_widen32(void *p, const void *x)
+{
+    __m256i v = _mm256_loadu_si256(x);
+    vi_store(p, (vi){even16_(v), _mm256_srai_epi16(v, 8)});
+}
+LANE_FN vi vi_dot16(vi acc, vi w, const void *x)
+{
+    __m256i v, part;
+    __asm__("vpbroadcastd %4, %2\n\tvpmaddwd %2, %5, %3\n\tvpmaddwd %2, %6, %2\n\t"
+            "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
+            : "+x"(acc.a), "+x"(acc.b), "=&x"(v), "=&x"(part)
+            : "m"(*(const an_alias_i32 *)x), "x"(w.a), "x"(w.b));
+    return acc;
+}
+#endif
 
 LANE_FN vf vf_load(const void *p)
 {
