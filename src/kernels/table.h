@@ -116,7 +116,7 @@ struct an_kernels {
     void (*store_key)(an_kv_dtype type, void *keys, int pos, const float *src, int head_dim);
     void (*store_value)(an_kv_dtype type, void *values, int pos, const float *src, int head_dim);
     void (*attention)(const an_attention_job *job);
-    void (*attention_chunk)(const an_attention_job *job, int chunk, float *parts);
+    void (*attention_chunks)(const an_attention_job *job, int first, int n_chunk, float *parts);
     void (*attention_merge)(float *out, float *parts, size_t stride, int n_chunk, int head_dim);
     an_encode_fn *encode[AN_DTYPE_N]; /* NULL: the scalar codec of quant */
     an_weighted_fn *encode_weighted[AN_DTYPE_N]; /* NULL: the type knows no importance */

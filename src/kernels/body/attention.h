@@ -14,13 +14,41 @@
 
 enum {
     CHUNK = AN_ATTENTION_CHUNK,
-    VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1 /* vectors of a row of values that the registers hold for four queries */
+    KEY_LANES = AN_LANES_QUERIES >= 8 ? 2 : 1,  /* vectors of keys that the registers hold sums for, for each query */
+    VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1 /* vectors of a row of values, for four queries */
 };
 
 /* Queries of the next tile of scores. */
 LANE_FN int score_width(int left)
 {
     return left >= AN_LANES_QUERIES ? AN_LANES_QUERIES : left >= 4 ? 4 : left;
+}
+
+LANE_FN bool has_codes(const an_kv_dtype type)
+{
+    return type == AN_KV_Q8_0 || type == KV_CODES_F32;
+}
+
+#ifndef AHEAD
+#define AHEAD 1 /* 0 none, 1 bridges, 2 all */
+#endif
+#ifndef KEY_LINES
+#define KEY_LINES 1
+#endif
+#ifndef VALUE_LINES
+#define VALUE_LINES 4
+#endif
+#ifndef HINT
+#define HINT 3
+#endif
+
+/* The next lines at *at, which moves behind them; nothing for NULL. */
+LANE_FN void ask(const uint8_t **at, const int n_line)
+{
+    if (!*at) return;
+#pragma GCC unroll 8
+    for (int i = 0; i < n_line; i++) __builtin_prefetch(*at + 64 * i, 0, HINT);
+    *at += 64 * n_line;
 }
 
 /* q [n_query][head_dim] cut into tiles, each [head_dim][its queries]. */
@@ -34,60 +62,78 @@ static void tile_queries(float *out, const float *q, int n_query, int head_dim)
 }
 
 /*
- * Scores of n_q queries for n_block blocks of keys. One block after the other: read in pairs, 4 KiB apart, the hardware
- * fetches them half as fast.
+ * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `half` on. The scores of codes come
+ * group by group, each group's sum times its scales ([groups][32], f32).
  */
-LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim,
-                         const int n_q, int n_block)
+LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
+                         int head_dim, int half, const int n_q, const int n_lane, const uint8_t **ahead)
 {
-    for (int b = 0; b < n_block; b++, block += an_kv_key_block(type, head_dim)) {
-        vf acc[AN_LANES_QUERIES];
+    int step = has_codes(type) ? AN_KV_GROUP : head_dim;
+    for (int g = 0; g < head_dim; g += step, scales += AN_KV_BLOCK) {
+        int end = head_dim - g < step ? head_dim : g + step;
+        vf acc[AN_LANES_QUERIES][2];
 #pragma GCC unroll 8
-        for (int i = 0; i < n_q; i++) acc[i] = vf_zero();
-        for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
-            vf scale = key_scale(type, block, head_dim, g);
-            int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
-            for (int d = g; d < end; d += 2) {
-                vf k[2];
-                key_pair(type, block, d, scale, k);
+        for (int i = 0; i < n_q; i++) acc[i][0] = acc[i][1] = vf_zero();
+        for (int d = g; d < end; d += 2) {
+            vf k[2][2];
 #pragma GCC unroll 2
-                for (int j = 0; j < 2; j++)
+            for (int l = 0; l < n_lane; l++) key_pair(type, block, d, half + l, k[l]);
+            ask(ahead, KEY_LINES);
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; j++)
 #pragma GCC unroll 8
-                    for (int i = 0; i < n_q; i++) acc[i] = vf_fma(vf_set1(q[(d + j) * n_q + i]), k[j], acc[i]);
-            }
+                for (int i = 0; i < n_q; i++) {
+                    vf x = vf_set1(q[(d + j) * n_q + i]);
+#pragma GCC unroll 2
+                    for (int l = 0; l < n_lane; l++) acc[i][l] = vf_fma(x, k[l][j], acc[i][l]);
+                }
         }
+#pragma GCC unroll 2
+        for (int l = 0; l < n_lane; l++)
 #pragma GCC unroll 8
-        for (int i = 0; i < n_q; i++) vf_store(p + i * CHUNK + 16 * b, acc[i]);
+            for (int i = 0; i < n_q; i++) {
+                float *out = p + i * CHUNK + 16 * (half + l);
+                vf sum = acc[i][l];
+                if (has_codes(type)) {
+                    sum = vf_mul(sum, vf_load(scales + 16 * (half + l)));
+                    if (g > 0) sum = vf_add(sum, vf_load(out));
+                }
+                vf_store(out, sum);
+            }
     }
 }
 
-/* Scores of all queries for n_block blocks. */
-LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, int head_dim, int n_query,
-                    int n_block)
+LANE_FN void scores_lanes(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
+                          int head_dim, const int n_q, const uint8_t **ahead)
+{
+    for (int half = 0; half < AN_KV_BLOCK / 16; half += KEY_LANES)
+        scores_tile(type, p, q, block, scales, head_dim, half, n_q, KEY_LANES, ahead);
+}
+
+/* Scores of all queries for a block. scales [groups][32], of codes. */
+LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
+                    int head_dim, int n_query, const uint8_t **ahead)
 {
     for (int i = 0, w; i < n_query; i += w, p += w * CHUNK, q += w * head_dim) {
         w = score_width(n_query - i);
-        if (w == AN_LANES_QUERIES) scores_tile(type, p, q, block, head_dim, AN_LANES_QUERIES, n_block);
-        else if (w == 4) scores_tile(type, p, q, block, head_dim, 4, n_block);
-        else if (w == 3) scores_tile(type, p, q, block, head_dim, 3, n_block);
-        else if (w == 2) scores_tile(type, p, q, block, head_dim, 2, n_block);
-        else scores_tile(type, p, q, block, head_dim, 1, n_block);
+        if (w == AN_LANES_QUERIES) scores_lanes(type, p, q, block, scales, head_dim, AN_LANES_QUERIES, ahead);
+        else if (w == 4) scores_lanes(type, p, q, block, scales, head_dim, 4, ahead);
+        else if (w == 3) scores_lanes(type, p, q, block, scales, head_dim, 3, ahead);
+        else if (w == 2) scores_lanes(type, p, q, block, scales, head_dim, 2, ahead);
+        else scores_lanes(type, p, q, block, scales, head_dim, 1, ahead);
     }
 }
 
-/* A block of keys as f32 [head_dim][16]. */
+/* A block of keys as f32 [head_dim][32]. */
 LANE_FN void keys_f32(const an_kv_dtype type, float *out, const uint8_t *block, int head_dim)
 {
-    for (int g = 0; g < head_dim; g += AN_KV_GROUP) {
-        vf scale = key_scale(type, block, head_dim, g);
-        int end = head_dim - g < AN_KV_GROUP ? head_dim : g + AN_KV_GROUP;
-        for (int d = g; d < end; d += 2) {
+    for (int d = 0; d < head_dim; d += 2)
+        for (int half = 0; half < 2; half++) {
             vf k[2];
-            key_pair(type, block, d, scale, k);
-            vf_store(out + 16 * d, k[0]);
-            vf_store(out + 16 * d + 16, k[1]);
+            key_pair(type, block, d, half, k);
+            vf_store(out + AN_KV_BLOCK * d + 16 * half, k[0]);
+            vf_store(out + AN_KV_BLOCK * (d + 1) + 16 * half, k[1]);
         }
-    }
 }
 
 /*
@@ -120,67 +166,112 @@ static void exponentials(float *p, int n, int begin, int end, float scale, float
     part[1] = vf_sum(sum);
 }
 
-/* acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is rows without a gap. */
-LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
-                         const float *scales, int head_dim, int n, int lane, const int n_q, const int n_lane)
+/* The sums of n_q queries for two positions, or for the first one of them. */
+LANE_FN void add_values(vf a[4][4], const vf x[4][2], const float *p, size_t stride, size_t group_stride, const int n_pos,
+                        const int n_q, const int n_lane, const bool codes)
 {
-    size_t row_bytes = an_kv_elem(type) * (size_t)an_kv_dim(head_dim);
-    vf a[4][4];
+#pragma GCC unroll 2
+    for (int j = 0; j < n_pos; j++)
+#pragma GCC unroll 4
+        for (int i = 0; i < n_q; i++) {
+            vf w = vf_set1(p[(size_t)i * stride + (size_t)j]);
+#pragma GCC unroll 4
+            for (int l = 0; l < n_lane; l++) {
+                if (codes && l == 2) w = vf_set1(p[group_stride + (size_t)i * stride + (size_t)j]);
+                a[i][l] = vf_fma(w, x[l][j], a[i][l]);
+            }
+        }
+}
+
+/*
+ * acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is what the first of them has in a
+ * span, in rows of row_bytes. p: `stride` between queries; of codes another group_stride behind 32 columns.
+ */
+LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, size_t stride,
+                         size_t group_stride, const uint8_t *v, size_t row_bytes, int n, const int n_q, const int n_lane,
+                         const uint8_t **ahead)
+{
+    vf a[4][4], x[4][2];
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + (size_t)i * stride + 16 * (lane + l));
-    for (int pos = 0; pos < n; pos++, v += row_bytes) {
-        vf x[4];
+        for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + (size_t)i * acc_stride + 16 * l);
+    for (int pos = 0; pos < n; pos += 2, v += 2 * row_bytes) {
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) x[l] = value_lane(type, v, scales, lane + l);
-        if (type == AN_KV_Q8_0) scales += an_kv_groups(head_dim);
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            vf w = vf_set1(p[i * CHUNK + pos]);
-#pragma GCC unroll 4
-            for (int l = 0; l < n_lane; l++) a[i][l] = vf_fma(w, x[l], a[i][l]);
-        }
+        for (int l = 0; l < n_lane; l++) value_pair(type, v, row_bytes, l, x[l]);
+        ask(ahead, VALUE_LINES);
+        if (pos + 1 < n) add_values(a, x, p + pos, stride, group_stride, 2, n_q, n_lane, has_codes(type));
+        else add_values(a, x, p + pos, stride, group_stride, 1, n_q, n_lane, has_codes(type));
     }
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
-        for (int l = 0; l < n_lane; l++) vf_store(acc + (size_t)i * stride + 16 * (lane + l), a[i][l]);
+        for (int l = 0; l < n_lane; l++) vf_store(acc + (size_t)i * acc_stride + 16 * l, a[i][l]);
 }
 
-LANE_FN void values_lanes(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
-                          const float *scales, int head_dim, int n, const int n_q)
+/* n_q queries for n_lane vectors from column `col` on, in one span. */
+LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, const uint8_t *block,
+                            const float *scales, int dim, int col, int n, const int n_q, const int n_lane,
+                            const uint8_t **ahead)
 {
-    int lane = 0, n_lane = an_kv_dim(head_dim) / 16;
-    for (; lane + VALUE_LANES <= n_lane; lane += VALUE_LANES)
-        values_tile(type, acc, stride, p, v, scales, head_dim, n, lane, n_q, VALUE_LANES);
-    for (; lane < n_lane; lane++) values_tile(type, acc, stride, p, v, scales, head_dim, n, lane, n_q, 1);
+    int span = col & ~(AN_KV_SPAN - 1);
+    size_t elem = type == KV_CODES_F32 ? 4 : an_kv_elem(type), row_bytes = elem * (size_t)an_kv_span(dim, span);
+    /* Of positions in pairs, a lane is twice as wide. */
+    size_t lane_bytes = (type == AN_KV_BF16 ? 2 : 1) * elem * (size_t)(col - span);
+    const uint8_t *v = block + elem * (size_t)(AN_KV_BLOCK * span) + lane_bytes;
+    if (!has_codes(type)) {
+        values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane, ahead);
+        return;
+    }
+    float weights[2][4][AN_KV_BLOCK];
+    for (int g = 0; g < (n_lane + 1) / 2; g++)
+        for (int at = 0; at < AN_KV_BLOCK; at += 16) {
+            vf scale = vf_load(scales + AN_KV_BLOCK * (col / AN_KV_GROUP + g) + at);
+            for (int i = 0; i < n_q; i++) vf_store(&weights[g][i][at], vf_mul(scale, vf_load(p + i * CHUNK + at)));
+        }
+    values_tile(type, acc + col, acc_stride, weights[0][0], AN_KV_BLOCK, 4 * AN_KV_BLOCK, v, row_bytes, n, n_q, n_lane, ahead);
 }
 
-/* All queries; acc, `stride` apart, and p, rows of a chunk. scales [n][groups], of codes. */
-LANE_FN void values(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *v,
-                    const float *scales, int head_dim, int n, int n_query)
+LANE_FN void values_lanes(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
+                          const float *scales, int dim, int n, const int n_q, const uint8_t **ahead)
+{
+    for (int span = 0; span < dim; span += AN_KV_SPAN) {
+        int end = span + an_kv_span(dim, span), col = span;
+        for (; col + 16 * VALUE_LANES <= end; col += 16 * VALUE_LANES)
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, VALUE_LANES, ahead);
+        for (; col < end; col += 16)
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, 1, ahead);
+    }
+}
+
+/* All queries, n positions of a block; acc, `stride` apart, and p, rows of a chunk. scales [groups][32], of codes. */
+LANE_FN void values(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
+                    const float *scales, int dim, int n, int n_query, const uint8_t **ahead)
 {
     for (int i = 0, w; i < n_query; i += w, acc += (size_t)w * stride, p += w * CHUNK) {
         w = n_query - i >= 4 ? 4 : n_query - i;
-        if (w == 4) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 4);
-        else if (w == 3) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 3);
-        else if (w == 2) values_lanes(type, acc, stride, p, v, scales, head_dim, n, 2);
-        else values_lanes(type, acc, stride, p, v, scales, head_dim, n, 1);
+        if (w == 4) values_lanes(type, acc, stride, p, block, scales, dim, n, 4, ahead);
+        else if (w == 3) values_lanes(type, acc, stride, p, block, scales, dim, n, 3, ahead);
+        else if (w == 2) values_lanes(type, acc, stride, p, block, scales, dim, n, 2, ahead);
+        else values_lanes(type, acc, stride, p, block, scales, dim, n, 1, ahead);
     }
 }
 
-/* n rows, whole blocks but the last, as f32 [n][dim]. */
-LANE_FN void values_f32(const an_kv_dtype type, float *out, const uint8_t *v, float *scales, int head_dim, int n)
+/* A block of values as f32, in spans, [32][columns] each. */
+LANE_FN void values_f32(const an_kv_dtype type, float *out, const uint8_t *block, int dim, int n)
 {
-    int dim = an_kv_dim(head_dim);
-    size_t row_bytes = an_kv_elem(type) * (size_t)dim, block_bytes = an_kv_value_block(type, head_dim);
-    for (int pos = 0; pos < n; pos++, out += dim) {
-        const uint8_t *block = v + (size_t)(pos / AN_KV_BLOCK) * block_bytes;
-        if (pos % AN_KV_BLOCK == 0) value_scales(type, scales, block, head_dim);
-        const float *own = scales + pos % AN_KV_BLOCK * an_kv_groups(head_dim);
-        for (int l = 0; l < dim / 16; l++)
-            vf_store(out + 16 * l, value_lane(type, block + (size_t)(pos % AN_KV_BLOCK) * row_bytes, own, l));
+    for (int span = 0; span < dim; span += AN_KV_SPAN) {
+        int n_col = an_kv_span(dim, span);
+        size_t row_bytes = an_kv_elem(type) * (size_t)n_col;
+        const uint8_t *v = block + an_kv_elem(type) * (size_t)(AN_KV_BLOCK * span);
+        for (int pos = 0; pos < n; pos += 2, v += 2 * row_bytes)
+            for (int l = 0; l < n_col / 16; l++) {
+                vf x[2];
+                float *at = out + AN_KV_BLOCK * span + pos * n_col + 16 * l;
+                value_pair(type, v, row_bytes, l, x);
+                vf_store(at, x[0]);
+                vf_store(at + n_col, x[1]);
+            }
     }
 }
 
@@ -188,6 +279,7 @@ LANE_FN void values_f32(const an_kv_dtype type, float *out, const uint8_t *v, fl
 typedef struct attention_chunk_job {
     const an_attention_job *job;
     const uint8_t *keys, *values; /* of its first block that somebody sees */
+    const uint8_t *next;          /* what is read behind this chunk; NULL: nothing */
     int base;                     /* position of that block */
     int n;                        /* positions from there on */
     int n_query;
@@ -196,38 +288,58 @@ typedef struct attention_chunk_job {
     size_t stride;
 } attention_chunk_job;
 
+/* Few queries take keys and values as they are stored; for many they are made f32 once. */
+LANE_FN bool at_once(const an_kv_dtype type, const attention_chunk_job *c)
+{
+    return type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES;
+}
+
+/* The last block before another stream begins asks for that one's first lines: the hardware only finds out after some misses. */
+LANE_FN const uint8_t *ahead_of(const uint8_t *next, bool last, size_t done)
+{
+    if (AHEAD == 0 || !next) return NULL;
+    if (AHEAD == 1) return last ? next : NULL;
+    return next + done;
+}
+
 LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
 {
-    int head_dim = c->job->head_dim, n_block = (c->n + AN_KV_BLOCK - 1) / AN_KV_BLOCK;
-    if (type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES) {
-        scores(type, c->p, c->q, c->keys, head_dim, c->n_query, n_block);
-        return;
-    }
-    for (int b = 0; b < n_block; b++) {
-        keys_f32(type, c->rows, c->keys + (size_t)b * an_kv_key_block(type, head_dim), head_dim);
-        scores(AN_KV_F32, c->p + 16 * b, c->q, (const uint8_t *)c->rows, head_dim, c->n_query, 1);
+    int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
+    float *scales = c->rows + AN_KV_BLOCK * dim, *p = c->p;
+    const uint8_t *block = c->keys, *none = NULL;
+    size_t block_bytes = an_kv_key_block(type, head_dim);
+    for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
+        if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim, head_dim);
+        if (at_once(type, c)) {
+            const uint8_t *ahead = ahead_of(c->values, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->keys));
+            scores(type, p, c->q, block, scales, head_dim, c->n_query, &ahead);
+        } else {
+            const an_kv_dtype made = type == AN_KV_Q8_0 ? KV_CODES_F32 : AN_KV_F32;
+            keys_f32(type, c->rows, block, head_dim);
+            scores(made, p, c->q, (const uint8_t *)c->rows, scales, head_dim, c->n_query, &none);
+        }
     }
 }
 
 LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
 {
-    int head_dim = c->job->head_dim;
-    float *acc = c->parts + AN_PART_HEAD;
-    if (type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES) {
-        /* Block by block, though the sums go through memory: so a row's lines are read together, in order. */
-        const uint8_t *block = c->values;
-        for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += an_kv_value_block(type, head_dim)) {
-            int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
-            value_scales(type, c->rows, block, head_dim);
-            values(type, acc, c->stride, c->p + at, block, c->rows, head_dim, n, c->n_query);
+    int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
+    float *acc = c->parts + AN_PART_HEAD, *scales = c->rows + AN_KV_BLOCK * dim;
+    const float *p = c->p;
+    const uint8_t *block = c->values, *none = NULL;
+    size_t block_bytes = an_kv_value_block(type, head_dim);
+    /* Block by block, though the sums go through memory: so all bytes are read in order. */
+    for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
+        int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
+        if (type == AN_KV_Q8_0) block_scales(scales, block, dim, head_dim);
+        if (at_once(type, c)) {
+            const uint8_t *ahead = ahead_of(c->next, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->values));
+            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query, &ahead);
+        } else {
+            const an_kv_dtype made = type == AN_KV_Q8_0 ? KV_CODES_F32 : AN_KV_F32;
+            values_f32(type, c->rows, block, dim, n);
+            values(made, acc, c->stride, p, (const uint8_t *)c->rows, scales, dim, n, c->n_query, &none);
         }
-        return;
-    }
-    for (int at = 0; at < c->n; at += AN_VALUES_ROWS) {
-        int n = c->n - at < AN_VALUES_ROWS ? c->n - at : AN_VALUES_ROWS;
-        values_f32(type, c->rows, c->values + (size_t)(at / AN_KV_BLOCK) * an_kv_value_block(type, head_dim),
-                   c->rows + AN_VALUES_ROWS * an_kv_dim(head_dim), head_dim, n);
-        values(AN_KV_F32, acc, c->stride, c->p + at, (const uint8_t *)c->rows, NULL, head_dim, n, c->n_query);
     }
 }
 
@@ -246,8 +358,8 @@ LANE_FN int seen_from(const an_attention_job *job, int pos)
     return job->window > 0 && pos >= job->window ? pos - job->window + 1 : 0;
 }
 
-/* parts of one chunk for all queries; job->scratch holds the tiled queries already. */
-static void one_chunk(const an_attention_job *job, int chunk, float *parts)
+/* parts of one chunk for all queries; job->scratch holds the tiled queries already. `more`: the next chunk comes next. */
+static void one_chunk(const an_attention_job *job, int chunk, float *parts, bool more)
 {
     static void (*const score[AN_KV_N])(const attention_chunk_job *) = {
         [AN_KV_F32] = chunk_scores_f32,
@@ -269,6 +381,7 @@ static void one_chunk(const an_attention_job *job, int chunk, float *parts)
         .job = job,
         .keys = (const uint8_t *)job->keys + block * an_kv_key_block(job->key_type, job->head_dim),
         .values = (const uint8_t *)job->values + block * an_kv_value_block(job->value_type, job->head_dim),
+        .next = more ? (const uint8_t *)job->keys + (size_t)(chunk + 1) * CHUNK / AN_KV_BLOCK * an_kv_key_block(job->key_type, job->head_dim) : NULL,
         .base = base,
         .n = end - base,
         .n_query = n_query,
@@ -315,10 +428,12 @@ static void finish(float *out, const float *state, int head_dim)
         vf_store_n(out + whole, vf_mul(vf_load(state + AN_PART_HEAD + whole), r), head_dim - whole);
 }
 
-static void attention_chunk(const an_attention_job *job, int chunk, float *parts)
+static void attention_chunks(const an_attention_job *job, int first, int n_chunk, float *parts)
 {
-    tile_queries(job->scratch, job->q, job->n_tok * job->n_q, job->head_dim);
-    one_chunk(job, chunk, parts);
+    int n_query = job->n_tok * job->n_q;
+    size_t stride = (size_t)n_query * (AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim));
+    tile_queries(job->scratch, job->q, n_query, job->head_dim);
+    for (int i = 0; i < n_chunk; i++) one_chunk(job, first + i, parts + (size_t)i * stride, i + 1 < n_chunk);
 }
 
 static void attention_merge(float *out, float *parts, size_t stride, int n_chunk, int head_dim)
@@ -335,9 +450,9 @@ static void attention(const an_attention_job *job)
     size_t stride = AN_PART_HEAD + (size_t)dim;
     int first = seen_from(job, job->pos) / CHUNK, last = (job->pos + job->n_tok - 1) / CHUNK;
     tile_queries(job->scratch, job->q, n_query, job->head_dim);
-    one_chunk(job, first, state);
+    one_chunk(job, first, state, first < last);
     for (int c = first + 1; c <= last; c++) {
-        one_chunk(job, c, part);
+        one_chunk(job, c, part, c < last);
         for (int i = 0; i < n_query; i++) merge_part(state + (size_t)i * stride, part + (size_t)i * stride, dim);
     }
     for (int i = 0; i < n_query; i++)

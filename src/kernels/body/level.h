@@ -120,7 +120,7 @@ const an_kernels AN_LEVEL_TABLE = {
     .store_key = store_key,
     .store_value = store_value,
     .attention = attention,
-    .attention_chunk = attention_chunk,
+    .attention_chunks = attention_chunks,
     .attention_merge = attention_merge,
     .encode =
         {
