@@ -16,6 +16,7 @@ static const an_kernels *const levels[] = {
 #if defined(__x86_64__)
     &an_kernels_avx2,
     &an_kernels_avx512vnni,
+    &an_kernels_avx512bf16,
     &an_kernels_amx,
 #elif defined(__aarch64__)
     &an_kernels_neon,
@@ -44,7 +45,8 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         AVX2 = AN_ISA_SSE42 | AN_ISA_AVX2,
         AVX512 = AVX2 | AN_ISA_AVX512,
         AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
-        AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
+        AVX512BF16 = AVX512VNNI | AN_ISA_AVX512_BF16,
+        AMX = AVX512BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
         DOTPROD = AN_ISA_NEON | AN_ISA_DOTPROD,
     };
     static const struct {
@@ -52,8 +54,9 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         uint32_t mask;
     } names[] = {
         {"scalar", 0},          {"avx2", AVX2},       {"avx512", AVX512},
-        {"avx512vnni", AVX512VNNI}, {"amx", AMX},     {"neon", AN_ISA_NEON},
-        {"dotprod", DOTPROD},   {"i8mm", DOTPROD | AN_ISA_I8MM},
+        {"avx512vnni", AVX512VNNI}, {"avx512bf16", AVX512BF16},
+        {"amx", AMX},           {"neon", AN_ISA_NEON},     {"dotprod", DOTPROD},
+        {"i8mm", DOTPROD | AN_ISA_I8MM},
     };
     for (size_t i = 0; i < AN_COUNT_OF(names); i++) {
         if (!strcmp(name, names[i].name)) {

@@ -38,8 +38,8 @@ typedef struct an_kernels an_kernels;
 const an_kernels *an_kernels_for(uint32_t isa_mask);
 
 /*
- * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod",
- * "i8mm".
+ * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx", "neon",
+ * "dotprod", "i8mm".
  * Returns false for an unknown name. The caller and-s it with what the CPU has.
  */
 bool an_kernels_isa_mask(const char *name, uint32_t *mask);

@@ -103,9 +103,12 @@ void check_kv_store(kcheck *k, const kcheck_op *op)
     }
 }
 
-/* Exact attention of one query over positions begin..end-1, and the bound of what f32 may differ. */
+/*
+ * Exact attention of one query over positions begin..end-1, and the bound of what f32 may differ; of pairs also that of a
+ * query (of_keys) or of exponentials (of_values) rounded to bf16, each by 2^-8 at most.
+ */
 static void check_query(kcheck *c, const float *got, const float *q, const float *k, const float *v, int dim, int begin,
-                        int end, float scale)
+                        int end, float scale, bool of_keys, bool of_values)
 {
     double *weight = malloc((size_t)end * sizeof *weight), max = -INFINITY, sum = 0, largest = 0;
     for (int p = begin; p < end; p++) {
@@ -129,7 +132,8 @@ static void check_query(kcheck *c, const float *got, const float *q, const float
         }
         /* An error of a score is a relative error of its weight; one rounding a position of a chunk, some a chunk. */
         double rounding = (largest + 1) * (dim + 8) + AN_ATTENTION_CHUNK + 8 * (end / AN_ATTENTION_CHUNK + 2);
-        kcheck_near(c, "value", j, (double)got[j], exact, terms * rounding * 0x1p-24 + 1e-37);
+        double bound = rounding * 0x1p-24 + (of_keys ? expm1(2 * largest * 0x1p-8) : 0) + (of_values ? 2.02 * 0x1p-8 : 0);
+        kcheck_near(c, "value", j, (double)got[j], exact, terms * bound + 1e-37);
     }
     free(weight);
 }
@@ -229,7 +233,8 @@ static void attention_once(kcheck *c, shape s)
         const float *got = (const float *)b.out.p + (size_t)t * b.job.out_stride;
         for (int h = 0; h < s.n_q; h++)
             check_query(c, got + h * s.dim, (const float *)b.q.p + (t * s.n_q + h) * s.dim, b.plain[0], b.plain[1], s.dim,
-                        first_seen(&s, s.pos + t), s.pos + t + 1, b.scale[t]);
+                        first_seen(&s, s.pos + t), s.pos + t + 1, b.scale[t], c->k->kv_pairs && s.key_type == AN_KV_BF16,
+                        c->k->kv_pairs && s.value_type == AN_KV_BF16);
         check_alone(c, &b, t, got);
     }
     bench_free(&b);

@@ -29,6 +29,11 @@ LANE_FN bool has_codes(const an_kv_dtype type)
     return type == AN_KV_Q8_0 || type == KV_CODES_F32;
 }
 
+LANE_FN an_kv_dtype stored_as(const an_kv_dtype type)
+{
+    return type == KV_CODES_F32 ? AN_KV_F32 : type == KV_BF16_PAIRS ? AN_KV_BF16 : type;
+}
+
 #ifndef AHEAD
 #define AHEAD 1 /* 0 none, 1 bridges, 2 all */
 #endif
@@ -51,7 +56,7 @@ LANE_FN void ask(const uint8_t **at, const int n_line)
     *at += 64 * n_line;
 }
 
-/* q [n_query][head_dim] cut into tiles, each [head_dim][its queries]. */
+/* q [n_query][head_dim] cut into tiles, each [head_dim][its queries], head_dim floats a query. */
 static void tile_queries(float *out, const float *q, int n_query, int head_dim)
 {
     for (int i = 0, w; i < n_query; i += w) {
@@ -60,6 +65,65 @@ static void tile_queries(float *out, const float *q, int n_query, int head_dim)
             for (int d = 0; d < head_dim; d++) out[(i * head_dim) + d * w + j] = q[(i + j) * head_dim + d];
     }
 }
+
+#if AN_LANES_BF16_PAIRS
+/* The same in pairs of bf16, [head_dim / 2][its queries]; a query takes as much room. */
+static void tile_query_pairs(float *out, const float *q, int n_query, int head_dim)
+{
+    for (int i = 0, w; i < n_query; i += w) {
+        w = score_width(n_query - i);
+        for (int j = 0; j < w; j++)
+            for (int d = 0; d < head_dim; d += 32) {
+                int n = head_dim - d < 32 ? head_dim - d : 32;
+                float row[32] = {0}, pairs[16];
+                memcpy(row, q + (i + j) * head_dim + d, (size_t)n * sizeof *row);
+                vi_store(pairs, vi_bf16_pairs(vf_load(row), vf_load(row + 16)));
+                for (int k = 0; k < n / 2; k++) out[i * head_dim + (d / 2 + k) * w + j] = pairs[k];
+            }
+    }
+}
+
+/* The first n exponentials of a row as pairs of bf16, in its first half; their sum is that of the rounded ones. */
+static void pair_exponentials(float *p, int n, float *part)
+{
+    vf sum = vf_zero();
+    for (int i = 0; i < n; i += 32) {
+        vi pairs = vi_bf16_pairs(vf_load(p + i), i + 16 < n ? vf_load(p + i + 16) : vf_zero());
+        vi_store(p + i / 2, pairs);
+        sum = vf_add(sum, vf_from_bits(vi_shl(pairs, 16)));
+        sum = vf_add(sum, vf_from_bits(vi_and(pairs, vi_set1((int32_t)0xFFFF0000))));
+    }
+    part[1] = vf_sum(sum);
+}
+
+/* Scores of dimensions d and d + 1. */
+LANE_FN void add_score_pairs(vf acc[][2], const float *q, const uint8_t *block, int d, int half, const int n_q, const int n_lane)
+{
+    vi k[2];
+#pragma GCC unroll 2
+    for (int l = 0; l < n_lane; l++) k[l] = vi_load(block + 2 * (AN_KV_BLOCK * d + 32 * (half + l)));
+#pragma GCC unroll 8
+    for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 2
+        for (int l = 0; l < n_lane; l++) acc[i][l] = vf_dot_pairs(acc[i][l], k[l], q + d / 2 * n_q + i);
+}
+
+/* Sums of a pair of positions, of which the second may not be there. */
+LANE_FN void add_value_pairs(vf a[4][4], const float *p, size_t stride, const uint8_t *v, bool both, const int n_q,
+                             const int n_lane)
+{
+    vi x[4];
+#pragma GCC unroll 4
+    for (int l = 0; l < n_lane; l++) {
+        x[l] = vi_load(v + 64 * l);
+        if (!both) x[l] = vi_and(x[l], vi_set1(0xFFFF));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 4
+        for (int l = 0; l < n_lane; l++) a[i][l] = vf_dot_pairs(a[i][l], x[l], p + (size_t)i * stride);
+}
+#endif
 
 /*
  * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `half` on. The scores of codes come
@@ -75,6 +139,13 @@ LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const
 #pragma GCC unroll 8
         for (int i = 0; i < n_q; i++) acc[i][0] = acc[i][1] = vf_zero();
         for (int d = g; d < end; d += 2) {
+#if AN_LANES_BF16_PAIRS
+            if (type == KV_BF16_PAIRS) {
+                add_score_pairs(acc, q, block, d, half, n_q, n_lane);
+                ask(ahead, KEY_LINES);
+                continue;
+            }
+#endif
             vf k[2][2];
 #pragma GCC unroll 2
             for (int l = 0; l < n_lane; l++) key_pair(type, block, d, half + l, k[l]);
@@ -197,6 +268,13 @@ LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, 
 #pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) a[i][l] = vf_load(acc + (size_t)i * acc_stride + 16 * l);
     for (int pos = 0; pos < n; pos += 2, v += 2 * row_bytes) {
+#if AN_LANES_BF16_PAIRS
+        if (type == KV_BF16_PAIRS) {
+            add_value_pairs(a, p + pos / 2, stride, v, pos + 1 < n, n_q, n_lane);
+            ask(ahead, VALUE_LINES);
+            continue;
+        }
+#endif
 #pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) value_pair(type, v, row_bytes, l, x[l]);
         ask(ahead, VALUE_LINES);
@@ -215,9 +293,9 @@ LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_strid
                             const uint8_t **ahead)
 {
     int span = col & ~(AN_KV_SPAN - 1);
-    size_t elem = type == KV_CODES_F32 ? 4 : an_kv_elem(type), row_bytes = elem * (size_t)an_kv_span(dim, span);
+    size_t elem = an_kv_elem(stored_as(type)), row_bytes = elem * (size_t)an_kv_span(dim, span);
     /* Of positions in pairs, a lane is twice as wide. */
-    size_t lane_bytes = (type == AN_KV_BF16 ? 2 : 1) * elem * (size_t)(col - span);
+    size_t lane_bytes = (stored_as(type) == AN_KV_BF16 ? 2 : 1) * elem * (size_t)(col - span);
     const uint8_t *v = block + elem * (size_t)(AN_KV_BLOCK * span) + lane_bytes;
     if (!has_codes(type)) {
         values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane, ahead);
@@ -288,10 +366,10 @@ typedef struct attention_chunk_job {
     size_t stride;
 } attention_chunk_job;
 
-/* Few queries take keys and values as they are stored; for many they are made f32 once. */
+/* Few queries take keys and values as they are stored; for many they are made f32 once. Pairs stay pairs. */
 LANE_FN bool at_once(const an_kv_dtype type, const attention_chunk_job *c)
 {
-    return type == AN_KV_F32 || c->n_query <= AN_LANES_QUERIES;
+    return type == AN_KV_F32 || type == KV_BF16_PAIRS || c->n_query <= AN_LANES_QUERIES;
 }
 
 /* The last block before another stream begins asks for that one's first lines: the hardware only finds out after some misses. */
@@ -307,7 +385,7 @@ LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
     int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
     float *scales = c->rows + AN_KV_BLOCK * dim, *p = c->p;
     const uint8_t *block = c->keys, *none = NULL;
-    size_t block_bytes = an_kv_key_block(type, head_dim);
+    size_t block_bytes = an_kv_key_block(stored_as(type), head_dim);
     for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
         if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim, head_dim);
         if (at_once(type, c)) {
@@ -327,9 +405,10 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
     float *acc = c->parts + AN_PART_HEAD, *scales = c->rows + AN_KV_BLOCK * dim;
     const float *p = c->p;
     const uint8_t *block = c->values, *none = NULL;
-    size_t block_bytes = an_kv_value_block(type, head_dim);
+    size_t block_bytes = an_kv_value_block(stored_as(type), head_dim);
+    int p_block = type == KV_BF16_PAIRS ? AN_KV_BLOCK / 2 : AN_KV_BLOCK;
     /* Block by block, though the sums go through memory: so all bytes are read in order. */
-    for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
+    for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += p_block) {
         int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
         if (type == AN_KV_Q8_0) block_scales(scales, block, dim, head_dim);
         if (at_once(type, c)) {
@@ -343,6 +422,8 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
     }
 }
 
+typedef void chunk_fn(const attention_chunk_job *c);
+
 static void chunk_scores_f32(const attention_chunk_job *c) { chunk_scores(AN_KV_F32, c); }
 static void chunk_scores_f16(const attention_chunk_job *c) { chunk_scores(AN_KV_F16, c); }
 static void chunk_scores_bf16(const attention_chunk_job *c) { chunk_scores(AN_KV_BF16, c); }
@@ -352,6 +433,15 @@ static void chunk_values_f16(const attention_chunk_job *c) { chunk_values(AN_KV_
 static void chunk_values_bf16(const attention_chunk_job *c) { chunk_values(AN_KV_BF16, c); }
 static void chunk_values_q8_0(const attention_chunk_job *c) { chunk_values(AN_KV_Q8_0, c); }
 
+static chunk_fn *const score_fns[AN_KV_N] = {[AN_KV_F32] = chunk_scores_f32, [AN_KV_F16] = chunk_scores_f16,
+                                             [AN_KV_BF16] = chunk_scores_bf16, [AN_KV_Q8_0] = chunk_scores_q8_0};
+static chunk_fn *const value_fns[AN_KV_N] = {[AN_KV_F32] = chunk_values_f32, [AN_KV_F16] = chunk_values_f16,
+                                             [AN_KV_BF16] = chunk_values_bf16, [AN_KV_Q8_0] = chunk_values_q8_0};
+#if AN_LANES_BF16_PAIRS
+static void chunk_score_pairs(const attention_chunk_job *c) { chunk_scores(KV_BF16_PAIRS, c); }
+static void chunk_value_pairs(const attention_chunk_job *c) { chunk_values(KV_BF16_PAIRS, c); }
+#endif
+
 /* First position that the token at `pos` sees. */
 LANE_FN int seen_from(const an_attention_job *job, int pos)
 {
@@ -359,29 +449,19 @@ LANE_FN int seen_from(const an_attention_job *job, int pos)
 }
 
 /* parts of one chunk for all queries; job->scratch holds the tiled queries already. `more`: the next chunk comes next. */
-static void one_chunk(const an_attention_job *job, int chunk, float *parts, bool more)
+LANE_FN void one_chunk(const an_attention_job *job, int chunk, float *parts, bool more, const bool pairs)
 {
-    static void (*const score[AN_KV_N])(const attention_chunk_job *) = {
-        [AN_KV_F32] = chunk_scores_f32,
-        [AN_KV_F16] = chunk_scores_f16,
-        [AN_KV_BF16] = chunk_scores_bf16,
-        [AN_KV_Q8_0] = chunk_scores_q8_0};
-    static void (*const weigh[AN_KV_N])(const attention_chunk_job *) = {
-        [AN_KV_F32] = chunk_values_f32,
-        [AN_KV_F16] = chunk_values_f16,
-        [AN_KV_BF16] = chunk_values_bf16,
-        [AN_KV_Q8_0] = chunk_values_q8_0};
     int n_query = job->n_tok * job->n_q, begin = seen_from(job, job->pos), end = job->pos + job->n_tok;
     int base = chunk * CHUNK > begin ? chunk * CHUNK : begin & ~(AN_KV_BLOCK - 1);
     if (end > (chunk + 1) * CHUNK) end = (chunk + 1) * CHUNK;
     an_attention_plan plan = an_attention_plan_for(n_query, job->head_dim);
     float *scratch = job->scratch;
-    size_t block = (size_t)(base / AN_KV_BLOCK);
+    size_t block = (size_t)(base / AN_KV_BLOCK), next = (size_t)(chunk + 1) * (CHUNK / AN_KV_BLOCK);
     attention_chunk_job c = {
         .job = job,
         .keys = (const uint8_t *)job->keys + block * an_kv_key_block(job->key_type, job->head_dim),
         .values = (const uint8_t *)job->values + block * an_kv_value_block(job->value_type, job->head_dim),
-        .next = more ? (const uint8_t *)job->keys + (size_t)(chunk + 1) * CHUNK / AN_KV_BLOCK * an_kv_key_block(job->key_type, job->head_dim) : NULL,
+        .next = more ? (const uint8_t *)job->keys + next * an_kv_key_block(job->key_type, job->head_dim) : NULL,
         .base = base,
         .n = end - base,
         .n_query = n_query,
@@ -391,15 +471,28 @@ static void one_chunk(const an_attention_job *job, int chunk, float *parts, bool
         .parts = parts,
         .stride = AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim),
     };
-    score[job->key_type](&c);
+#if AN_LANES_BF16_PAIRS
+    bool value_pairs = pairs && job->value_type == AN_KV_BF16;
+    if (pairs && job->key_type == AN_KV_BF16) chunk_score_pairs(&c);
+    else
+#endif
+        score_fns[job->key_type](&c);
+    (void)pairs;
     int n_whole = (c.n + 15) & ~15;
     for (int i = 0; i < n_query; i++) {
         int pos = job->pos + i / job->n_q, from = seen_from(job, pos) - base, to = pos + 1 - base;
         float *part = parts + (size_t)i * c.stride;
         exponentials(c.p + i * CHUNK, n_whole, from > 0 ? from : 0, to < c.n ? to : c.n, job->scale[i / job->n_q], part);
+#if AN_LANES_BF16_PAIRS
+        if (value_pairs) pair_exponentials(c.p + i * CHUNK, n_whole, part);
+#endif
         memset(part + AN_PART_HEAD, 0, (c.stride - AN_PART_HEAD) * sizeof *part);
     }
-    weigh[job->value_type](&c);
+#if AN_LANES_BF16_PAIRS
+    if (value_pairs) chunk_value_pairs(&c);
+    else
+#endif
+        value_fns[job->value_type](&c);
 }
 
 /* state = state and, behind it, part. */
@@ -428,36 +521,70 @@ static void finish(float *out, const float *state, int head_dim)
         vf_store_n(out + whole, vf_mul(vf_load(state + AN_PART_HEAD + whole), r), head_dim - whole);
 }
 
-static void attention_chunks(const an_attention_job *job, int first, int n_chunk, float *parts)
+/* Queries into the scratch, as keys of the job's type want them. */
+LANE_FN void place_queries(const an_attention_job *job, const bool pairs)
 {
-    int n_query = job->n_tok * job->n_q;
-    size_t stride = (size_t)n_query * (AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim));
-    tile_queries(job->scratch, job->q, n_query, job->head_dim);
-    for (int i = 0; i < n_chunk; i++) one_chunk(job, first + i, parts + (size_t)i * stride, i + 1 < n_chunk);
+#if AN_LANES_BF16_PAIRS
+    if (pairs && job->key_type == AN_KV_BF16) {
+        tile_query_pairs(job->scratch, job->q, job->n_tok * job->n_q, job->head_dim);
+        return;
+    }
+#endif
+    (void)pairs;
+    tile_queries(job->scratch, job->q, job->n_tok * job->n_q, job->head_dim);
 }
 
-static void attention_merge(float *out, float *parts, size_t stride, int n_chunk, int head_dim)
+LANE_FN void run_chunks(const an_attention_job *job, int first, int n_chunk, float *parts, const bool pairs)
 {
-    for (int c = 1; c < n_chunk; c++) merge_part(parts, parts + (size_t)c * stride, an_kv_dim(head_dim));
-    finish(out, parts, head_dim);
+    size_t stride = (size_t)(job->n_tok * job->n_q) * (AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim));
+    place_queries(job, pairs);
+    for (int i = 0; i < n_chunk; i++) one_chunk(job, first + i, parts + (size_t)i * stride, i + 1 < n_chunk, pairs);
 }
 
-static void attention(const an_attention_job *job)
+LANE_FN void run_all(const an_attention_job *job, const bool pairs)
 {
     int n_query = job->n_tok * job->n_q, dim = an_kv_dim(job->head_dim);
     an_attention_plan plan = an_attention_plan_for(n_query, job->head_dim);
     float *state = (float *)job->scratch + plan.state, *part = (float *)job->scratch + plan.part;
     size_t stride = AN_PART_HEAD + (size_t)dim;
     int first = seen_from(job, job->pos) / CHUNK, last = (job->pos + job->n_tok - 1) / CHUNK;
-    tile_queries(job->scratch, job->q, n_query, job->head_dim);
-    one_chunk(job, first, state, first < last);
-    for (int c = first + 1; c <= last; c++) {
-        one_chunk(job, c, part, c < last);
-        for (int i = 0; i < n_query; i++) merge_part(state + (size_t)i * stride, part + (size_t)i * stride, dim);
+    place_queries(job, pairs);
+    for (int c = first; c <= last; c++) {
+        one_chunk(job, c, c == first ? state : part, c < last, pairs);
+        for (int i = 0; c > first && i < n_query; i++)
+            merge_part(state + (size_t)i * stride, part + (size_t)i * stride, dim);
     }
     for (int i = 0; i < n_query; i++)
         finish(job->out + (size_t)(i / job->n_q) * job->out_stride + (size_t)(i % job->n_q * job->head_dim),
                state + (size_t)i * stride, job->head_dim);
+}
+
+static void attention(const an_attention_job *job)
+{
+    run_all(job, false);
+}
+
+static void attention_chunks(const an_attention_job *job, int first, int n_chunk, float *parts)
+{
+    run_chunks(job, first, n_chunk, parts, false);
+}
+
+#if AN_LANES_BF16_PAIRS
+static void attention_pairs(const an_attention_job *job)
+{
+    run_all(job, true);
+}
+
+static void attention_chunks_pairs(const an_attention_job *job, int first, int n_chunk, float *parts)
+{
+    run_chunks(job, first, n_chunk, parts, true);
+}
+#endif
+
+static void attention_merge(float *out, float *parts, size_t stride, int n_chunk, int head_dim)
+{
+    for (int c = 1; c < n_chunk; c++) merge_part(parts, parts + (size_t)c * stride, an_kv_dim(head_dim));
+    finish(out, parts, head_dim);
 }
 
 #endif

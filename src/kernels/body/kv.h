@@ -88,7 +88,9 @@ static void store_value(an_kv_dtype type, void *values, int pos, const float *sr
 }
 
 /* Codes of q8_0 that were made f32, without their scales; those stand behind them, f32 as well. */
-static const an_kv_dtype KV_CODES_F32 = AN_KV_N;
+#define KV_CODES_F32 ((an_kv_dtype)AN_KV_N)
+/* A bf16 cache that is multiplied in pairs of bf16. */
+#define KV_BF16_PAIRS ((an_kv_dtype)(AN_KV_N + 1))
 
 /* Dimensions d and d + 1 (d even) of positions 16 * half and following of a block of keys; codes without their scale. */
 LANE_FN void key_pair(const an_kv_dtype type, const uint8_t *block, int d, int half, vf out[2])

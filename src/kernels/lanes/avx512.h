@@ -186,6 +186,22 @@ LANE_FN vf vf_load_bf16(const void *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+/*
+ * Of processors with BF16, which the rest of a level need not have: so assembly, not intrinsics. Numbers low, then high, as
+ * bf16; and acc + both products of each pair of w with the pair at x, rounded as the instruction does.
+ */
+#define AN_LANES_BF16_PAIRS 1
+LANE_FN vi vi_bf16_pairs(vf low, vf high)
+{
+    vi v;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(v) : "v"(low), "v"(high));
+    return v;
+}
+LANE_FN vf vf_dot_pairs(vf acc, vi w, const void *x)
+{
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const an_alias_i32 *)x));
+    return acc;
+}
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 LANE_FN vi vi_bf16(vf low, vf high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 LANE_FN vf vf_row_pairs(vf v, const int half)
