@@ -116,7 +116,7 @@ bool an_kv_named(const char *name, an_kv_dtype *type);
  * vector load brings the same dimension of all its positions; values are rows of head_dim rounded up to 16.
  * body/kv.h has the bytes. head_dim is even, at most AN_HEAD_DIM_MAX.
  */
-enum { AN_KV_BLOCK = 32 };
+enum { AN_KV_BLOCK = 64 };
 size_t an_kv_key_bytes(an_kv_dtype type, int head_dim, int n_pos);
 size_t an_kv_value_bytes(an_kv_dtype type, int head_dim, int n_pos);
 

@@ -23,21 +23,21 @@ static uint16_t half_at(const uint8_t *p)
 /* One number of the cache by the description of its layout (kv_layout.h), and the scale of a code, else 0. */
 static float cell(const cache *c, int pos, int d, float *scale)
 {
-    size_t dim = ((size_t)c->head_dim + 15) / 16 * 16, hd = (size_t)c->head_dim, row = (size_t)(pos % 32), col = (size_t)d;
+    size_t dim = ((size_t)c->head_dim + 15) / 16 * 16, hd = (size_t)c->head_dim, row = (size_t)(pos % 64), col = (size_t)d;
     size_t groups = (hd + 31) / 32, width = c->keys ? hd : dim, elem = c->type == AN_KV_F32 ? 4 : c->type == AN_KV_Q8_0 ? 1 : 2;
     size_t span = col / 64 * 64, n_col = dim - span < 64 ? dim - span : 64; /* of values */
-    size_t at = c->keys ? col * 32 + row : span * 32 + row * n_col + col - span;
-    size_t block = 32 * width * elem + (c->type == AN_KV_Q8_0 ? 64 * groups : 0);
-    const uint8_t *p = (const uint8_t *)c->mem.p + (size_t)(pos / 32) * block;
+    size_t at = c->keys ? col * 64 + row : span * 64 + row * n_col + col - span;
+    size_t block = 64 * width * elem + (c->type == AN_KV_Q8_0 ? 128 * groups : 0);
+    const uint8_t *p = (const uint8_t *)c->mem.p + (size_t)(pos / 64) * block;
     *scale = 0;
     if (c->type == AN_KV_F32) return an_load_f32(p + 4 * at);
     if (c->type == AN_KV_F16) return an_f32_from_f16(half_at(p + 2 * at));
-    if (c->type == AN_KV_BF16 && c->keys) return an_f32_from_bf16(half_at(p + 128 * (col / 2) + 4 * row + 2 * (col % 2)));
+    if (c->type == AN_KV_BF16 && c->keys) return an_f32_from_bf16(half_at(p + 256 * (col / 2) + 4 * row + 2 * (col % 2)));
     if (c->type == AN_KV_BF16) {
-        size_t pair = span * 32 + row / 2 * 2 * n_col + 2 * (col - span) + row % 2;
+        size_t pair = span * 64 + row / 2 * 2 * n_col + 2 * (col - span) + row % 2;
         return an_f32_from_bf16(half_at(p + 2 * pair));
     }
-    *scale = an_f32_from_f16(half_at(p + 32 * width + 2 * (col / 32 * 32 + row)));
+    *scale = an_f32_from_f16(half_at(p + 64 * width + 2 * (col / 32 * 64 + row)));
     return (float)(int8_t)p[at] * *scale;
 }
 

@@ -14,7 +14,7 @@
 
 enum {
     CHUNK = AN_ATTENTION_CHUNK,
-    KEY_LANES = AN_LANES_QUERIES >= 8 ? 2 : 1,  /* vectors of keys that the registers hold sums for, for each query */
+    KEY_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1,  /* vectors of keys that the registers hold sums for, for four queries */
     VALUE_LANES = AN_LANES_QUERIES >= 8 ? 4 : 1 /* vectors of a row of values, for four queries */
 };
 
@@ -22,16 +22,6 @@ enum {
 LANE_FN int score_width(int left)
 {
     return left >= AN_LANES_QUERIES ? AN_LANES_QUERIES : left >= 4 ? 4 : left;
-}
-
-LANE_FN bool has_codes(const an_kv_dtype type)
-{
-    return type == AN_KV_Q8_0 || type == KV_CODES_F32;
-}
-
-LANE_FN an_kv_dtype stored_as(const an_kv_dtype type)
-{
-    return type == KV_CODES_F32 ? AN_KV_F32 : type == KV_BF16_PAIRS ? AN_KV_BF16 : type;
 }
 
 #ifndef AHEAD
@@ -97,14 +87,15 @@ static void pair_exponentials(float *p, int n, float *part)
 }
 
 /* Scores of dimensions d and d + 1. */
-LANE_FN void add_score_pairs(vf acc[][2], const float *q, const uint8_t *block, int d, int half, const int n_q, const int n_lane)
+LANE_FN void add_score_pairs(vf acc[][4], const float *q, const uint8_t *block, int d, int lane, const int n_q,
+                             const int n_lane)
 {
-    vi k[2];
-#pragma GCC unroll 2
-    for (int l = 0; l < n_lane; l++) k[l] = vi_load(block + 2 * (AN_KV_BLOCK * d + 32 * (half + l)));
+    vi k[4];
+#pragma GCC unroll 4
+    for (int l = 0; l < n_lane; l++) k[l] = vi_load(block + 2 * (AN_KV_BLOCK * d + 32 * (lane + l)));
 #pragma GCC unroll 8
     for (int i = 0; i < n_q; i++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) acc[i][l] = vf_dot_pairs(acc[i][l], k[l], q + d / 2 * n_q + i);
 }
 
@@ -126,47 +117,48 @@ LANE_FN void add_value_pairs(vf a[4][4], const float *p, size_t stride, const ui
 #endif
 
 /*
- * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `half` on. The scores of codes come
- * group by group, each group's sum times its scales ([groups][32], f32).
+ * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `lane` on. The scores of codes come
+ * group by group, each group's sum times its scales ([groups][64], f32).
  */
 LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                         int head_dim, int half, const int n_q, const int n_lane, const uint8_t **ahead)
+                         int head_dim, int lane, const int n_q, const int n_lane, const uint8_t **hint)
 {
     int step = has_codes(type) ? AN_KV_GROUP : head_dim;
     for (int g = 0; g < head_dim; g += step, scales += AN_KV_BLOCK) {
         int end = head_dim - g < step ? head_dim : g + step;
-        vf acc[AN_LANES_QUERIES][2];
+        vf acc[AN_LANES_QUERIES][4];
 #pragma GCC unroll 8
-        for (int i = 0; i < n_q; i++) acc[i][0] = acc[i][1] = vf_zero();
+        for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 4
+            for (int l = 0; l < n_lane; l++) acc[i][l] = vf_zero();
         for (int d = g; d < end; d += 2) {
+            ask(hint, KEY_LINES);
 #if AN_LANES_BF16_PAIRS
             if (type == KV_BF16_PAIRS) {
-                add_score_pairs(acc, q, block, d, half, n_q, n_lane);
-                ask(ahead, KEY_LINES);
+                add_score_pairs(acc, q, block, d, lane, n_q, n_lane);
                 continue;
             }
 #endif
-            vf k[2][2];
-#pragma GCC unroll 2
-            for (int l = 0; l < n_lane; l++) key_pair(type, block, d, half + l, k[l]);
-            ask(ahead, KEY_LINES);
+            vf k[4][2];
+#pragma GCC unroll 4
+            for (int l = 0; l < n_lane; l++) key_pair(type, block, d, lane + l, k[l]);
 #pragma GCC unroll 2
             for (int j = 0; j < 2; j++)
 #pragma GCC unroll 8
                 for (int i = 0; i < n_q; i++) {
                     vf x = vf_set1(q[(d + j) * n_q + i]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
                     for (int l = 0; l < n_lane; l++) acc[i][l] = vf_fma(x, k[l][j], acc[i][l]);
                 }
         }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++)
 #pragma GCC unroll 8
             for (int i = 0; i < n_q; i++) {
-                float *out = p + i * CHUNK + 16 * (half + l);
+                float *out = p + i * CHUNK + 16 * (lane + l);
                 vf sum = acc[i][l];
                 if (has_codes(type)) {
-                    sum = vf_mul(sum, vf_load(scales + 16 * (half + l)));
+                    sum = vf_mul(sum, vf_load(scales + 16 * (lane + l)));
                     if (g > 0) sum = vf_add(sum, vf_load(out));
                 }
                 vf_store(out, sum);
@@ -174,36 +166,38 @@ LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const
     }
 }
 
+/* As many vectors of keys at once as the registers hold sums for. */
 LANE_FN void scores_lanes(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                          int head_dim, const int n_q, const uint8_t **ahead)
+                          int head_dim, const int n_q, const uint8_t **hint)
 {
-    for (int half = 0; half < AN_KV_BLOCK / 16; half += KEY_LANES)
-        scores_tile(type, p, q, block, scales, head_dim, half, n_q, KEY_LANES, ahead);
+    const int n_lane = KEY_LANES > 1 && (n_q > 4 || is_made(type)) ? 2 : KEY_LANES;
+    for (int lane = 0; lane < block_rows(type) / 16; lane += n_lane)
+        scores_tile(type, p, q, block, scales, head_dim, lane, n_q, n_lane, hint);
 }
 
-/* Scores of all queries for a block. scales [groups][32], of codes. */
+/* Scores of all queries for a block. scales [groups][64], of codes. */
 LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                    int head_dim, int n_query, const uint8_t **ahead)
+                    int head_dim, int n_query, const uint8_t **hint)
 {
     for (int i = 0, w; i < n_query; i += w, p += w * CHUNK, q += w * head_dim) {
         w = score_width(n_query - i);
-        if (w == AN_LANES_QUERIES) scores_lanes(type, p, q, block, scales, head_dim, AN_LANES_QUERIES, ahead);
-        else if (w == 4) scores_lanes(type, p, q, block, scales, head_dim, 4, ahead);
-        else if (w == 3) scores_lanes(type, p, q, block, scales, head_dim, 3, ahead);
-        else if (w == 2) scores_lanes(type, p, q, block, scales, head_dim, 2, ahead);
-        else scores_lanes(type, p, q, block, scales, head_dim, 1, ahead);
+        if (w == AN_LANES_QUERIES) scores_lanes(type, p, q, block, scales, head_dim, AN_LANES_QUERIES, hint);
+        else if (w == 4) scores_lanes(type, p, q, block, scales, head_dim, 4, hint);
+        else if (w == 3) scores_lanes(type, p, q, block, scales, head_dim, 3, hint);
+        else if (w == 2) scores_lanes(type, p, q, block, scales, head_dim, 2, hint);
+        else scores_lanes(type, p, q, block, scales, head_dim, 1, hint);
     }
 }
 
-/* A block of keys as f32 [head_dim][32]. */
-LANE_FN void keys_f32(const an_kv_dtype type, float *out, const uint8_t *block, int head_dim)
+/* Keys of AN_KV_MADE positions, from vector `lane` of a block on, as f32 [head_dim][32]. */
+LANE_FN void make_keys(const an_kv_dtype type, float *out, const uint8_t *block, int lane, int head_dim)
 {
-    for (int d = 0; d < head_dim; d += 2)
-        for (int half = 0; half < 2; half++) {
+    for (int d = 0; d < head_dim; d += 2, out += 2 * AN_KV_MADE)
+        for (int l = 0; l < AN_KV_MADE / 16; l++) {
             vf k[2];
-            key_pair(type, block, d, half, k);
-            vf_store(out + AN_KV_BLOCK * d + 16 * half, k[0]);
-            vf_store(out + AN_KV_BLOCK * (d + 1) + 16 * half, k[1]);
+            key_pair(type, block, d, lane + l, k);
+            vf_store(out + 16 * l, k[0]);
+            vf_store(out + AN_KV_MADE + 16 * l, k[1]);
         }
 }
 
@@ -260,7 +254,7 @@ LANE_FN void add_values(vf a[4][4], const vf x[4][2], const float *p, size_t str
  */
 LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, size_t stride,
                          size_t group_stride, const uint8_t *v, size_t row_bytes, int n, const int n_q, const int n_lane,
-                         const uint8_t **ahead)
+                         const uint8_t **hint)
 {
     vf a[4][4], x[4][2];
 #pragma GCC unroll 4
@@ -271,13 +265,13 @@ LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, 
 #if AN_LANES_BF16_PAIRS
         if (type == KV_BF16_PAIRS) {
             add_value_pairs(a, p + pos / 2, stride, v, pos + 1 < n, n_q, n_lane);
-            ask(ahead, VALUE_LINES);
+            ask(hint, VALUE_LINES);
             continue;
         }
 #endif
 #pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) value_pair(type, v, row_bytes, l, x[l]);
-        ask(ahead, VALUE_LINES);
+        ask(hint, VALUE_LINES);
         if (pos + 1 < n) add_values(a, x, p + pos, stride, group_stride, 2, n_q, n_lane, has_codes(type));
         else add_values(a, x, p + pos, stride, group_stride, 1, n_q, n_lane, has_codes(type));
     }
@@ -290,62 +284,62 @@ LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, 
 /* n_q queries for n_lane vectors from column `col` on, in one span. */
 LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, const uint8_t *block,
                             const float *scales, int dim, int col, int n, const int n_q, const int n_lane,
-                            const uint8_t **ahead)
+                            const uint8_t **hint)
 {
     int span = col & ~(AN_KV_SPAN - 1);
     size_t elem = an_kv_elem(stored_as(type)), row_bytes = elem * (size_t)an_kv_span(dim, span);
     /* Of positions in pairs, a lane is twice as wide. */
     size_t lane_bytes = (stored_as(type) == AN_KV_BF16 ? 2 : 1) * elem * (size_t)(col - span);
-    const uint8_t *v = block + elem * (size_t)(AN_KV_BLOCK * span) + lane_bytes;
+    const uint8_t *v = block + elem * (size_t)(block_rows(type) * span) + lane_bytes;
     if (!has_codes(type)) {
-        values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane, ahead);
+        values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane, hint);
         return;
     }
     float weights[2][4][AN_KV_BLOCK];
     for (int g = 0; g < (n_lane + 1) / 2; g++)
-        for (int at = 0; at < AN_KV_BLOCK; at += 16) {
+        for (int at = 0; at < block_rows(type); at += 16) {
             vf scale = vf_load(scales + AN_KV_BLOCK * (col / AN_KV_GROUP + g) + at);
             for (int i = 0; i < n_q; i++) vf_store(&weights[g][i][at], vf_mul(scale, vf_load(p + i * CHUNK + at)));
         }
-    values_tile(type, acc + col, acc_stride, weights[0][0], AN_KV_BLOCK, 4 * AN_KV_BLOCK, v, row_bytes, n, n_q, n_lane, ahead);
+    values_tile(type, acc + col, acc_stride, weights[0][0], AN_KV_BLOCK, 4 * AN_KV_BLOCK, v, row_bytes, n, n_q, n_lane, hint);
 }
 
 LANE_FN void values_lanes(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
-                          const float *scales, int dim, int n, const int n_q, const uint8_t **ahead)
+                          const float *scales, int dim, int n, const int n_q, const uint8_t **hint)
 {
     for (int span = 0; span < dim; span += AN_KV_SPAN) {
         int end = span + an_kv_span(dim, span), col = span;
         for (; col + 16 * VALUE_LANES <= end; col += 16 * VALUE_LANES)
-            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, VALUE_LANES, ahead);
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, VALUE_LANES, hint);
         for (; col < end; col += 16)
-            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, 1, ahead);
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, 1, hint);
     }
 }
 
-/* All queries, n positions of a block; acc, `stride` apart, and p, rows of a chunk. scales [groups][32], of codes. */
+/* All queries, n positions of a block; acc, `stride` apart, and p, rows of a chunk. scales [groups][64], of codes. */
 LANE_FN void values(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
-                    const float *scales, int dim, int n, int n_query, const uint8_t **ahead)
+                    const float *scales, int dim, int n, int n_query, const uint8_t **hint)
 {
     for (int i = 0, w; i < n_query; i += w, acc += (size_t)w * stride, p += w * CHUNK) {
         w = n_query - i >= 4 ? 4 : n_query - i;
-        if (w == 4) values_lanes(type, acc, stride, p, block, scales, dim, n, 4, ahead);
-        else if (w == 3) values_lanes(type, acc, stride, p, block, scales, dim, n, 3, ahead);
-        else if (w == 2) values_lanes(type, acc, stride, p, block, scales, dim, n, 2, ahead);
-        else values_lanes(type, acc, stride, p, block, scales, dim, n, 1, ahead);
+        if (w == 4) values_lanes(type, acc, stride, p, block, scales, dim, n, 4, hint);
+        else if (w == 3) values_lanes(type, acc, stride, p, block, scales, dim, n, 3, hint);
+        else if (w == 2) values_lanes(type, acc, stride, p, block, scales, dim, n, 2, hint);
+        else values_lanes(type, acc, stride, p, block, scales, dim, n, 1, hint);
     }
 }
 
-/* A block of values as f32, in spans, [32][columns] each. */
-LANE_FN void values_f32(const an_kv_dtype type, float *out, const uint8_t *block, int dim, int n)
+/* Values of n <= AN_KV_MADE positions of a block, from `row` (even) on, as f32, in spans, [32][columns] each. */
+LANE_FN void make_values(const an_kv_dtype type, float *out, const uint8_t *block, int row, int dim, int n)
 {
     for (int span = 0; span < dim; span += AN_KV_SPAN) {
         int n_col = an_kv_span(dim, span);
         size_t row_bytes = an_kv_elem(type) * (size_t)n_col;
-        const uint8_t *v = block + an_kv_elem(type) * (size_t)(AN_KV_BLOCK * span);
+        const uint8_t *v = block + an_kv_elem(type) * (size_t)(AN_KV_BLOCK * span) + (size_t)row * row_bytes;
         for (int pos = 0; pos < n; pos += 2, v += 2 * row_bytes)
             for (int l = 0; l < n_col / 16; l++) {
                 vf x[2];
-                float *at = out + AN_KV_BLOCK * span + pos * n_col + 16 * l;
+                float *at = out + AN_KV_MADE * span + pos * n_col + 16 * l;
                 value_pair(type, v, row_bytes, l, x);
                 vf_store(at, x[0]);
                 vf_store(at + n_col, x[1]);
@@ -373,7 +367,7 @@ LANE_FN bool at_once(const an_kv_dtype type, const attention_chunk_job *c)
 }
 
 /* The last block before another stream begins asks for that one's first lines: the hardware only finds out after some misses. */
-LANE_FN const uint8_t *ahead_of(const uint8_t *next, bool last, size_t done)
+LANE_FN const uint8_t *hint_of(const uint8_t *next, bool last, size_t done)
 {
     if (AHEAD == 0 || !next) return NULL;
     if (AHEAD == 1) return last ? next : NULL;
@@ -383,18 +377,20 @@ LANE_FN const uint8_t *ahead_of(const uint8_t *next, bool last, size_t done)
 LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
 {
     int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
-    float *scales = c->rows + AN_KV_BLOCK * dim, *p = c->p;
+    float *scales = c->rows + AN_KV_MADE * dim, *p = c->p;
     const uint8_t *block = c->keys, *none = NULL;
     size_t block_bytes = an_kv_key_block(stored_as(type), head_dim);
     for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
         if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim, head_dim);
         if (at_once(type, c)) {
-            const uint8_t *ahead = ahead_of(c->values, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->keys));
-            scores(type, p, c->q, block, scales, head_dim, c->n_query, &ahead);
-        } else {
-            const an_kv_dtype made = type == AN_KV_Q8_0 ? KV_CODES_F32 : AN_KV_F32;
-            keys_f32(type, c->rows, block, head_dim);
-            scores(made, p, c->q, (const uint8_t *)c->rows, scales, head_dim, c->n_query, &none);
+            const uint8_t *hint = hint_of(c->values, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->keys));
+            scores(type, p, c->q, block, scales, head_dim, c->n_query, &hint);
+            continue;
+        }
+        const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
+        for (int row = 0; row < AN_KV_BLOCK && at + row < c->n; row += AN_KV_MADE) {
+            make_keys(type, c->rows, block, row / 16, head_dim);
+            scores(made, p + row, c->q, (const uint8_t *)c->rows, scales + row, head_dim, c->n_query, &none);
         }
     }
 }
@@ -402,7 +398,7 @@ LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
 LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
 {
     int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
-    float *acc = c->parts + AN_PART_HEAD, *scales = c->rows + AN_KV_BLOCK * dim;
+    float *acc = c->parts + AN_PART_HEAD, *scales = c->rows + AN_KV_MADE * dim;
     const float *p = c->p;
     const uint8_t *block = c->values, *none = NULL;
     size_t block_bytes = an_kv_value_block(stored_as(type), head_dim);
@@ -412,12 +408,15 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
         int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
         if (type == AN_KV_Q8_0) block_scales(scales, block, dim, head_dim);
         if (at_once(type, c)) {
-            const uint8_t *ahead = ahead_of(c->next, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->values));
-            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query, &ahead);
-        } else {
-            const an_kv_dtype made = type == AN_KV_Q8_0 ? KV_CODES_F32 : AN_KV_F32;
-            values_f32(type, c->rows, block, dim, n);
-            values(made, acc, c->stride, p, (const uint8_t *)c->rows, scales, dim, n, c->n_query, &none);
+            const uint8_t *hint = hint_of(c->next, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->values));
+            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query, &hint);
+            continue;
+        }
+        const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
+        for (int row = 0; row < n; row += AN_KV_MADE) {
+            int n_row = n - row < AN_KV_MADE ? n - row : AN_KV_MADE;
+            make_values(type, c->rows, block, row, dim, n_row);
+            values(made, acc, c->stride, p + row, (const uint8_t *)c->rows, scales + row, dim, n_row, c->n_query, &none);
         }
     }
 }
@@ -503,11 +502,12 @@ static void merge_part(float *state, const float *part, int dim)
         memcpy(state, part, (size_t)(AN_PART_HEAD + dim) * sizeof *state);
         return;
     }
-    float max = part[0] > state[0] ? part[0] : state[0], e[16] = {state[0] - max, part[0] - max};
-    vf_store(e, vf_exp(vf_load(e)));
+    float max = part[0] > state[0] ? part[0] : state[0], e[2][16];
+    vf keep = vf_exp(vf_set1(state[0] - max)), add = vf_exp(vf_set1(part[0] - max));
+    vf_store(e[0], keep);
+    vf_store(e[1], add);
     state[0] = max;
-    state[1] = state[1] * e[0] + part[1] * e[1];
-    vf keep = vf_set1(e[0]), add = vf_set1(e[1]);
+    state[1] = state[1] * e[0][0] + part[1] * e[1][0];
     for (int d = AN_PART_HEAD; d < AN_PART_HEAD + dim; d += 16)
         vf_store(state + d, vf_fma(add, vf_load(part + d), vf_mul(keep, vf_load(state + d))));
 }

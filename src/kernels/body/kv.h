@@ -87,28 +87,50 @@ static void store_value(an_kv_dtype type, void *values, int pos, const float *sr
     }
 }
 
-/* Codes of q8_0 that were made f32, without their scales; those stand behind them, f32 as well. */
-#define KV_CODES_F32 ((an_kv_dtype)AN_KV_N)
+/* Keys or values of AN_KV_MADE positions that were made f32, in place of a block; codes without their scales. */
+#define KV_MADE_F32 ((an_kv_dtype)(AN_KV_N + 2))
+#define KV_MADE_CODES ((an_kv_dtype)AN_KV_N)
 /* A bf16 cache that is multiplied in pairs of bf16. */
 #define KV_BF16_PAIRS ((an_kv_dtype)(AN_KV_N + 1))
 
-/* Dimensions d and d + 1 (d even) of positions 16 * half and following of a block of keys; codes without their scale. */
-LANE_FN void key_pair(const an_kv_dtype type, const uint8_t *block, int d, int half, vf out[2])
+LANE_FN bool is_made(const an_kv_dtype type)
 {
-    int at = AN_KV_BLOCK * d + 16 * half;
+    return type == KV_MADE_F32 || type == KV_MADE_CODES;
+}
+
+LANE_FN bool has_codes(const an_kv_dtype type)
+{
+    return type == AN_KV_Q8_0 || type == KV_MADE_CODES;
+}
+
+LANE_FN an_kv_dtype stored_as(const an_kv_dtype type)
+{
+    return is_made(type) ? AN_KV_F32 : type == KV_BF16_PAIRS ? AN_KV_BF16 : type;
+}
+
+/* Positions of a block. */
+LANE_FN int block_rows(const an_kv_dtype type)
+{
+    return is_made(type) ? AN_KV_MADE : AN_KV_BLOCK;
+}
+
+/* Dimensions d and d + 1 (d even) of the positions of vector `lane` of a block of keys; codes without their scale. */
+LANE_FN void key_pair(const an_kv_dtype type, const uint8_t *block, int d, int lane, vf out[2])
+{
+    int rows = block_rows(type), at = rows * d + 16 * lane;
     if (type == AN_KV_F16) {
         out[0] = vf_load_f16(block + 2 * at);
-        out[1] = vf_load_f16(block + 2 * (at + AN_KV_BLOCK));
+        out[1] = vf_load_f16(block + 2 * (at + rows));
     } else if (type == AN_KV_BF16) {
-        vi both = vi_load(block + 2 * (AN_KV_BLOCK * d + 32 * half));
+        vi both = vi_load(block + 2 * (rows * d + 32 * lane));
         out[0] = vf_from_bits(vi_shl(both, 16));
         out[1] = vf_from_bits(vi_and(both, vi_set1((int32_t)0xFFFF0000)));
     } else if (type == AN_KV_Q8_0) {
         out[0] = vf_from_int(vi_load_int8(block + at));
-        out[1] = vf_from_int(vi_load_int8(block + at + AN_KV_BLOCK));
+        out[1] = vf_from_int(vi_load_int8(block + at + rows));
     } else {
         out[0] = vf_load(block + 4 * at);
-        out[1] = vf_load(block + 4 * (at + AN_KV_BLOCK));
+        out[1] = vf_load(block + 4 * (at + rows));
     }
 }
 
@@ -134,7 +156,7 @@ LANE_FN void value_pair(const an_kv_dtype type, const uint8_t *pair, size_t row_
     }
 }
 
-/* A block's scales as f32, [groups][32]; `codes` is the number of code columns before them. */
+/* A block's scales as f32, [groups][64]; `codes` is the number of code columns before them. */
 LANE_FN void block_scales(float *out, const uint8_t *block, int codes, int head_dim)
 {
     const uint8_t *scales = block + AN_KV_BLOCK * codes;

@@ -148,6 +148,9 @@ LANE_FN vi vf_bits(vf a) { return _mm512_castps_si512(a); }
 LANE_FN vf vf_from_bits(vi a) { return _mm512_castsi512_ps(a); }
 LANE_FN vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 LANE_FN vi vf_round(vf a) { return _mm512_cvtps_epi32(a); }
+#define AN_LANES_SCALE 1 /* to the nearest whole number, ties to even; a * 2^n for whole n, rounded once */
+LANE_FN vf vf_rint(vf a) { return _mm512_roundscale_ps(a, 8); }
+LANE_FN vf vf_scale(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 LANE_FN vi vf_trunc(vf a) { return _mm512_cvttps_epi32(a); }
 
 typedef __mmask16 vm;
