@@ -31,7 +31,7 @@ anemo_status an_session_choose_kernels(const char *isa, const an_kernels **out, 
         if (!an_kernels_isa_mask(name, &mask))
             return an_fail(err, ANEMO_ERR_INVAL,
                            "unknown instruction set \"%s\" (ANEMO_ISA); known are scalar, avx2, avxvnni, avx512, "
-                           "avx512vnni, amx, neon, dotprod and i8mm",
+                           "avx512vnni, avx512bf16, amx, neon, dotprod and i8mm",
                            name);
         if (mask & ~cpu) {
             char have[160];

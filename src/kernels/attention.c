@@ -65,10 +65,10 @@ void an_attention(const an_kernels *k, const an_attention_job *job)
     k->attention(job);
 }
 
-void an_attention_chunk(const an_kernels *k, const an_attention_job *job, int chunk, float *parts)
+void an_attention_chunks(const an_kernels *k, const an_attention_job *job, int first, int n_chunk, float *parts)
 {
     AN_ASSERT(job->head_dim % 2 == 0);
-    k->attention_chunk(job, chunk, parts);
+    k->attention_chunks(job, first, n_chunk, parts);
 }
 
 void an_attention_merge(const an_kernels *k, float *out, float *parts, size_t stride, int n_chunk, int head_dim)

@@ -17,6 +17,7 @@ static const an_kernels *const levels[] = {
     &an_kernels_avx2,
     &an_kernels_avxvnni,
     &an_kernels_avx512vnni,
+    &an_kernels_avx512bf16,
     &an_kernels_amx,
 #elif defined(__aarch64__)
     &an_kernels_neon,
@@ -46,16 +47,24 @@ bool an_kernels_isa_mask(const char *name, uint32_t *mask)
         AVXVNNI = AVX2 | AN_ISA_AVX_VNNI,
         AVX512 = AVX2 | AN_ISA_AVX512,
         AVX512VNNI = AVX512 | AN_ISA_AVX512_VNNI,
-        AMX = AVX512VNNI | AN_ISA_AVX512_BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
+        AVX512BF16 = AVX512VNNI | AN_ISA_AVX512_BF16,
+        AMX = AVX512BF16 | AN_ISA_AVX512_VBMI | AN_ISA_AMX_BF16,
         DOTPROD = AN_ISA_NEON | AN_ISA_DOTPROD,
     };
     static const struct {
         const char *name;
         uint32_t mask;
     } names[] = {
-        {"scalar", 0},        {"avx2", AVX2},             {"avxvnni", AVXVNNI},
-        {"avx512", AVX512},   {"avx512vnni", AVX512VNNI}, {"amx", AMX},
-        {"neon", AN_ISA_NEON}, {"dotprod", DOTPROD},      {"i8mm", DOTPROD | AN_ISA_I8MM},
+        {"scalar", 0},
+        {"avx2", AVX2},
+        {"avxvnni", AVXVNNI},
+        {"avx512", AVX512},
+        {"avx512vnni", AVX512VNNI},
+        {"avx512bf16", AVX512BF16},
+        {"amx", AMX},
+        {"neon", AN_ISA_NEON},
+        {"dotprod", DOTPROD},
+        {"i8mm", DOTPROD | AN_ISA_I8MM},
     };
     for (size_t i = 0; i < AN_COUNT_OF(names); i++) {
         if (!strcmp(name, names[i].name)) {

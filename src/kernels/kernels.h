@@ -38,8 +38,8 @@ typedef struct an_kernels an_kernels;
 const an_kernels *an_kernels_for(uint32_t isa_mask);
 
 /*
- * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod",
- * "i8mm".
+ * The mask that ANEMO_ISA's text asks for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx",
+ * "neon", "dotprod", "i8mm".
  * Returns false for an unknown name. The caller and-s it with what the CPU has.
  */
 bool an_kernels_isa_mask(const char *name, uint32_t *mask);
@@ -116,7 +116,7 @@ bool an_kv_named(const char *name, an_kv_dtype *type);
  * vector load brings the same dimension of all its positions; values are rows of head_dim rounded up to 16.
  * body/kv.h has the bytes. head_dim is even, at most AN_HEAD_DIM_MAX.
  */
-enum { AN_KV_BLOCK = 16 };
+enum { AN_KV_BLOCK = 64 };
 size_t an_kv_key_bytes(an_kv_dtype type, int head_dim, int n_pos);
 size_t an_kv_value_bytes(an_kv_dtype type, int head_dim, int n_pos);
 
@@ -152,12 +152,12 @@ size_t an_attention_scratch_bytes(int n_query, int head_dim);
 void an_attention(const an_kernels *k, const an_attention_job *job);
 
 /*
- * The same in pieces: chunk number `chunk` alone (positions from chunk * AN_ATTENTION_CHUNK on, at least one of which
- * some token sees) to parts [n_tok, n_q, an_attention_part_floats()]; and one head's result, out [head_dim], from
+ * The same in pieces: n_chunk chunks alone (number c holds positions from c * AN_ATTENTION_CHUNK on, at least one of which
+ * some token sees) to parts [n_chunk, n_tok, n_q, an_attention_part_floats()]; and one head's result, out [head_dim], from
  * those of its n_chunk chunks in order, `stride` floats apart. Merging overwrites the first part. Parts are 64-byte aligned.
  */
 size_t an_attention_part_floats(int head_dim);
-void an_attention_chunk(const an_kernels *k, const an_attention_job *job, int chunk, float *parts);
+void an_attention_chunks(const an_kernels *k, const an_attention_job *job, int first, int n_chunk, float *parts);
 void an_attention_merge(const an_kernels *k, float *out, float *parts, size_t stride, int n_chunk, int head_dim);
 
 #endif

@@ -2,12 +2,15 @@
  * Where the numbers of the cache lie, and the scratch of attention; shared by the levels and the sizes. A block is
  * AN_KV_BLOCK positions of one head.
  *
- *   keys    f32   [head_dim][16]
- *           f16   [head_dim][16]
- *           bf16  [head_dim / 2][16][2]
- *           q8_0  codes [head_dim][16], then scales f16 [head_dim / 32, rounded up][16]
- *   values  f32, f16, bf16  [16][dim], dim = head_dim rounded up to 16, zeros behind head_dim
- *           q8_0  codes [16][dim], then scales f16 [16][head_dim / 32, rounded up]
+ *   keys    f32, f16  [head_dim][64]
+ *           bf16      [head_dim / 2][64][2]
+ *           q8_0      codes [head_dim][64], then scales f16 [head_dim / 32, rounded up][64]
+ *   values  dim = head_dim rounded up to 16, zeros behind head_dim, in spans of 64 columns (the last one of what is left)
+ *           f32, f16  of each span [64][columns]
+ *           bf16      of each span [32][columns][2]: positions in pairs
+ *           q8_0      codes of each span [64][columns], then scales f16 [head_dim / 32, rounded up][64]
+ *
+ * Blocks and spans are so wide that a tile of sums which fills the registers reads one run of whole lines.
  */
 #ifndef AN_KERNELS_KV_LAYOUT_H
 #define AN_KERNELS_KV_LAYOUT_H
@@ -15,9 +18,10 @@
 #include "kernels/kernels.h"
 
 enum {
-    AN_KV_GROUP = 32,   /* values of a row that share a q8_0 scale */
-    AN_PART_HEAD = 16,  /* floats before the sums of a part: [0] largest scaled score, [1] sum of exponentials */
-    AN_VALUES_ROWS = 32 /* rows of values that are made f32 at once */
+    AN_KV_GROUP = 32,  /* values of a row that share a q8_0 scale */
+    AN_KV_SPAN = 64,   /* columns of values */
+    AN_KV_MADE = 32,   /* positions that are made f32 at once, so that they fit into a first-level cache */
+    AN_PART_HEAD = 16, /* floats before the sums of a part: [0] largest scaled score, [1] sum of exponentials */
 };
 
 static inline int an_kv_dim(int head_dim)
@@ -50,7 +54,13 @@ static inline size_t an_kv_value_block(an_kv_dtype type, int head_dim)
     return AN_KV_BLOCK * an_kv_elem(type) * (size_t)an_kv_dim(head_dim) + an_kv_scales(type, head_dim);
 }
 
-/* Offsets in floats, multiples of 16: queries by tiles, scores [n_query][chunk], f32 rows, two sets of parts. */
+/* Columns of the span that begins at column `span`. */
+static inline int an_kv_span(int dim, int span)
+{
+    return dim - span < AN_KV_SPAN ? dim - span : AN_KV_SPAN;
+}
+
+/* Offsets in floats, multiples of 16: queries by tiles, scores [n_query][chunk], made rows and scales of a block, two sets of parts. */
 typedef struct an_attention_plan {
     size_t scores, rows, part, state, n_float;
 } an_attention_plan;
@@ -61,7 +71,7 @@ static inline an_attention_plan an_attention_plan_for(int n_query, int head_dim)
     an_attention_plan p;
     p.scores = n * dim;
     p.rows = p.scores + n * AN_ATTENTION_CHUNK;
-    p.part = p.rows + AN_VALUES_ROWS * dim + AN_KV_BLOCK * (size_t)an_kv_groups(head_dim);
+    p.part = p.rows + AN_KV_MADE * dim + AN_KV_BLOCK * (size_t)an_kv_groups(head_dim);
     p.state = p.part + n * (AN_PART_HEAD + dim);
     p.n_float = p.state + n * (AN_PART_HEAD + dim);
     return p;

@@ -1,4 +1,6 @@
-/* x86 with AVX-512 F, BW, DQ, VL and VNNI; and the level of the same functions for processors that have AMX as well. */
+/*
+ * x86 with AVX-512 F, BW, DQ, VL and VNNI; and the levels of the same functions for processors that have BF16, and AMX as well.
+ */
 #include "base/isa.h"
 #include "kernels/lanes/avx512.h"
 
@@ -11,8 +13,21 @@
 #undef AN_LEVEL_TABLE
 #undef AN_LEVEL_NAME
 #undef AN_LEVEL_NEEDS
+#undef AN_LEVEL_KV_PAIRS
+#undef ATTENTION_
+
+#define AN_LEVEL_TABLE an_kernels_avx512bf16
+#define AN_LEVEL_NAME "avx512bf16"
+#define AN_LEVEL_NEEDS (AN_ISA_AVX2 | AN_ISA_AVX512 | AN_ISA_AVX512_VNNI | AN_ISA_AVX512_BF16)
+#define AN_LEVEL_KV_PAIRS true
+#include "kernels/body/level.h"
+
+#undef AN_LEVEL_TABLE
+#undef AN_LEVEL_NAME
+#undef AN_LEVEL_NEEDS
 #undef AN_LEVEL_COMPUTE
 #undef AN_LEVEL_WIDE
+#undef ATTENTION_
 
 #define AN_LEVEL_TABLE an_kernels_amx
 #define AN_LEVEL_NAME "amx"

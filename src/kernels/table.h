@@ -115,8 +115,9 @@ struct an_kernels {
                       int head_dim);
     void (*store_key)(an_kv_dtype type, void *keys, int pos, const float *src, int head_dim);
     void (*store_value)(an_kv_dtype type, void *values, int pos, const float *src, int head_dim);
+    bool kv_pairs; /* attention over a bf16 cache rounds queries and exponentials to bf16 too, and multiplies pairs */
     void (*attention)(const an_attention_job *job);
-    void (*attention_chunk)(const an_attention_job *job, int chunk, float *parts);
+    void (*attention_chunks)(const an_attention_job *job, int first, int n_chunk, float *parts);
     void (*attention_merge)(float *out, float *parts, size_t stride, int n_chunk, int head_dim);
     an_encode_fn *encode[AN_DTYPE_N]; /* NULL: the scalar codec of quant */
     an_weighted_fn *encode_weighted[AN_DTYPE_N]; /* NULL: the type knows no importance */
@@ -131,7 +132,7 @@ struct an_kernels {
 
 extern const an_kernels an_kernels_scalar;
 #if defined(__x86_64__)
-extern const an_kernels an_kernels_avx2, an_kernels_avxvnni, an_kernels_avx512vnni, an_kernels_amx;
+extern const an_kernels an_kernels_avx2, an_kernels_avxvnni, an_kernels_avx512vnni, an_kernels_avx512bf16, an_kernels_amx;
 extern const struct an_wide an_wide_amx;
 #elif defined(__aarch64__)
 extern const an_kernels an_kernels_neon, an_kernels_dotprod, an_kernels_i8mm;

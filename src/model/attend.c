@@ -125,21 +125,20 @@ static void merge_head(const an_worker *w, int head, int n_chunk)
 static void attend_single(const an_worker *w, int layer, const an_act *act)
 {
     an_decoder *d = w->d;
-    int group = group_of(d), pos = d->n_past + w->first, window = d->m->layers[layer].window, ready = -1;
+    int group = group_of(d), pos = d->n_past + w->first, window = d->m->layers[layer].window, n;
     int first = window > 0 && pos >= window ? (pos - window + 1) / AN_ATTENTION_CHUNK : 0;
     int n_chunk = pos / AN_ATTENTION_CHUNK + 1 - first;
     size_t part = an_attention_part_floats(d->m->hp.head_dim);
-    an_attention_job job = {0};
     long begin, end;
     an_pool_share((long)n_chunk * d->m->hp.n_head_kv, 1, w->thread, w->n_thread, &begin, &end);
-    for (long i = begin; i < end; i++) {
+    for (long i = begin; i < end; i += n) {
         int head = (int)(i / n_chunk), chunk = (int)(i % n_chunk);
-        if (chunk == n_chunk - 1 && w->n_tok == 1) an_store_kv(w, layer, head, 0);
-        if (head != ready) job = attention_job(w, layer, head, w->first, 1);
-        ready = head;
+        n = n_chunk - chunk < end - i ? n_chunk - chunk : (int)(end - i);
+        if (chunk + n == n_chunk && w->n_tok == 1) an_store_kv(w, layer, head, 0);
+        an_attention_job job = attention_job(w, layer, head, w->first, 1);
         size_t at = ((size_t)head * (size_t)d->n_chunk_max + (size_t)chunk) * (size_t)group * part;
-        an_attention_chunk(d->o.kernels, &job, first + chunk, d->parts + at);
-        if (atomic_fetch_add(&d->chunks_done[head], 1) + 1 < n_chunk) continue;
+        an_attention_chunks(d->o.kernels, &job, first + chunk, n, d->parts + at);
+        if (atomic_fetch_add(&d->chunks_done[head], n) + n < n_chunk) continue;
         atomic_store(&d->chunks_done[head], 0);
         merge_head(w, head, n_chunk);
         quantize_head(w, act, head, w->first, 1);

@@ -87,48 +87,6 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
     weight_free(&w);
 }
 
-/* Heads of a 7B and of a 135M; one token over a cache in memory, a tile of many over one in L2. */
-static void bench_attention(const an_kernels *k, int n_tok, int n_q, int dim)
-{
-    kcheck c = {.k = k, .op = "bench"};
-    an_rng_seed(&c.rng, 1);
-    int n_pos = n_tok > 1 ? 512 : 32768;
-    float *q = malloc((size_t)(n_tok * n_q * dim) * 4), *out = malloc((size_t)(n_tok * n_q * dim) * 4);
-    float scale[AN_ATTENTION_TOKENS], *row = malloc((size_t)dim * 4);
-    void *scratch = aligned_alloc(64, (an_attention_scratch_bytes(n_tok * n_q, dim) + 63) & ~(size_t)63);
-    fill_floats(&c, q, (size_t)(n_tok * n_q * dim), 0);
-    for (int t = 0; t < n_tok; t++) scale[t] = 0.1f;
-    for (int type = 0; type < AN_KV_N; type++) {
-        size_t key_bytes = an_kv_key_bytes((an_kv_dtype)type, dim, n_pos);
-        size_t value_bytes = an_kv_value_bytes((an_kv_dtype)type, dim, n_pos);
-        uint8_t *keys = malloc(key_bytes), *values = malloc(value_bytes);
-        for (int i = 0; i < n_pos; i++) {
-            if (i < 16) fill_floats(&c, row, (size_t)dim, 0);
-            an_kv_store_key(k, (an_kv_dtype)type, keys, i, row, dim);
-            an_kv_store_value(k, (an_kv_dtype)type, values, i, row, dim);
-        }
-        an_attention_job job = {.key_type = (an_kv_dtype)type, .value_type = (an_kv_dtype)type, .n_tok = n_tok, .n_q = n_q,
-                                .head_dim = dim, .pos = n_pos - n_tok, .q = q, .scale = scale, .keys = keys,
-                                .values = values, .out = out, .out_stride = (size_t)(n_q * dim), .scratch = scratch};
-        double best = 1e9, begin = seconds();
-        for (int i = 0; i < 300 && (i < 3 || seconds() - begin < 0.3); i++) {
-            double t = seconds();
-            an_attention(k, &job);
-            t = seconds() - t;
-            if (t < best) best = t;
-        }
-        printf("%-10s attention_%-4s %2d tokens, %d heads of %d, %d positions: %.1f GB/s, %.1f Gflop/s\n", k->name,
-               an_kv_name((an_kv_dtype)type), n_tok, n_q, dim, n_pos, (double)(key_bytes + value_bytes) / best * 1e-9,
-               4.0 * n_tok * n_q * dim * n_pos / best * 1e-9);
-        free(keys);
-        free(values);
-    }
-    free(scratch);
-    free(row);
-    free(q);
-    free(out);
-}
-
 static void bench_rows(const an_kernels *k)
 {
     enum { N = 1536 };
@@ -192,6 +150,10 @@ void bench_run(const an_kernels *k, const char *pattern)
         bench_fused_run(k, pattern + 6);
         return;
     }
+    if (!strncmp(pattern, "attention_", 10)) {
+        bench_attention(k, pattern + 10);
+        return;
+    }
     for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_AFFINE; type++) {
         const an_dtype_info *info = an_dtype_get((an_dtype)type);
         if (fnmatch(pattern, info->name, 0)) continue;
@@ -206,11 +168,7 @@ void bench_run(const an_kernels *k, const char *pattern)
     }
     for (int type = 0; type < AN_DTYPE_AFFINE; type++)
         if (!fnmatch(pattern, "encode", 0) && an_encode_can((an_dtype)type)) bench_encode(k, (an_dtype)type);
-    if (!fnmatch(pattern, "attention", 0))
-        for (int n = 1; n <= AN_ATTENTION_TOKENS; n += AN_ATTENTION_TOKENS - 1) {
-            bench_attention(k, n, 4, 128);
-            bench_attention(k, n, 3, 64);
-        }
+    if (!fnmatch(pattern, "attention", 0)) bench_attention(k, "");
     if (!fnmatch(pattern, "rows", 0)) bench_rows(k);
     if (k->wide) bench_wide(k, pattern);
 }

@@ -23,18 +23,21 @@ static uint16_t half_at(const uint8_t *p)
 /* One number of the cache by the description of its layout (kv_layout.h), and the scale of a code, else 0. */
 static float cell(const cache *c, int pos, int d, float *scale)
 {
-    size_t dim = ((size_t)c->head_dim + 15) / 16 * 16, hd = (size_t)c->head_dim, lane = (size_t)(pos % 16), col = (size_t)d;
-    size_t groups = (hd + 31) / 32, width = c->keys ? hd : dim, at = c->keys ? col * 16 + lane : lane * dim + col;
-    size_t elem = c->type == AN_KV_F32 ? 4 : c->type == AN_KV_Q8_0 ? 1 : 2;
-    size_t block = 16 * width * elem + (c->type == AN_KV_Q8_0 ? 32 * groups : 0);
-    const uint8_t *p = (const uint8_t *)c->mem.p + (size_t)(pos / 16) * block;
+    size_t dim = ((size_t)c->head_dim + 15) / 16 * 16, hd = (size_t)c->head_dim, row = (size_t)(pos % 64), col = (size_t)d;
+    size_t groups = (hd + 31) / 32, width = c->keys ? hd : dim, elem = c->type == AN_KV_F32 ? 4 : c->type == AN_KV_Q8_0 ? 1 : 2;
+    size_t span = col / 64 * 64, n_col = dim - span < 64 ? dim - span : 64; /* of values */
+    size_t at = c->keys ? col * 64 + row : span * 64 + row * n_col + col - span;
+    size_t block = 64 * width * elem + (c->type == AN_KV_Q8_0 ? 128 * groups : 0);
+    const uint8_t *p = (const uint8_t *)c->mem.p + (size_t)(pos / 64) * block;
     *scale = 0;
     if (c->type == AN_KV_F32) return an_load_f32(p + 4 * at);
     if (c->type == AN_KV_F16) return an_f32_from_f16(half_at(p + 2 * at));
-    if (c->type == AN_KV_BF16 && c->keys) return an_f32_from_bf16(half_at(p + 64 * (col / 2) + 4 * lane + 2 * (col % 2)));
-    if (c->type == AN_KV_BF16) return an_f32_from_bf16(half_at(p + 2 * at));
-    size_t s = c->keys ? col / 32 * 16 + lane : lane * groups + col / 32;
-    *scale = an_f32_from_f16(half_at(p + 16 * width + 2 * s));
+    if (c->type == AN_KV_BF16 && c->keys) return an_f32_from_bf16(half_at(p + 256 * (col / 2) + 4 * row + 2 * (col % 2)));
+    if (c->type == AN_KV_BF16) {
+        size_t pair = span * 64 + row / 2 * 2 * n_col + 2 * (col - span) + row % 2;
+        return an_f32_from_bf16(half_at(p + 2 * pair));
+    }
+    *scale = an_f32_from_f16(half_at(p + 64 * width + 2 * (col / 32 * 64 + row)));
     return (float)(int8_t)p[at] * *scale;
 }
 
@@ -100,9 +103,12 @@ void check_kv_store(kcheck *k, const kcheck_op *op)
     }
 }
 
-/* Exact attention of one query over positions begin..end-1, and the bound of what f32 may differ. */
+/*
+ * Exact attention of one query over positions begin..end-1, and the bound of what f32 may differ; of pairs also that of a
+ * query (of_keys) or of exponentials (of_values) rounded to bf16, each by 2^-8 at most.
+ */
 static void check_query(kcheck *c, const float *got, const float *q, const float *k, const float *v, int dim, int begin,
-                        int end, float scale)
+                        int end, float scale, bool of_keys, bool of_values)
 {
     double *weight = malloc((size_t)end * sizeof *weight), max = -INFINITY, sum = 0, largest = 0;
     for (int p = begin; p < end; p++) {
@@ -126,7 +132,8 @@ static void check_query(kcheck *c, const float *got, const float *q, const float
         }
         /* An error of a score is a relative error of its weight; one rounding a position of a chunk, some a chunk. */
         double rounding = (largest + 1) * (dim + 8) + AN_ATTENTION_CHUNK + 8 * (end / AN_ATTENTION_CHUNK + 2);
-        kcheck_near(c, "value", j, (double)got[j], exact, terms * rounding * 0x1p-24 + 1e-37);
+        double bound = rounding * 0x1p-24 + (of_keys ? expm1(2 * largest * 0x1p-8) : 0) + (of_values ? 2.02 * 0x1p-8 : 0);
+        kcheck_near(c, "value", j, (double)got[j], exact, terms * bound + 1e-37);
     }
     free(weight);
 }
@@ -208,8 +215,9 @@ static void check_alone(kcheck *c, const bench *b, int t, const float *got)
     one.out = alone;
     an_attention(c->k, &one);
     if (memcmp(alone, got, head * 4)) kcheck_fail(c, "token %d of %d differs from itself alone", t, s->n_tok);
-    for (int i = n - 1; i >= 0; i--)
-        an_attention_chunk(c->k, &one, first + i, (float *)parts.p + (size_t)(i * s->n_q) * part);
+    int cut = t % n; /* the later chunks first */
+    for (int i = 1, from = cut, to = n; i >= 0; i--, to = cut, from = 0)
+        an_attention_chunks(c->k, &one, first + from, to - from, (float *)parts.p + (size_t)(from * s->n_q) * part);
     for (int h = 0; h < s->n_q; h++)
         an_attention_merge(c->k, alone + h * s->dim, (float *)parts.p + (size_t)h * part, (size_t)s->n_q * part, n, s->dim);
     if (memcmp(alone, got, head * 4)) kcheck_fail(c, "token %d of %d differs from its chunks", t, s->n_tok);
@@ -225,7 +233,8 @@ static void attention_once(kcheck *c, shape s)
         const float *got = (const float *)b.out.p + (size_t)t * b.job.out_stride;
         for (int h = 0; h < s.n_q; h++)
             check_query(c, got + h * s.dim, (const float *)b.q.p + (t * s.n_q + h) * s.dim, b.plain[0], b.plain[1], s.dim,
-                        first_seen(&s, s.pos + t), s.pos + t + 1, b.scale[t]);
+                        first_seen(&s, s.pos + t), s.pos + t + 1, b.scale[t], c->k->kv_pairs && s.key_type == AN_KV_BF16,
+                        c->k->kv_pairs && s.value_type == AN_KV_BF16);
         check_alone(c, &b, t, got);
     }
     bench_free(&b);

@@ -111,6 +111,8 @@ void bench_fused_run(const an_kernels *k, const char *pattern);
 void bench_run(const an_kernels *k, const char *pattern);
 /* Patterns that begin with "roof_" go to bench_roof, without that. */
 void bench_roof(const an_kernels *k, const char *pattern);
+/* Of one type of the cache by its name, of all for "". */
+void bench_attention(const an_kernels *k, const char *type);
 /* Tables with tiles: operations "tiles_Q4_K" (products), "blocks_Q4_K" (sizes of blocks), "bf16_Q4_K" (unpacking), …. */
 void bench_wide(const an_kernels *k, const char *pattern);
 

@@ -20,7 +20,7 @@ static const double KV_F16_BOUND = 4e-3;
 /* The first tokens are enough where bits are compared: every stage has run. */
 enum { N_BITS = 12 };
 
-static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "dotprod", "i8mm"};
 
 static tiny_cases cases;
 static int n_converted;

@@ -15,7 +15,7 @@
 
 enum { N_TOK = 256 };
 
-static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "dotprod", "i8mm"};
 
 static char *gguf;
 static char dir[] = "/tmp/anemo-model-XXXXXX";

@@ -18,7 +18,7 @@
  */
 static const double Q8_TOLERANCE = 0.08, BF16_TOLERANCE = 0.05;
 
-static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx", "neon", "dotprod", "i8mm"};
 
 static tiny_cases cases;
 

@@ -25,7 +25,7 @@ import time
 from anemo_logits import TESTS, Anemo, AnemoError, np, skip
 
 MODEL = "smollm2-135m-instruct-q4_1"
-LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm")
+LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "dotprod", "i8mm")
 # Top-1 agreement with f32 may fall behind llama.cpp's by this much: of 2,000 tokens, three standard errors at 97 %.
 TOP1_BEHIND = 0.0115
 # Two-sided 95 % quantile of Student's t by degrees of freedom.

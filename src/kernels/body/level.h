@@ -1,6 +1,7 @@
 /*
  * All kernels of one level. A level file includes a lanes header, then this, and names itself:
- * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE, and AN_LEVEL_WIDE when it has tiles.
+ * AN_LEVEL_TABLE (the table's identifier), AN_LEVEL_NAME, AN_LEVEL_NEEDS, AN_LEVEL_COMPUTE; AN_LEVEL_WIDE when it has tiles, and
+ * AN_LEVEL_KV_PAIRS (true) when it multiplies a bf16 cache in pairs.
  * Included again under other names, it makes a second table of the same functions.
  */
 #include "kernels/body/attention.h"
@@ -19,6 +20,12 @@
 
 #if !defined(AN_LEVEL_WIDE)
 #define AN_LEVEL_WIDE NULL
+#endif
+#if defined(AN_LEVEL_KV_PAIRS)
+#define ATTENTION_(f) f##_pairs
+#else
+#define ATTENTION_(f) f
+#define AN_LEVEL_KV_PAIRS false
 #endif
 #define UNLESS_EMULATED(f) (AN_LANES_EMULATED ? NULL : (f))
 
@@ -120,8 +127,9 @@ const an_kernels AN_LEVEL_TABLE = {
     .rope_head = rope_head,
     .store_key = store_key,
     .store_value = store_value,
-    .attention = attention,
-    .attention_chunk = attention_chunk,
+    .kv_pairs = AN_LEVEL_KV_PAIRS,
+    .attention = ATTENTION_(attention),
+    .attention_chunks = ATTENTION_(attention_chunks),
     .attention_merge = attention_merge,
     .encode =
         {

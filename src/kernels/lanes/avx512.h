@@ -148,6 +148,9 @@ LANE_FN vi vf_bits(vf a) { return _mm512_castps_si512(a); }
 LANE_FN vf vf_from_bits(vi a) { return _mm512_castsi512_ps(a); }
 LANE_FN vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 LANE_FN vi vf_round(vf a) { return _mm512_cvtps_epi32(a); }
+#define AN_LANES_SCALE 1 /* to the nearest whole number, ties to even; a * 2^n for whole n, rounded once */
+LANE_FN vf vf_rint(vf a) { return _mm512_roundscale_ps(a, 8); }
+LANE_FN vf vf_scale(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 LANE_FN vi vf_trunc(vf a) { return _mm512_cvttps_epi32(a); }
 
 typedef __mmask16 vm;
@@ -185,6 +188,22 @@ LANE_FN vf vf_load_bf16(const void *p)
 {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+/*
+ * Of processors with BF16, which the rest of a level need not have: so assembly, not intrinsics. Numbers low, then high, as
+ * bf16; and acc + both products of each pair of w with the pair at x, rounded as the instruction does.
+ */
+#define AN_LANES_BF16_PAIRS 1
+LANE_FN vi vi_bf16_pairs(vf low, vf high)
+{
+    vi v;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(v) : "v"(low), "v"(high));
+    return v;
+}
+LANE_FN vf vf_dot_pairs(vf acc, vi w, const void *x)
+{
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const an_alias_i32 *)x));
+    return acc;
 }
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 LANE_FN vi vi_bf16(vf low, vf high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }

@@ -17,6 +17,7 @@
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
 #define AN_LANES_CHAINS 6
+#define AN_LANES_BF16_PAIRS 0
 #define AN_LANES_EMULATED 0
 
 #define LANE_FN static inline __attribute__((always_inline, unused))

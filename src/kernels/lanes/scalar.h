@@ -21,6 +21,7 @@
 #define AN_LANES_F32_TOKENS 2
 #define AN_LANES_QUERIES 4
 #define AN_LANES_CHAINS 2 /* independent sums that keep the units of multiplication busy and fit the registers */
+#define AN_LANES_BF16_PAIRS 0
 #define AN_LANES_EMULATED 1 /* made of shorter vectors: encoders of little arithmetic lose by it */
 
 #define LANE_FN static inline __attribute__((always_inline, unused))
