@@ -70,7 +70,7 @@ class Engine:
                      2 * 2 * h["n_layer"] * h["n_head_kv"] * h["head_dim"])
 
     def measure(self, model, tests, threads, repetitions, engine="native", layout=None, isa=None, ubatch=None):
-        """({test: tokens/s}, peak memory, seconds, {compute}) of `anemo bench`."""
+        """({test: tokens/s}, peak memory, seconds, {compute, load_s}) of `anemo bench`."""
         argv = [self.program, "bench", "-m", model, "-e", engine, "-r", str(repetitions), "-o", "json", "--no-store", "--no-probe", "-q",
                 "-p", ",".join(str(t.n_prompt) for t in tests if t.n_prompt) or "0",
                 "-n", ",".join(str(t.n_gen) for t in tests if t.n_gen) or "0"]
@@ -87,7 +87,7 @@ class Engine:
         if None in speeds.values():
             raise AnemoError(f"{' '.join(argv)}: {rows[0].get('reason') if rows else 'no rows'}")
         rss = max([done.rss_peak_bytes, *(r.get("rss_peak_bytes") or 0 for r in rows)])
-        return speeds, rss, done.seconds, {"compute": rows[0].get("compute_dtype")}
+        return speeds, rss, done.seconds, {"compute": rows[0].get("compute_dtype"), "load_s": rows[0].get("load_s")}
 
     def stream(self, facts, threads, pages):
         """Best of the read kernel's variants over as many bytes as the weights have, on pages of their kind."""

@@ -17,7 +17,7 @@ class Figure:
     """
     A kind of measurement. `rival` says whom it is held against: "peers", "native:QUANT" (our own engine on another model), "mlx" (the
     mlx driver) or "" (nobody). `warm` is a test that warms a peer up in place of a whole prompt, `screen` what is measured to find its
-    best setting, `roof` what the figure is a share of.
+    best setting, `roof` what the figure is a share of ("copy": seconds of a plain read of the files, the figure being seconds of loading).
     """
     name: str
     title: str
@@ -34,6 +34,8 @@ class Figure:
     ubatch: int = 0
     ours_too: tuple = ()        # tests that only our engine runs beside it
     only: str = ""              # the one peer that its bar is about
+    layouts: tuple = ()         # of our weights; none: those of the command line
+    cold: bool = False          # the files leave the page cache first
 
 
 FIGURES = (
@@ -49,12 +51,17 @@ FIGURES = (
     Figure("smol-prefill", "SmolLM2 prefill 512", (SMOL,), Test(n_prompt=512), "i8", 10, repetitions=3, warm=(Test(n_prompt=512),),
            screen=(Test(n_prompt=512),)),
     Figure("smol-mlx", "SmolLM2 decode as MLX directory against the mlx driver", (SMOL_MLX,), Test(n_gen=32), "stream", 4, rival="mlx"),
+    Figure("load", "load, page cache warm", ("Q4_K_M",), Test(n_gen=1), "copy", 3, rival="", layouts=("mapped", "cached", "repacked")),
+    Figure("load-cold", "load, page cache cold", ("Q4_K_M",), Test(n_gen=1), "copy", 2, rival="", layouts=("repacked",), cold=True),
     Figure("prefill-avx2", "prefill 512, AVX2", ("Q4_0", "Q4_K_M"), Test(n_prompt=512), "i8", 3, isa="avx2", rival="peers-avx2",
            warm=(Test(n_prompt=16),), screen=(Test(n_prompt=128),)),
 )
 BY_NAME = {f.name: f for f in FIGURES}
 # Not in a plain run: everything that has no bar of its own, or needs what a plain run does not have.
-EXTRA_QUANTS = {"decode": ("Q5_K_M", "Q6_K", "Q8_0"), "decode-mlx": ("mlx:8bit-g64", "mlx:8bit-g32"), "step8": GGUF, "decode1": GGUF}
+EXTRA_QUANTS = {"decode": ("Q4_1", "IQ4_NL", "Q5_K_M", "Q6_K", "Q8_0"),
+                "decode-mlx": ("mlx:4bit-g128", "mlx:mxfp4", "mlx:nvfp4", "mlx:5bit-g64", "mlx:6bit-g64", "mlx:8bit-g64", "mlx:8bit-g32",
+                               "mlx:mxfp8"),
+                "step8": GGUF, "decode1": GGUF, "load": GGUF, "load-cold": GGUF}
 
 
 def _at_least(value, bar):
@@ -130,8 +137,16 @@ def _smol_mlx(s):
     return _ratio(s, 15.0)
 
 
-_BARS = {"prefill": _prefill, "prefill-avx2": _prefill, "prefill-mlx": _prefill_mlx, "step8": _step8, "decode": _decode,
-         "decode-mlx": _decode, "decode1": _decode1, "depth": _depth, "smol-decode": _smol_decode, "smol-prefill": _smol_prefill,
+def _load(s):
+    """Starts that read no weights are ready at once; one that reads them all keeps up with a plain read."""
+    load = s["load_s"]
+    if s["layout"] != "repacked":
+        return (None if load is None else load < 0.3), "< 0.3 s"
+    return (None if load is None or not s["copy_s"] else load <= s["copy_s"]), "no longer than reading the file"
+
+
+_BARS = {"load": _load, "load-cold": _load, "prefill": _prefill, "prefill-avx2": _prefill, "prefill-mlx": _prefill_mlx,
+         "step8": _step8, "decode": _decode, "decode-mlx": _decode, "decode1": _decode1, "depth": _depth, "smol-decode": _smol_decode, "smol-prefill": _smol_prefill,
          "smol-mlx": _smol_mlx}
 
 

@@ -13,7 +13,9 @@ from .engine import AnemoError
 from .peers import PeerError, Test, setting_text
 
 # Bits of a weight, about, for the estimate of time.
-BITS = {"Q4_0": 4.5, "Q4_K_M": 4.8, "Q5_K_M": 5.7, "Q6_K": 6.6, "Q8_0": 8.5, "IQ4_XS": 4.3, "mlx:4bit-g64": 4.5, "mlx:4bit-g32": 5.0}
+BITS = {"Q4_0": 4.5, "Q4_K_M": 4.8, "Q5_K_M": 5.7, "Q6_K": 6.6, "Q8_0": 8.5, "IQ4_XS": 4.3, "Q4_1": 5.0, "IQ4_NL": 4.5, "mlx:4bit-g64": 4.5,
+        "mlx:4bit-g32": 5.0, "mlx:4bit-g128": 4.25, "mlx:5bit-g64": 5.5, "mlx:6bit-g64": 6.5, "mlx:8bit-g64": 8.5, "mlx:8bit-g32": 9.0,
+        "mlx:mxfp4": 4.25, "mlx:nvfp4": 4.5, "mlx:mxfp8": 8.25}
 SMOL_BYTES, SMOL_OPS = 97e6, 0.21e9
 FULL_BYTES_PER_BIT, FULL_OPS, FULL_LAYERS = 0.906e9, 14e9, 32
 
@@ -46,7 +48,8 @@ class Runner:
         self.peers, self.peers_avx2 = peers, peers_avx2
         self.machine, self.draw = machine_facts(), random.Random(args.seed)
         self.build = "/".join([engine.identity, *(p.identity() for p in (*peers, *peers_avx2))])
-        self.begin, self.lines = time.monotonic(), table.read_lines(args.out)
+        self.begin, self.lines, self.pieces = time.monotonic(), table.read_lines(args.out), 0
+        self.with_layout = set()    # models whose file in the layout cache this run has seen
 
     # What is to be done.
 
@@ -98,13 +101,13 @@ class Runner:
             for f in figs:
                 n_peer, factor = len(self.rivals(f)), 1.6 if self.threads(f) == 1 else 1
                 load = 0.3 + size / 1e9
-                if not any(self.done(f, quant, lay) for lay in self.args.layouts):
+                if not any(self.done(f, quant, lay) for lay in self.layouts(f)):
                     total += n_peer * 3 * (load + factor * sum(one(t, 0.4, 0.5) for t in f.screen) / self.args.screen_part)
                 theirs = load + factor * (1 if f.test.depth else f.repetitions) * sum(one(t, 0.4, 0.5) for t in (f.test, *f.warm))
                 ours = 0.3 + factor * (1 if f.test.depth else f.repetitions + 1) * one(f.test, 0.6, 0.7) + sum(one(t, 0.6, 0.7) for t in f.ours_too)
                 other = {"mlx": 40.0, "peers": 0, "peers-avx2": 0, "": 0}.get(f.rival, ours)
                 samples = (1 + n_peer) * ((0.6 if f.roof != "stream" else 0) + (0.3 + 5 * size / stream_bps if f.roof != "i8" else 0))
-                n_more = sum(max(self.n_pair(f) - self.done(f, quant, lay), 0) for lay in self.args.layouts)
+                n_more = sum(max(self.n_pair(f) - self.done(f, quant, lay), 0) for lay in self.layouts(f))
                 total += n_more * (n_peer * theirs + samples + other + ours)
         return total
 
@@ -119,7 +122,11 @@ class Runner:
         print(f"[{(time.monotonic() - self.begin) / 60:5.1f} min] {text}", file=sys.stderr, flush=True)
 
     def over(self):
-        return self.args.budget and time.monotonic() - self.begin > 60 * self.args.budget
+        late = self.args.budget and time.monotonic() - self.begin > 60 * self.args.budget
+        return late or 0 < self.args.pieces <= self.pieces
+
+    def layouts(self, figure):
+        return figure.layouts or self.args.layouts
 
     # Screening.
 
@@ -177,6 +184,7 @@ class Runner:
                            "ts": best["ts"] if best else None, "why": why, "tried": tried[f.name]})
                 how = f"is best with {setting_text(best['setting'])}" if best else f"failed: {why}"
                 self.tell(f"{quant} {f.name}: {peer.name} {how}")
+        self.pieces += bool(groups)
         return chosen
 
     # Pairs.
@@ -186,6 +194,8 @@ class Runner:
         speeds, rss, _, more = self.engine.measure(model, tests, self.threads(figure), figure.repetitions, layout=layout or None,
                                                    isa=figure.isa or None, ubatch=figure.ubatch or None)
         base = {"base_ts": speeds[figure.ours_too[0]]} if figure.ours_too else {}
+        if figure.roof == "copy" and more["load_s"] is None:
+            raise AnemoError(f"{model}: its load was neither cold nor warm: a part of it is in the page cache, or it does not fit")
         return {"ts": speeds[figure.test], "rss": rss, **more, **base}
 
     def _theirs(self, peer, figure, model, setting):
@@ -206,6 +216,12 @@ class Runner:
 
     def _sample(self, figure, facts, pages, line):
         threads = self.threads(figure)
+        if figure.roof == "copy":
+            if figure.cold:
+                drop_from_cache(facts.files)
+            line["copy_s"].append(copy_seconds(facts.files))
+            if figure.cold:
+                drop_from_cache(facts.files)
         if figure.roof in ("stream", "both"):
             line["stream"].append(self.engine.stream(facts, threads, pages)["stream_bps"])
         if figure.roof in ("i8", "both"):
@@ -216,8 +232,8 @@ class Runner:
 
     def pair(self, figure, quant, model, facts, layout, settings):
         """Everyone once, in an order that is drawn, with a sample of the roof before the first and after each."""
-        if layout == "cached" and not os.path.isdir(self.engine.layout_cache):
-            os.makedirs(self.engine.layout_cache)
+        if layout == "cached" and model not in self.with_layout:
+            self.with_layout.add(model)
             self.engine.measure(model, [Test(n_gen=1)], self.threads(figure), 1, layout=layout)
         contestants = {"ours": lambda: self._ours(figure, model, layout)}
         missing = {p.name: p.absent or f"it has no flag for {figure.title}" for p in self.group(figure)
@@ -240,7 +256,7 @@ class Runner:
                 "machine": self.machine, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "figure": figure.name,
                 "quant": quant, "threads": self.threads(figure), "isa": figure.isa, "layout": layout or "",
                 "layers": self.models.layers if quant in BITS else 0, "runs": {}, "missing": missing,
-                "stream": [], "i8_ops": [], "bf16_tile_ops": [], "step_bytes": facts.step_bytes, "prompt_ops": facts.prompt_ops,
+                "stream": [], "i8_ops": [], "bf16_tile_ops": [], "copy_s": [], "step_bytes": facts.step_bytes, "prompt_ops": facts.prompt_ops,
                 "n_prompt": figure.test.n_prompt, "file_bytes": facts.file_bytes,
                 "kv_read_bytes": kv * (figure.test.depth + figure.test.n_gen // 2),
                 "kv_bytes": kv * (figure.test.depth + figure.test.n_gen + figure.test.n_prompt)}
@@ -258,9 +274,14 @@ class Runner:
             self._sample(figure, facts, pages, line)
         line["order"] = order
         self.keep(line)
+        self.pieces += 1
         share = table._stream_share(line)
+        what = f"{quant} {figure.name}{' ' + layout if layout else ''}: "
+        if figure.roof == "copy":
+            self.tell(what + f"{line['runs']['ours']['load_s']:.2f} s; copying the files {line['copy_s'][0]:.2f} and {line['copy_s'][-1]:.2f} s")
+            return
         speeds = ", ".join(f"{n} {r['ts']:.4g}" for n, r in line["runs"].items())
-        self.tell(f"{quant} {figure.name}{' ' + layout if layout else ''}: {speeds} t/s" + (f"; {100 * share:.0f} % of stream" if share else ""))
+        self.tell(what + f"{speeds} t/s" + (f"; {100 * share:.0f} % of stream" if share else ""))
 
     def _model_of(self, quant, figs):
         """Path, or None with the reason told."""
@@ -278,7 +299,7 @@ class Runner:
     def run(self, plan):
         """Until everything of the plan is there, or the budget is used up."""
         for quant, figs in plan:
-            figs = [f for f in figs if any(self.done(f, quant, lay) < self.n_pair(f) for lay in self.args.layouts)]
+            figs = [f for f in figs if any(self.done(f, quant, lay) < self.n_pair(f) for lay in self.layouts(f))]
             if not figs or self.over():
                 continue
             model = self._model_of(quant, figs)
@@ -287,14 +308,38 @@ class Runner:
             facts = self.engine.facts(model)
             settings = {}
             for peer in dict.fromkeys(p for f in figs for p in self.rivals(f)):
+                if self.over():
+                    return
                 settings[peer.name] = self.screen(peer, [f for f in figs if peer in self.rivals(f)], quant, model)
             for figure in figs:
-                n_more = {lay: self.n_pair(figure) - self.done(figure, quant, lay) for lay in self.args.layouts}
+                n_more = {lay: self.n_pair(figure) - self.done(figure, quant, lay) for lay in self.layouts(figure)}
                 for i in range(max(n_more.values())):
-                    for layout in self.args.layouts:
+                    for layout in self.layouts(figure):
                         if i < n_more[layout] and not self.over():
                             self.pair(figure, quant, model, facts, layout, settings)
-            shutil.rmtree(self.engine.layout_cache, ignore_errors=True)
+            if all(self.done(f, quant, lay) >= self.n_pair(f) for f in figs for lay in self.layouts(f)):
+                shutil.rmtree(self.engine.layout_cache, ignore_errors=True)
+
+
+def copy_seconds(files):
+    """How long a plain read of the files takes, in pieces of 4 MiB into one buffer: what dd or cat would take."""
+    begin, buffer = time.monotonic(), bytearray(4 << 20)
+    for path in files:
+        with open(path, "rb", buffering=0) as f:
+            while f.readinto(buffer):
+                pass
+    return time.monotonic() - begin
+
+
+def drop_from_cache(files):
+    """The files' pages leave the page cache."""
+    for path in files:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fdatasync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
 
 
 def quick_stream(engine, threads):

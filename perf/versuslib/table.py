@@ -92,6 +92,7 @@ def summarise(key, pairs):
     return {"figure": figure, "quant": quant, "threads": threads, "layers": layers, "layout": layout, "isa": last["isa"], "n": len(pairs),
             "amx": any("amx" in f for f in last["machine"]["isa"]), "machine": last["machine"]["text"], "ts": stats.median([r["ts"] for r in ours]),
             "compute": ours[-1].get("compute") if ours else None,
+            "load_s": stats.median([r.get("load_s") for r in ours]), "copy_s": stats.median([_mean(p.get("copy_s") or []) for p in pairs]),
             "rss": max((r["rss"] for r in ours), default=None), "rss_bar": rss_bar, "peers": peers,
             "best": best, "best_name": next((n for n in peers if peers[n] is best), None),
             "missing": {n: why for p in pairs for n, why in p["missing"].items() if n not in peers},
@@ -132,6 +133,11 @@ def _row(s):
     name = f"{figure.title}, {s['quant'].replace('mlx:', 'MLX ')}"
     if s["layers"]:
         name += f" ({s['layers']} layers)"
+    if figure.roof == "copy":
+        load, copy = s["load_s"], s["copy_s"]
+        return [name, str(s["threads"]), layout, f"{load:.2f} s" if load else "failed",
+                f"{copy / load:.2f} times the speed of a plain read ({copy:.2f} s)" if load and copy else "not measured", "", "", rss, "none",
+                str(s["n"]), f"{bar}: **{status}**"]
     return [name, str(s["threads"]), layout, f"{s['ts']:.4g}" if s["ts"] else "failed", ratio, _percent(s["share_stream"]),
             _percent(share_other) if share_other is not None else "", rss, _peers_cell(s), str(s["n"]), f"{bar}: **{status}**"]
 

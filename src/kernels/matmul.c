@@ -112,26 +112,52 @@ void an_row_share_next(an_row_share *share, int64_t n_row, int64_t *from, int64_
     share->base += own;
 }
 
-/* One row as f32; plain float types by the level's own conversion. */
+static const uint8_t *mxfp8_scales(const an_weight *w, int64_t row)
+{
+    return (const uint8_t *)w->affine.scales + (uint64_t)row * (uint64_t)(w->n_col / w->affine.group);
+}
+
+/* One row as f32; float types by the level's own conversion. */
 static void row_f32(const an_kernels *k, const an_weight *w, int64_t row, float *dst)
 {
     const uint8_t *src = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
     if (w->layout == AN_LAYOUT_PANELS) an_panels_row_f32(w, row, dst);
     else if (w->dtype == AN_DTYPE_F16) k->row_f16(dst, src, (int)w->n_col);
     else if (w->dtype == AN_DTYPE_BF16) k->row_bf16(dst, src, (int)w->n_col);
+    else if (w->dtype == AN_DTYPE_MXFP8) k->row_mxfp8(dst, src, mxfp8_scales(w, row), (int)w->n_col);
     else an_weight_row_f32(w, row, dst);
+}
+
+/* Few tokens are multiplied by weights as they are loaded: is there a way for this type and width? */
+static bool taken_as_loaded(const an_weight *w, int n_tok)
+{
+    enum { FEW = 4 };
+    if (w->layout != AN_LAYOUT_ROWS || w->n_col % 32 != 0) return false;
+    if (w->dtype == AN_DTYPE_F32) return true;
+    return n_tok <= FEW && (w->dtype == AN_DTYPE_F16 || w->dtype == AN_DTYPE_BF16 || w->dtype == AN_DTYPE_MXFP8);
 }
 
 static void matmul_f32(const an_kernels *k, const an_weight *w, const an_act *a, float *out, size_t out_stride,
                        int64_t row_begin, int64_t row_end, bool add, float *scratch)
 {
     int n_col = (int)w->n_col;
+    bool direct = taken_as_loaded(w, a->n_tok);
+    an_f32_job job = {.w = scratch, .type = AN_DTYPE_F32, .w_stride = (size_t)n_col * sizeof(float), .x = a->f32,
+                      .x_stride = a->f32_stride, .n_col = n_col, .n_tok = a->n_tok, .out_stride = out_stride, .add = add};
+    if (direct) {
+        job.type = w->dtype;
+        job.w_stride = w->row_bytes;
+        if (w->dtype == AN_DTYPE_MXFP8) job.scale_stride = (size_t)(n_col / w->affine.group);
+    }
     for (int64_t row = row_begin; row < row_end; row += AN_PANEL_ROWS) {
-        int n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
-        for (int r = 0; r < n_row; r++) row_f32(k, w, row + r, scratch + (size_t)r * (size_t)n_col);
-        an_f32_job job = {.w = scratch, .w_stride = (size_t)n_col, .x = a->f32, .x_stride = a->f32_stride,
-                          .n_col = n_col, .n_tok = a->n_tok, .n_row = n_row, .out = out + row,
-                          .out_stride = out_stride, .add = add};
+        job.n_row = row_end - row < AN_PANEL_ROWS ? (int)(row_end - row) : AN_PANEL_ROWS;
+        job.out = out + row;
+        if (direct) {
+            job.w = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
+            if (w->dtype == AN_DTYPE_MXFP8) job.scales = mxfp8_scales(w, row);
+        } else {
+            for (int r = 0; r < job.n_row; r++) row_f32(k, w, row + r, scratch + (size_t)r * (size_t)n_col);
+        }
         k->f32(&job);
     }
 }

@@ -79,7 +79,9 @@ static int code_bits(const an_weight *w)
     case AN_DTYPE_Q5_K: return 5;
     case AN_DTYPE_Q8_0:
     case AN_DTYPE_IQ4_NL:
-    case AN_DTYPE_IQ4_XS: return 8;
+    case AN_DTYPE_IQ4_XS:
+    case AN_DTYPE_GGML_MXFP4:
+    case AN_DTYPE_MXFP4: return 8;
     default: return 6;
     }
 }

@@ -5,6 +5,7 @@
  * A row is cut into blocks as its file has them (a group with its scale and bias, for MLX), each of some dwords of
  * its own. Dword i of the sixteen rows is one line of 64 bytes. Where the 16-bit scale of a block would leave a
  * dword half empty, two blocks share the dwords that stand before them: the first block's number is the low half.
+ * MXFP4's blocks are two groups of 32, whose scales of a byte make such a number; NVFP4's are four of 16, a dword of scales.
  * Everything lies in the order of its use, because memory is read fastest by a walk that never turns back: scales,
  * then codes; Q2_K and Q6_K have a dword of scales before every 64 columns. 32 columns are as many dwords as a code
  * has bits, whatever the container; columns 4k..4k+3 are always the four bytes of something, called code k here,
@@ -32,7 +33,7 @@ typedef struct move {
 } move;
 
 typedef struct form {
-    int n_elem, n_byte;     /* of a block; MLX: scale, bias and codes, one after the other */
+    int n_elem, n_byte;     /* of a block; MLX: scales, bias and codes, one after the other */
     int n_shared;           /* 16-bit fields for which two blocks share a dword */
     int shared[2];          /* where they lie in the block */
     int n_own;              /* dwords of one block alone */
@@ -42,6 +43,7 @@ typedef struct form {
     int plain;              /* byte of the block from which on its dwords are already those of the panel; -1: none */
     move fields[MOVES];     /* of all but codes, to bits of the own dwords; up to the first n_bit of 0 */
     move codes[2];          /* to bytes, in the order of columns */
+    int apart;              /* bytes between the two of a shared field */
 } form;
 
 #define RUN(to, from, n) {8, to, from, {{n, 8, 8}}}
@@ -69,6 +71,8 @@ static const form forms[AN_DTYPE_AFFINE] = {
                        {TWOS(256), {1, 2, 0, {{32, 8, 8}, {8, 256, 1}}}}},
     [AN_DTYPE_IQ4_XS] = {256, 136, 0, {0}, 34, 4, 2, 0, 0, 0, 8, {RUN(0, 0, 8)},
                          {{4, 0, 64, {{16, 8, 8}, {2, 128, 4}, {8, 256, 128}}}}},
+    [AN_DTYPE_GGML_MXFP4] = {64, 34, 1, {0}, 8, 4, 0, 0, 0, 0, -1, {{0}},
+                             {{4, 0, 8, {{16, 8, 8}, {2, 128, 4}, {2, 256, 136}}}}, 16},
 };
 
 const an_pack an_packs[9][AN_PACKS] = {
@@ -86,12 +90,31 @@ const an_pack an_packs[9][AN_PACKS] = {
            {4, 0, 8, 4, 0}, {5, 0, 8, 5, 0}, {6, 0, 8, 6, 0}, {7, 0, 8, 7, 0}},
 };
 
+static bool is_fp4(an_dtype type)
+{
+    return type == AN_DTYPE_GGML_MXFP4 || type == AN_DTYPE_MXFP4 || type == AN_DTYPE_NVFP4;
+}
+
+/* Of 64 columns of MLX's four-bit floats. */
+static form fp4_form(int group)
+{
+    int n_scale = 64 / group;
+    bool own = n_scale == 4; /* as many bytes as a dword has */
+    form f = {.n_elem = 64, .n_byte = n_scale + 32, .n_shared = !own, .n_own = 8 + own, .bits = 4, .first = own,
+              .bytes = own, .plain = -1};
+    if (own) f.fields[0] = (move)RUN(0, 0, 4);
+    f.codes[0] = (move){4, 0, (uint16_t)(8 * n_scale), {{64, 8, 4}}};
+    return f;
+}
+
 /* False when the weight has no form. */
 static bool form_of(const an_weight *w, form *f)
 {
     an_code_kind kind;
     if (!an_codes_kind(w, &kind)) return false;
-    if (w->dtype != AN_DTYPE_AFFINE) {
+    if (an_dtype_is_fp_mode(w->dtype)) {
+        *f = fp4_form(w->affine.group);
+    } else if (w->dtype != AN_DTYPE_AFFINE) {
         *f = forms[w->dtype];
     } else {
         int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, group = w->affine.group, bits = w->affine.bits;
@@ -199,19 +222,26 @@ static void run_packs(const form *f, uint8_t *own, uint8_t *codes, bool back)
             }
 }
 
+/* Bytes of a block that MLX has in tensors of their own: its scales, and its bias. */
+static int scale_bytes(const an_weight *w, const form *f)
+{
+    if (!an_dtype_is_mlx(w->dtype)) return 0;
+    return f->n_elem / w->affine.group * an_dtype_get(w->affine.scale_dtype)->block_bytes;
+}
+static int bias_bytes(const an_weight *w, const form *f)
+{
+    return w->dtype == AN_DTYPE_AFFINE ? scale_bytes(w, f) : 0;
+}
+
 /* Block `block` of a row of a weight in rows. */
 static void read_block(const an_weight *w, const form *f, int64_t row, int64_t block, uint8_t *out)
 {
     const uint8_t *data = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes;
-    if (w->dtype != AN_DTYPE_AFFINE) {
-        memcpy(out, data + (uint64_t)block * (uint64_t)f->n_byte, (size_t)f->n_byte);
-        return;
-    }
-    int size = an_dtype_get(w->affine.scale_dtype)->block_bytes, n_code = f->n_byte - 2 * size;
+    int size = scale_bytes(w, f), bias = bias_bytes(w, f), n_code = f->n_byte - size - bias;
     uint64_t at = (uint64_t)(row * (w->n_col / f->n_elem) + block) * (uint64_t)size;
-    memcpy(out, (const uint8_t *)w->affine.scales + at, (size_t)size);
-    memcpy(out + size, (const uint8_t *)w->affine.biases + at, (size_t)size);
-    memcpy(out + 2 * size, data + (uint64_t)block * (uint64_t)n_code, (size_t)n_code);
+    if (size) memcpy(out, (const uint8_t *)w->affine.scales + at, (size_t)size);
+    if (bias) memcpy(out + size, (const uint8_t *)w->affine.biases + at, (size_t)bias);
+    memcpy(out + size + bias, data + (uint64_t)block * (uint64_t)n_code, (size_t)n_code);
 }
 
 /* One block of one row into the lines of its panel. */
@@ -223,14 +253,17 @@ static void write_block(const form *f, uint8_t *panel, int row, int64_t block, c
     run_packs(f, own, codes, false);
     for (int i = 0; i < 4 * f->n_own; i++) lines[i / 4 * LINE + byte_in_line(f, i / 4, row, i % 4)] = own[i];
     lines = panel + shared_line(f, block) * LINE + 32 * (block & 1) + 2 * row;
-    for (int i = 0; i < f->n_shared; i++) memcpy(lines + i * LINE, bytes + f->shared[i], 2);
+    for (int i = 0; i < f->n_shared; i++) {
+        lines[i * LINE] = bytes[f->shared[i]];
+        lines[i * LINE + 1] = bytes[f->shared[i] + 1 + f->apart];
+    }
 }
 
 /* A whole panel as a level writes it: where the fields of its sixteen rows are. */
 typedef struct source {
     const uint8_t *data, *scales, *biases; /* of the first row */
     size_t stride, scale_stride;
-    int size; /* of MLX's scales; 0: scales are in the blocks */
+    int size; /* of a block's scales in MLX; 0: they are in the blocks */
 } source;
 
 /* Byte `at` of a block's fields as read_block() would give it, in row r. */
@@ -246,8 +279,11 @@ static void write_fields(const source *s, const form *f, int64_t block, uint8_t 
 {
     uint8_t *own = panel + own_line(f, block) * LINE, *shared = panel + shared_line(f, block) * LINE + 32 * (block & 1);
     for (int i = 0; i < f->n_shared; i++)
-        for (int r = 0; r < AN_PANEL_ROWS; r++)
-            memcpy(shared + i * LINE + 2 * r, field_at(s, f, block, f->shared[i], r), 2);
+        for (int r = 0; r < AN_PANEL_ROWS; r++) {
+            const uint8_t *from = field_at(s, f, block, f->shared[i], r);
+            shared[i * LINE + 2 * r] = from[0];
+            shared[i * LINE + 2 * r + 1] = from[1 + f->apart];
+        }
     for (const move *m = f->fields; m < f->fields + MOVES && m->n_bit; m++)
         for (int j = 0; j < (m->loop[1].n ? m->loop[1].n : 1); j++)
             for (int i = 0; i < m->loop[0].n / 4; i++) {
@@ -264,14 +300,11 @@ static void write_fields(const source *s, const form *f, int64_t block, uint8_t 
 static void write_panel(const an_kernels *k, const an_weight *w, const form *f, an_unpack_fn *unpack, int64_t row,
                         uint8_t *panel)
 {
-    bool affine = w->dtype == AN_DTYPE_AFFINE;
-    int size = affine ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0, code_bytes = f->n_byte - 2 * size;
+    int size = scale_bytes(w, f), bias = bias_bytes(w, f), code_bytes = f->n_byte - size - bias;
     size_t scale_stride = (size_t)(w->n_col / f->n_elem) * (size_t)size;
     source s = {(const uint8_t *)w->data + (uint64_t)row * w->row_bytes, NULL, NULL, w->row_bytes, scale_stride, size};
-    if (affine) {
-        s.scales = (const uint8_t *)w->affine.scales + (size_t)row * scale_stride;
-        s.biases = (const uint8_t *)w->affine.biases + (size_t)row * scale_stride;
-    }
+    if (size) s.scales = (const uint8_t *)w->affine.scales + (size_t)row * scale_stride;
+    if (bias) s.biases = (const uint8_t *)w->affine.biases + (size_t)row * scale_stride;
     uint8_t codes[AN_CODES_STEP * AN_PANEL_ROWS];
     float scales[AN_CODES_STEP], mins[AN_CODES_STEP];
     an_panel out = {codes, scales, mins};
@@ -280,13 +313,14 @@ static void write_panel(const an_kernels *k, const an_weight *w, const form *f, 
         int n = w->n_col - col < AN_CODES_STEP ? (int)(w->n_col - col) : AN_CODES_STEP;
         size_t step = (size_t)(n / f->n_elem * code_bytes);
         const char *ahead = (const char *)s.data + 16 * (s.stride + (size_t)(col / f->n_elem * code_bytes));
-        if (f->plain < 0) unpack(w, row, col, col + n, &out);
+        if (is_fp4(w->dtype)) k->fp4_codes(w, row, col, col + n, codes);
+        else if (f->plain < 0) unpack(w, row, col, col + n, &out);
         else
             for (size_t i = 0; i < 16 * step; i += LINE) __builtin_prefetch(ahead + i, 0, 2);
         for (int b = 0; b < n / f->n_elem; b++) {
             int64_t block = col / f->n_elem + b;
             uint8_t *own = panel + own_line(f, block) * LINE;
-            const uint8_t *plain = s.data + block * code_bytes + f->plain - 2 * size;
+            const uint8_t *plain = s.data + block * code_bytes + f->plain - size - bias;
             for (int g = 0; g < f->n_elem / 32; g++) {
                 uint8_t *lines = own + group_dword(f, g) * LINE;
                 if (f->plain < 0) k->pack_codes(codes + 512 * (b * f->n_elem / 32 + g), f->bits, shift, lines);
@@ -340,8 +374,8 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
 {
     const uint8_t *panel = (const uint8_t *)w->data + (uint64_t)(row / AN_PANEL_ROWS) * panel_lines(w, f) * LINE;
     int r = (int)(row % AN_PANEL_ROWS), n_block = n / f->n_elem;
-    int size = w->dtype == AN_DTYPE_AFFINE ? an_dtype_get(w->affine.scale_dtype)->block_bytes : 0;
-    size_t n_code = (size_t)(f->n_byte - 2 * size);
+    int size = scale_bytes(w, f), bias = bias_bytes(w, f);
+    size_t n_code = (size_t)(f->n_byte - size - bias);
     for (int b = 0; b < n_block; b++) {
         int64_t at = col / f->n_elem + b;
         uint8_t own[4 * DWORDS_MAX], bytes[BLOCK_MAX] = {0}, codes[256] = {0};
@@ -351,10 +385,13 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
         run_moves(f->fields, MOVES, own, bytes, true);
         run_moves(f->codes, 2, codes, bytes, true);
         lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
-        for (int i = 0; i < f->n_shared; i++) memcpy(bytes + f->shared[i], lines + i * LINE, 2);
+        for (int i = 0; i < f->n_shared; i++) {
+            bytes[f->shared[i]] = lines[i * LINE];
+            bytes[f->shared[i] + 1 + f->apart] = lines[i * LINE + 1];
+        }
         memcpy(out->scales + b * size, bytes, (size_t)size);
-        memcpy(out->biases + b * size, bytes + size, (size_t)size);
-        memcpy(out->data + (size_t)b * n_code, bytes + 2 * size, n_code);
+        memcpy(out->biases + b * bias, bytes + size, (size_t)bias);
+        memcpy(out->data + (size_t)b * n_code, bytes + size + bias, n_code);
     }
     out->w = *w;
     out->w.layout = AN_LAYOUT_ROWS;

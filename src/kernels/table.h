@@ -59,8 +59,11 @@ typedef struct an_fused_job {
 typedef void an_fused_fn(const an_fused_job *job);
 
 typedef struct an_f32_job {
-    const float *w;       /* [16][n_col]; rows from n_row on are not read */
-    size_t w_stride;      /* floats between rows */
+    const void *w;        /* [16][n_col]; rows from n_row on are not read */
+    an_dtype type;        /* F32, or F16, BF16 or MXFP8 when n_col is a multiple of 32 */
+    size_t w_stride;      /* bytes between rows */
+    const uint8_t *scales; /* of MXFP8 */
+    size_t scale_stride;
     const float *x;
     size_t x_stride;
     int n_col, n_tok, n_row;
@@ -102,12 +105,15 @@ struct an_kernels {
     an_fused_fn *fused[AN_DTYPE_N]; /* NULL: unpacked first */
     an_fused_fn *fused_affine[9];
     void (*pack_codes)(const uint8_t *codes, int bits, int shift, uint8_t *lines); /* 32 unpacked columns, >> shift */
+    /* The codes of four-bit floats as their file has them, in the places that unpacking gives them. */
+    void (*fp4_codes)(const an_weight *w, int64_t row, int col_begin, int col_end, uint8_t *codes);
     void (*interleave)(const uint8_t *p, size_t stride, int n_dword, uint8_t *lines); /* dwords of 16 rows to lines */
     an_q8_fn *q8[AN_CODES_N];
     const struct an_wide *wide; /* products of many tokens by matrix tiles; NULL: the level has none */
     void (*f32)(const an_f32_job *job);
     void (*row_f16)(float *dst, const void *src, int n);
     void (*row_bf16)(float *dst, const void *src, int n);
+    void (*row_mxfp8)(float *dst, const uint8_t *codes, const uint8_t *scales, int n_col);
     void (*quantize)(const float *x, int n_col, int width, int slot, uint8_t *records);
     void (*rms_norm)(float *out, const float *x, const float *weight, int n, float eps);
     void (*silu_mul)(float *out, const float *gate, const float *up, int n);

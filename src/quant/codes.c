@@ -1,6 +1,7 @@
 /*
  * Canonical codes of every quantized type (codes.h), scalar. Q4_0 and Q5_0 are read as scale and minimum (-8d,
- * -16d: exact in f32), because that is what they are in an MLX file that was converted from them.
+ * -16d: exact in f32), because that is what they are in an MLX file that was converted from them. Twice a four-bit float is an
+ * integer: MXFP4 and NVFP4 have codes of twice the value and half the scale, both exact.
  */
 #include "quant/codes.h"
 
@@ -25,7 +26,10 @@ bool an_codes_kind(const an_weight *w, an_code_kind *kind)
     case AN_DTYPE_Q5_K: *kind = AN_CODES_MIN32; return true;
     case AN_DTYPE_Q8_0:
     case AN_DTYPE_IQ4_NL:
-    case AN_DTYPE_IQ4_XS: *kind = AN_CODES_I8; return true;
+    case AN_DTYPE_IQ4_XS:
+    case AN_DTYPE_GGML_MXFP4:
+    case AN_DTYPE_MXFP4: *kind = AN_CODES_I8; return true;
+    case AN_DTYPE_NVFP4: *kind = AN_CODES_OFF16; return w->n_col % 32 == 0;
     case AN_DTYPE_Q2_K: *kind = AN_CODES_MIN16; return true;
     case AN_DTYPE_Q3_K:
     case AN_DTYPE_Q6_K: *kind = AN_CODES_OFF16; return true;
@@ -45,9 +49,21 @@ static void nibbles(const uint8_t *qs, uint8_t *codes)
     }
 }
 
+static void read_mxfp4_block(const uint8_t *p, uint8_t *codes, float *scale)
+{
+    *scale = 0.5f * an_f32_from_e8m0(p[0]);
+    nibbles(p + 1, codes);
+    for (int j = 0; j < 32; j++) codes[j] = (uint8_t)an_e2m1_twice[codes[j]];
+}
+
 /* One block of a type of 32 elements. */
 static void read_block32(an_dtype type, const uint8_t *p, uint8_t *codes, float *scale, float *min)
 {
+    if (type == AN_DTYPE_GGML_MXFP4) {
+        *min = 0;
+        read_mxfp4_block(p, codes, scale);
+        return;
+    }
     *scale = load_f16(p);
     *min = 0;
     uint32_t high = 0;
@@ -165,11 +181,29 @@ static void read_affine(const an_weight *w, int64_t row, int64_t col, int n, uin
         for (int i = 0; i < n; i++) codes[i] ^= 0x80;
 }
 
+/* MLX's MXFP4, and NVFP4 with the offset of its kind. */
+static void read_fp4(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales, float *mins)
+{
+    const an_affine *a = &w->affine;
+    bool nv = w->dtype == AN_DTYPE_NVFP4;
+    const uint8_t *bytes = (const uint8_t *)a->scales + row * (w->n_col / a->group) + col / a->group;
+    an_affine_codes((const uint8_t *)w->data + (uint64_t)row * w->row_bytes, 4, col, n, codes);
+    for (int i = 0; i < n; i++) codes[i] = (uint8_t)(an_e2m1_twice[codes[i]] + (nv ? 32 : 0));
+    for (int g = 0; g < n / a->group; g++) {
+        scales[g] = 0.5f * (nv ? an_f32_from_e4m3(bytes[g]) : an_f32_from_e8m0(bytes[g]));
+        mins[g] = 0;
+    }
+}
+
 void an_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
                    float *mins)
 {
     if (w->dtype == AN_DTYPE_AFFINE) {
         read_affine(w, row, col, n, codes, scales, mins);
+        return;
+    }
+    if (an_dtype_is_fp_mode(w->dtype)) {
+        read_fp4(w, row, col, n, codes, scales, mins);
         return;
     }
     const an_dtype_info *info = an_dtype_get(w->dtype);

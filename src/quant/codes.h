@@ -9,16 +9,16 @@
 
 typedef enum an_code_kind {
     AN_CODES_MIN32,  /* w = code * scale + min per 32; code 0..63: Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K, affine 2-6 bits */
-    AN_CODES_I8,     /* w = code * scale per 32; code is int8: Q8_0 IQ4_NL IQ4_XS */
+    AN_CODES_I8,     /* w = code * scale per 32; code is int8: Q8_0 IQ4_NL IQ4_XS MXFP4 */
     AN_CODES_I8_MIN, /* w = code * scale + min per 32; code is int8: affine 8 bits */
     AN_CODES_MIN16,  /* w = code * scale + min per 16; code 0..3: Q2_K */
-    AN_CODES_OFF16,  /* w = (code - 32) * scale per 16; code 0..63: Q3_K (codes times 8) Q6_K */
+    AN_CODES_OFF16,  /* w = (code - 32) * scale per 16; code 0..63: Q3_K (codes times 8) Q6_K NVFP4 */
     AN_CODES_N
 } an_code_kind;
 
 enum { AN_CODES_STEP = 256 }; /* elements of one call at most; a multiple of every group */
 
-/* How a weight's codes are to be read; false for plain float types, which have none, and for MXFP4 and the FP modes. */
+/* How a weight's codes are to be read; false for plain float types and MXFP8, which have none. */
 bool an_codes_kind(const an_weight *w, an_code_kind *kind);
 
 static inline int an_codes_group(an_code_kind kind)

@@ -11,6 +11,9 @@
 /* The values of the 16 codes of IQ4_NL and IQ4_XS. */
 extern const int8_t an_iq4_values[16];
 
+/* Twice the values of the 16 codes of E2M1: integers. */
+extern const int8_t an_e2m1_twice[16];
+
 /* Six-bit scale and minimum of group j (0..7) from the 12 packed bytes of Q4_K and Q5_K. */
 static inline void an_k4_scale_min(const uint8_t *s, int j, int *scale, int *min)
 {

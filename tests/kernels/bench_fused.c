@@ -112,14 +112,15 @@ static void bench_case(team *all, const char *name, const char *where, int n_tok
            100 * ratio[3 * n_round / 4]);
 }
 
+/* A weight without panels has nothing to show here. */
 static void bench_fused(const an_kernels *k, an_dtype type, an_affine affine, const char *name)
 {
     enum { ROWS = 512 };
     kcheck c = {.k = k, .op = "bench"};
     an_rng_seed(&c.rng, 1);
     test_weight t = weight_make(&c, type, affine, ROWS, N_COL, 0, false);
-    size_t piece = (size_t)an_panels_bytes(&t.w), n_piece = ((size_t)192 << 20) / piece, huge = (size_t)2 << 20;
-    for (int pages = 0; pages < 2; pages++) {
+    size_t piece = (size_t)an_panels_bytes(&t.w), n_piece = piece ? ((size_t)192 << 20) / piece : 0, huge = (size_t)2 << 20;
+    for (int pages = 0; piece && pages < 2; pages++) {
         uint8_t *map = mmap(NULL, n_piece * piece + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         uint8_t *panels = map + (huge - (uintptr_t)map % huge) % huge;
         madvise(panels, n_piece * piece, pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
@@ -153,7 +154,7 @@ static void bench_fused(const an_kernels *k, an_dtype type, an_affine affine, co
 
 void bench_fused_run(const an_kernels *k, const char *pattern)
 {
-    for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_GGML_MXFP4; type++)
+    for (int type = AN_DTYPE_Q4_0; type < AN_DTYPE_AFFINE; type++)
         if (!fnmatch(pattern, an_dtype_get((an_dtype)type)->name, 0))
             bench_fused(k, (an_dtype)type, (an_affine){0}, an_dtype_get((an_dtype)type)->name);
     for (int bits = 2; bits <= 8; bits++) {
@@ -161,5 +162,14 @@ void bench_fused_run(const an_kernels *k, const char *pattern)
         snprintf(name, sizeof name, "affine%d", bits);
         if (bits != 7 && !fnmatch(pattern, name, 0))
             bench_fused(k, AN_DTYPE_AFFINE, (an_affine){.bits = bits, .group = 64, .scale_dtype = AN_DTYPE_F16}, name);
+        for (int group = 32; group <= 128; group *= 2) {
+            snprintf(name, sizeof name, "affine%d_%d", bits, group);
+            if (bits == 7 || fnmatch(pattern, name, 0) || !strchr(pattern, '_')) continue;
+            bench_fused(k, AN_DTYPE_AFFINE, (an_affine){.bits = bits, .group = group, .scale_dtype = AN_DTYPE_F16}, name);
+        }
+    }
+    for (int i = 0; i < FP_MODES; i++) {
+        const char *name = an_dtype_get(fp_modes[i].type)->name;
+        if (!fnmatch(pattern, name, 0)) bench_fused(k, fp_modes[i].type, fp_modes[i].affine, name);
     }
 }

@@ -12,6 +12,8 @@ static int panel_col(const kcheck_op *op, int i)
 {
     static const int blocks32[] = {1, 2, 3, 9, 18, 31}, blocks256[] = {1, 2, 3, 4, 5, 6};
     int unit = op->type == AN_DTYPE_AFFINE ? op->affine.group : an_dtype_get(op->type)->block_elems;
+    /* Four-bit floats have panels of 64 columns. */
+    if (unit < 64 && (op->type == AN_DTYPE_GGML_MXFP4 || an_dtype_is_fp_mode(op->type))) unit = 64;
     return unit == 256 ? 256 * blocks256[i] : blocks32[i] * unit;
 }
 enum { N_COL = 6 };

@@ -10,6 +10,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+const struct fp_mode fp_modes[FP_MODES] = {
+    {AN_DTYPE_MXFP4, {.bits = 4, .group = 32, .scale_dtype = AN_DTYPE_U8}},
+    {AN_DTYPE_MXFP8, {.bits = 8, .group = 32, .scale_dtype = AN_DTYPE_U8}},
+    {AN_DTYPE_NVFP4, {.bits = 4, .group = 16, .scale_dtype = AN_DTYPE_U8}},
+};
+
 guarded guarded_alloc(size_t n, bool at_start)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (n + page - 1) / page * page;
@@ -87,6 +93,19 @@ static void fill_blocks(kcheck *c, const test_weight *t, int style)
         }
         return;
     }
+    if (an_dtype_is_fp_mode(t->w.dtype)) {
+        /* Scales of a byte are exponents, which any byte would make too large, or E4M3 numbers, of which two are NaN. */
+        bool nv = t->w.dtype == AN_DTYPE_NVFP4;
+        for (size_t i = 0; i < t->scales.n; i++) {
+            uint8_t *scale = (uint8_t *)t->scales.p + i;
+            *scale = (uint8_t)(nv ? an_rng_below(&c->rng, 127) | an_rng_below(&c->rng, 2) << 7 : 115 + an_rng_below(&c->rng, 16));
+            if (style == 3 && an_rng_below(&c->rng, 4) == 0) *scale = 0;
+        }
+        /* Of MXFP8's codes two are NaN as well. */
+        for (size_t i = 0; t->w.affine.bits == 8 && i < t->data.n; i++)
+            if ((p[i] & 0x7F) == 0x7F) p[i] ^= 1;
+        return;
+    }
     if (info->block_elems == 1) {
         for (size_t i = 0; i < t->data.n; i += (size_t)info->block_bytes) put_scale(c, t->w.dtype, p + i, style);
         return;
@@ -108,15 +127,15 @@ test_weight weight_make(kcheck *c, an_dtype type, an_affine affine, int64_t n_ro
 {
     const an_dtype_info *info = an_dtype_get(type);
     test_weight t = {.w = {.dtype = type, .n_row = n_row, .n_col = n_col, .affine = affine}};
-    t.w.row_bytes = type == AN_DTYPE_AFFINE ? (uint64_t)(n_col * affine.bits / 8)
-                                            : (uint64_t)(n_col / info->block_elems * info->block_bytes);
+    t.w.row_bytes = an_dtype_is_mlx(type) ? (uint64_t)(n_col * affine.bits / 8)
+                                          : (uint64_t)(n_col / info->block_elems * info->block_bytes);
     t.data = guarded_alloc((size_t)n_row * t.w.row_bytes, at_start);
     t.w.data = t.data.p;
-    if (type == AN_DTYPE_AFFINE) {
+    if (an_dtype_is_mlx(type)) {
         size_t n = (size_t)(n_row * (n_col / affine.group) * an_dtype_get(affine.scale_dtype)->block_bytes);
         t.scales = guarded_alloc(n, at_start);
-        t.biases = guarded_alloc(n, at_start);
         t.w.affine.scales = t.scales.p;
+        if (type == AN_DTYPE_AFFINE) t.biases = guarded_alloc(n, at_start);
         t.w.affine.biases = t.biases.p;
     }
     fill_blocks(c, &t, style);

@@ -92,6 +92,7 @@ static void list_ops(void)
             add_weight_ops(AN_DTYPE_AFFINE, affine, name);
         }
     }
+    for (int i = 0; i < FP_MODES; i++) add_weight_ops(fp_modes[i].type, fp_modes[i].affine, an_dtype_get(fp_modes[i].type)->name);
     add_wide_op(check_wide_invariance, AN_DTYPE_OTHER, none, "wide_invariance");
     add_wide_op(check_wide_memory, AN_DTYPE_OTHER, none, "wide_memory");
     add_op(check_twins, AN_DTYPE_OTHER, none, "twins");

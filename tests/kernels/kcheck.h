@@ -49,6 +49,13 @@ test_weight weight_make(kcheck *c, an_dtype type, an_affine affine, int64_t n_ro
                         bool at_start);
 void weight_free(test_weight *t);
 
+/* MLX's FP modes as weight_make takes them. */
+enum { FP_MODES = 3 };
+extern const struct fp_mode {
+    an_dtype type;
+    an_affine affine;
+} fp_modes[FP_MODES];
+
 /* Activations in one of N_STYLE distributions. */
 void fill_floats(kcheck *c, float *x, size_t n, int style);
 float random_normal(kcheck *c);

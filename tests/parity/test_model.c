@@ -1,7 +1,9 @@
 /*
  * The real model (SmolLM2-135M-Instruct, from quickstart's folder or ANEMO_TEST_MODEL; without it the test is
- * skipped): its greedy continuation, and the converted directory giving the same bits on every instruction set.
+ * skipped): its greedy continuation, and the converted directory and every layout of the weights giving the same bits on every
+ * instruction set.
  */
+#include "support/files.h"
 #include "support/test.h"
 
 #include "base/alloc.h"
@@ -19,7 +21,7 @@ static const char *const LEVELS[] = {"scalar", "avx2", "avxvnni", "avx512", "avx
 
 static char *gguf;
 static char dir[] = "/tmp/anemo-model-XXXXXX";
-static char *mlx;
+static char *mlx, *cache;
 static anemo_error err;
 
 static bool have_level(const char *level)
@@ -58,12 +60,12 @@ static uint64_t hash(uint64_t h, const float *v, size_t n)
     return h;
 }
 
-static uint64_t logits_hash(const char *model, const char *level)
+static uint64_t logits_hash(const char *model, const char *level, an_weights_layout layout)
 {
     an_session *s;
     int32_t ids[N_TOK];
     an_rng rng;
-    an_session_options o = {.n_ctx = N_TOK, .kv = AN_KV_F32, .isa = level};
+    an_session_options o = {.n_ctx = N_TOK, .kv = AN_KV_F32, .isa = level, .layout = layout, .cache_dir = cache};
     assert_ok(an_session_open(&s, model, &o, &err), &err);
     size_t n_vocab = (size_t)an_session_model(s)->hp.n_vocab;
     float *logits = an_calloc(N_TOK * n_vocab, sizeof *logits);
@@ -93,10 +95,30 @@ static void test_converted_bits(void **state)
     for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
         if (!have_level(LEVELS[l])) continue;
         n++;
-        if (logits_hash(gguf, LEVELS[l]) != logits_hash(mlx, LEVELS[l]))
+        if (logits_hash(gguf, LEVELS[l], AN_WEIGHTS_AUTO) != logits_hash(mlx, LEVELS[l], AN_WEIGHTS_AUTO))
             fail_msg("%s: GGUF and converted directory give different bits", LEVELS[l]);
     }
     assert_true(n >= 1);
+}
+
+/* Mapped, repacked, a layout file as it is made and one that was there: where an instruction set has panels at all. */
+static void test_layout_bits(void **state)
+{
+    (void)state;
+    static const an_weights_layout OTHERS[] = {AN_WEIGHTS_REPACKED, AN_WEIGHTS_CACHED, AN_WEIGHTS_CACHED};
+    const char *const models[] = {gguf, mlx};
+    for (size_t m = 0; m < AN_COUNT_OF(models); m++)
+        for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
+            const an_kernels *k;
+            if (!have_level(LEVELS[l])) continue;
+            assert_ok(an_session_choose_kernels(LEVELS[l], &k, &err), &err);
+            if (an_kernels_default_compute(k) != AN_COMPUTE_Q8) continue;
+            uint64_t mapped = logits_hash(models[m], LEVELS[l], AN_WEIGHTS_MAPPED);
+            for (size_t i = 0; i < AN_COUNT_OF(OTHERS); i++)
+                if (logits_hash(models[m], LEVELS[l], OTHERS[i]) != mapped)
+                    fail_msg("%s, %s: %s gives other bits than mapped", models[m], LEVELS[l], an_weights_layout_name(OTHERS[i]));
+            if (an_path_probe(cache) == AN_PATH_DIR) remove_flat_dir(cache);
+        }
 }
 
 static int find_model(void **state)
@@ -105,6 +127,7 @@ static int find_model(void **state)
     gguf = mkdtemp(dir) ? an_strdup(an_env("ANEMO_TEST_MODEL")) : NULL;
     if (!gguf && an_model_resolve("smollm2-135m-instruct-q4_1.gguf", &gguf, &err) != ANEMO_OK) gguf = NULL;
     mlx = an_path_join(dir, "mlx");
+    cache = an_path_join(dir, "layout");
     return 0;
 }
 
@@ -123,6 +146,7 @@ static int remove_files(void **state)
         rmdir(mlx);
     }
     rmdir(dir);
+    an_free(cache);
     an_free(mlx);
     an_free(gguf);
     return 0;
@@ -130,7 +154,8 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_greedy), cmocka_unit_test(test_converted_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_greedy), cmocka_unit_test(test_converted_bits),
+                                       cmocka_unit_test(test_layout_bits)};
     find_model(NULL);
     if (!gguf) {
         puts("skipped: no model; run ./quickstart or set ANEMO_TEST_MODEL");

@@ -91,6 +91,11 @@ def check_arithmetic():
     check("decode: 90 % is missed", figures.verdict("decode", summary)[0] == "missed")
     check("decode: a peer that is surely faster is a miss",
           figures.verdict("decode", summary | {"share_stream": 0.95, "best": {"ratio": 0.9, "hi": 0.99}})[0] == "missed")
+    load = {"layout": "cached", "load_s": 0.29, "copy_s": 0.9}
+    check("load: a fresh layout file within 0.3 s", figures.verdict("load", load)[0] == "reached")
+    check("load: 0.31 s are too many", figures.verdict("load", load | {"load_s": 0.31})[0] == "missed")
+    check("load: repacked keeps up with a plain read", figures.verdict("load", load | {"layout": "repacked", "load_s": 0.89})[0] == "reached")
+    check("load: repacked is slower than one", figures.verdict("load-cold", load | {"layout": "repacked", "load_s": 0.91})[0] == "missed")
     check("decode: no peer, nothing reached", figures.verdict("decode", summary | {"share_stream": 0.95, "best": None})[0] == "not measured")
 
 
@@ -141,6 +146,25 @@ def check_run(place):
     check("the table alone", shown.returncode == 0 and shown.stdout == more.stdout and "Machine: " in shown.stdout, shown.stdout)
 
 
+def check_load(place):
+    """Loading, in pieces: every call makes one pair of what is left, and the last one finds nothing to do."""
+    args = ("--rows", "load,load-cold", "--pairs", "1", "--pieces", "1")
+    before = len(place.pairs())
+    for _ in range(4):
+        done = place.run(*args)
+        check("a piece ends well", done.returncode == 0, done.stderr)
+    pairs = place.pairs()[before:]
+    check("one pair a piece", len(pairs) == 4, pairs)
+    check("each layout of its own", [p["layout"] for p in pairs] == ["mapped", "cached", "repacked", "repacked"], pairs)
+    check("seconds of loading beside those of a plain read", all(0 < p["runs"]["ours"]["load_s"] < 5 and len(p["copy_s"]) == 2 for p in pairs), pairs)
+    again = place.run(*args)
+    check("nothing is left", again.returncode == 0 and len(place.pairs()) == before + 4, again.stderr)
+    lines = [line for line in again.stdout.splitlines() if line.startswith("| load, page cache warm, Q4_K_M")]
+    check("a row for each layout", len(lines) == 3 and all("times the speed of a plain read" in line for line in lines), again.stdout)
+    check("the small model is ready at once", "< 0.3 s: **reached**" in again.stdout, again.stdout)
+    check("no layout file stays", not os.path.exists(os.path.join(place.folder, "work", "layout")), again.stderr)
+
+
 def check_limits(place):
     work = os.path.join(place.folder, "work")
     done = place.run("--rows", "decode", "--quants", "Q4_0,IQ4_XS", "--pairs", "1", "--limit-gb", "0.0015")
@@ -169,6 +193,7 @@ def main():
         check_arithmetic()
         check_parsing()
         check_run(place)
+        check_load(place)
         check_limits(place)
     print(f"{failed} failed")
     return 1 if failed else 0

@@ -31,8 +31,9 @@ LANE_FN void fused_store(const an_fused_job *job, const vf *sum, int64_t row, in
         int n_block = (int)job->w->n_col / s.elems;                                                                    \
         size_t tile_bytes = (size_t)(job->w->n_col / 32 * N * AN_RECORD_BYTES);                                        \
         panel_out o = {.sum = sum, .record = job->records + (size_t)tile * tile_bytes};                                \
+        panel_block block = {.w = job->w};                                                                             \
         for (int b = 0; b < n_block; b++) {                                                                            \
-            panel_block block = panel_block_at(job->w, panel, s, b);                                                   \
+            panel_block_next(&block, panel, s, b, false);                                                              \
             block_##name(&o, &block, N);                                                                               \
         }                                                                                                              \
         fused_store(job, sum, row, tile * N, N);                                                                       \
@@ -66,24 +67,25 @@ LANE_FN void fused_store(const an_fused_job *job, const vf *sum, int64_t row, in
         const panel_shape s = shape_##name(w);                                                                         \
         const uint8_t *panel = (const uint8_t *)w->data + (size_t)(row / AN_PANEL_ROWS) * panel_bytes(w, s);           \
         panel_out o = {.codes = to->codes, .scales = to->scales, .mins = to->mins};                                    \
+        panel_block block = {.w = w};                                                                                  \
         for (int b = col_begin / s.elems; b < col_end / s.elems; b++) {                                                \
-            panel_block block = panel_block_at(w, panel, s, b);                                                        \
+            panel_block_next(&block, panel, s, b, b == col_begin / s.elems);                                           \
             block_##name(&o, &block, 0);                                                                               \
         }                                                                                                              \
     }
 
-FUSED(q4_0, ((panel_shape){32, 1, 4}))
-FUSED(q4_1, ((panel_shape){32, 0, 5}))
-FUSED(q5_0, ((panel_shape){32, 1, 5}))
-FUSED(q5_1, ((panel_shape){32, 0, 6}))
-FUSED(q8_0, ((panel_shape){32, 1, 8}))
-FUSED(q2_k, ((panel_shape){256, 0, 21}))
-FUSED(q3_k, ((panel_shape){256, 1, 27}))
-FUSED(q4_k, ((panel_shape){256, 0, 36}))
-FUSED(q5_k, ((panel_shape){256, 0, 44}))
-FUSED(q6_k, ((panel_shape){256, 1, 52}))
-FUSED(iq4_nl, ((panel_shape){32, 1, 4}))
-FUSED(iq4_xs, ((panel_shape){256, 0, 34}))
+FUSED(q4_0, ((panel_shape){32, 1, 4, false}))
+FUSED(q4_1, ((panel_shape){32, 0, 5, false}))
+FUSED(q5_0, ((panel_shape){32, 1, 5, false}))
+FUSED(q5_1, ((panel_shape){32, 0, 6, false}))
+FUSED(q8_0, ((panel_shape){32, 1, 8, false}))
+FUSED(q2_k, ((panel_shape){256, 0, 21, false}))
+FUSED(q3_k, ((panel_shape){256, 1, 27, false}))
+FUSED(q4_k, ((panel_shape){256, 0, 36, false}))
+FUSED(q5_k, ((panel_shape){256, 0, 44, false}))
+FUSED(q6_k, ((panel_shape){256, 1, 52, false}))
+FUSED(iq4_nl, ((panel_shape){32, 1, 4, false}))
+FUSED(iq4_xs, ((panel_shape){256, 0, 34, false}))
 FUSED(affine2, affine_shape(w, 2))
 FUSED(affine3, affine_shape(w, 3))
 FUSED(affine4, affine_shape(w, 4))

@@ -9,6 +9,7 @@
 #include "kernels/body/elementwise.h"
 #include "kernels/body/encode.h"
 #include "kernels/body/encode_weighted.h"
+#include "kernels/body/fp4.h"
 #include "kernels/body/fused.h"
 #include "kernels/body/kv.h"
 #include "kernels/body/matmul_f32.h"
@@ -48,6 +49,9 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_DTYPE_Q6_K] = unpack_q6_k,
             [AN_DTYPE_IQ4_NL] = unpack_iq4_nl,
             [AN_DTYPE_IQ4_XS] = unpack_iq4_xs,
+            [AN_DTYPE_GGML_MXFP4] = unpack_ggml_mxfp4,
+            [AN_DTYPE_MXFP4] = unpack_mxfp4,
+            [AN_DTYPE_NVFP4] = unpack_nvfp4,
         },
     .unpack_affine =
         {
@@ -73,6 +77,9 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_DTYPE_Q6_K] = panels_q6_k,
             [AN_DTYPE_IQ4_NL] = panels_iq4_nl,
             [AN_DTYPE_IQ4_XS] = panels_iq4_xs,
+            [AN_DTYPE_GGML_MXFP4] = panels_mxfp4,
+            [AN_DTYPE_MXFP4] = panels_mxfp4,
+            [AN_DTYPE_NVFP4] = panels_nvfp4,
         },
     .unpack_panels_affine =
         {
@@ -97,6 +104,9 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_DTYPE_Q6_K] = UNLESS_EMULATED(fused_q6_k),
             [AN_DTYPE_IQ4_NL] = UNLESS_EMULATED(fused_iq4_nl),
             [AN_DTYPE_IQ4_XS] = UNLESS_EMULATED(fused_iq4_xs),
+            [AN_DTYPE_GGML_MXFP4] = UNLESS_EMULATED(fused_mxfp4),
+            [AN_DTYPE_MXFP4] = UNLESS_EMULATED(fused_mxfp4),
+            [AN_DTYPE_NVFP4] = UNLESS_EMULATED(fused_nvfp4),
         },
     .fused_affine =
         {
@@ -108,6 +118,7 @@ const an_kernels AN_LEVEL_TABLE = {
             [8] = UNLESS_EMULATED(fused_affine8),
         },
     .pack_codes = pack_codes,
+    .fp4_codes = fp4_codes,
     .interleave = interleave,
     .q8 =
         {
@@ -121,6 +132,7 @@ const an_kernels AN_LEVEL_TABLE = {
     .f32 = f32_rows,
     .row_f16 = row_f16,
     .row_bf16 = row_bf16,
+    .row_mxfp8 = row_mxfp8,
     .quantize = quantize,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,

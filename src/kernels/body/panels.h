@@ -18,10 +18,14 @@ typedef struct panel_out {
     float *scales, *mins;
 } panel_out;
 
-/* One block: the numbers that it shares lines with a neighbour for, its own lines. */
+/*
+ * One block: its own lines, and the numbers that it shares lines with a neighbour for. The first block of a pair loads those
+ * of both, so that the walk through memory never turns back.
+ */
 typedef struct panel_block {
-    const uint8_t *shared, *own;
+    const uint8_t *own;
     const an_weight *w;
+    vf shared[2], other[2];
 } panel_block;
 
 #define SPREAD(byte) vi_set1((int32_t)((byte)*0x01010101u))
@@ -235,12 +239,12 @@ LANE_FN void panel_group1(panel_out *o, const uint8_t *at, const panel_kind p, v
 
 LANE_FN void block_q4_0(panel_out *o, const panel_block *b, const int n_tok)
 {
-    vf d = panel_f16(b->shared);
+    vf d = b->shared[0];
     panel_group1(o, b->own, MIN32(4), d, vf_mul(d, vf_set1(-8)), n_tok);
 }
 LANE_FN void block_q5_0(panel_out *o, const panel_block *b, const int n_tok)
 {
-    vf d = panel_f16(b->shared);
+    vf d = b->shared[0];
     panel_group1(o, b->own, MIN32(5), d, vf_mul(d, vf_set1(-16)), n_tok);
 }
 LANE_FN void block_q4_1(panel_out *o, const panel_block *b, const int n_tok)
@@ -254,7 +258,7 @@ LANE_FN void block_q5_1(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q8_0(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_I8, 8, NULL, AN_LANES_CODE_XOR};
-    panel_group1(o, b->own, p, panel_f16(b->shared), vf_zero(), n_tok);
+    panel_group1(o, b->own, p, b->shared[0], vf_zero(), n_tok);
 }
 
 /* IQ4's values as the integer product wants them. */
@@ -266,7 +270,7 @@ LANE_FN panel_kind iq4_kind(uint8_t table[16])
 LANE_FN void block_iq4_nl(panel_out *o, const panel_block *b, const int n_tok)
 {
     uint8_t table[16];
-    panel_group1(o, b->own, iq4_kind(table), panel_f16(b->shared), vf_zero(), n_tok);
+    panel_group1(o, b->own, iq4_kind(table), b->shared[0], vf_zero(), n_tok);
 }
 /* Four bits of a scale in `low` and two in `high`, used up from below. */
 LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
@@ -316,7 +320,7 @@ LANE_FN void block_q5_k(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_OFF16, 6, NULL, 0};
-    vf d = panel_f16(b->shared);
+    vf d = b->shared[0];
     const vf none[2] = {vf_zero(), vf_zero()};
     const uint8_t *at = b->own;
     for (int i = 0; i < 4; i++, at += 64 * 13) {
@@ -357,7 +361,7 @@ LANE_FN void block_q3_k(panel_out *o, const panel_block *b, const int n_tok)
 {
     const panel_kind p = {AN_CODES_OFF16, 3, NULL, 0};
     panel_ask(b->own, 3, n_tok);
-    vf d = vf_mul(panel_f16(b->shared), vf_set1(0.125f));
+    vf d = vf_mul(b->shared[0], vf_set1(0.125f));
     const vf none[2] = {vf_zero(), vf_zero()};
     vi s0 = panel_line(b->own, 0), s1 = panel_line(b->own, 1), s2 = panel_line(b->own, 2);
     const vi scales[4] = {vi_or(panel_nibbles(s0, false), MOVE_BITS(s2, 0, 4, 0x30)),
@@ -382,12 +386,9 @@ LANE_FN void block_affine(panel_out *o, const panel_block *b, const int bits, co
 {
     const uint8_t *own = b->own;
     vf scale, min;
-    if (b->w->affine.scale_dtype == AN_DTYPE_F16) {
-        scale = panel_f16(b->shared);
-        min = panel_f16(b->shared + 64);
-    } else if (b->w->affine.scale_dtype == AN_DTYPE_BF16) {
-        scale = panel_bf16(b->shared);
-        min = panel_bf16(b->shared + 64);
+    if (b->w->affine.scale_dtype != AN_DTYPE_F32) {
+        scale = b->shared[0];
+        min = b->shared[1];
     } else {
         scale = vf_in_order(vf_load(own));
         min = vf_in_order(vf_load(own + 64));
@@ -398,7 +399,13 @@ LANE_FN void block_affine(panel_out *o, const panel_block *b, const int bits, co
         p = (panel_kind){AN_CODES_I8_MIN, 8, NULL, 0x80 ^ AN_LANES_CODE_XOR};
         min = vf_add(min, vf_mul(scale, vf_set1(128)));
     }
-    for (int g = 0; g < b->w->affine.group; g += 32, own += 64 * bits) panel_group1(o, own, p, scale, min, n_tok);
+    int group = b->w->affine.group;
+    panel_group1(o, own, p, scale, min, n_tok);
+    if (group >= 64) panel_group1(o, own + 64 * bits, p, scale, min, n_tok);
+    if (group == 128) {
+        panel_group1(o, own + 128 * bits, p, scale, min, n_tok);
+        panel_group1(o, own + 192 * bits, p, scale, min, n_tok);
+    }
 }
 LANE_FN void block_affine2(panel_out *o, const panel_block *b, const int n_tok)
 {
@@ -428,20 +435,36 @@ LANE_FN void block_affine8(panel_out *o, const panel_block *b, const int n_tok)
 /* Blocks of a type in a panel. */
 typedef struct panel_shape {
     int elems, shared, own; /* columns of a block; lines */
+    bool bf16;              /* the shared numbers are bf16 and not f16 */
 } panel_shape;
 
 LANE_FN panel_shape affine_shape(const an_weight *w, const int bits)
 {
     int wide = w->affine.scale_dtype == AN_DTYPE_F32;
-    return (panel_shape){w->affine.group, wide ? 0 : 2, w->affine.group / 32 * bits + (wide ? 2 : 0)};
+    return (panel_shape){w->affine.group, wide ? 0 : 2, w->affine.group / 32 * bits + (wide ? 2 : 0),
+                         w->affine.scale_dtype == AN_DTYPE_BF16};
 }
 
-LANE_FN panel_block panel_block_at(const an_weight *w, const uint8_t *panel, const panel_shape s, int block)
+LANE_FN vf panel_number(const uint8_t *at, const panel_shape s)
+{
+    return s.bf16 ? panel_bf16(at) : panel_f16(at);
+}
+
+/* Block number `block` of a panel after the one before it, or as the first one. */
+LANE_FN void panel_block_next(panel_block *b, const uint8_t *panel, const panel_shape s, int block, bool first)
 {
     int pair = block / 2, lines = s.shared ? pair * (s.shared + 2 * s.own) : block * s.own;
     const uint8_t *at = panel + 64 * (size_t)lines;
-    if (!s.shared) return (panel_block){at, at, w};
-    return (panel_block){at + 32 * (block & 1), at + 64 * (s.shared + (block & 1) * s.own), w};
+    b->own = at + (s.shared ? 64 * (s.shared + (block & 1) * s.own) : 0);
+    if (first || !(block & 1))
+#pragma GCC unroll 2
+        for (int i = 0; i < s.shared; i++) {
+            b->shared[i] = panel_number(at + 64 * i, s);
+            b->other[i] = panel_number(at + 64 * i + 32, s);
+        }
+    if (block & 1)
+#pragma GCC unroll 2
+        for (int i = 0; i < s.shared; i++) b->shared[i] = b->other[i];
 }
 
 LANE_FN size_t panel_bytes(const an_weight *w, const panel_shape s)
