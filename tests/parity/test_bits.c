@@ -148,7 +148,7 @@ static void same_lanes_case(const tiny_case *c, const char *level)
     if (strcmp(level, "avxvnni") != 0) return;
     for (size_t i = 0; i < AN_COUNT_OF(LAYOUTS); i++)
         for (int by_one = 0; by_one < 2; by_one++) {
-            an_session_options o = {.isa = level, .kv = AN_KV_F16, .n_thread = 2, .layout = LAYOUTS[i]};
+            an_session_options o = {.isa = level, .kv = AN_KV_F16, .n_thread = 1, .layout = LAYOUTS[i]};
             float *vnni = run(c, c->model, c->n_tok, o, by_one);
             o.isa = "avx2";
             float *plain = run(c, c->model, c->n_tok, o, by_one);
