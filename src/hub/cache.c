@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "hub/reference.h"
 #include "os/file.h"
+#include "os/process.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -97,10 +98,16 @@ anemo_status an_hub_cache_ref(const an_hub_cache *c, const char *revision, char 
 
 anemo_status an_hub_cache_set_ref(const an_hub_cache *c, const char *revision, const char *commit, anemo_error *err)
 {
-    char name[NAME_MAX_BYTES], old[41];
+    char name[NAME_MAX_BYTES], fresh[NAME_MAX_BYTES], old[41];
     if (an_commit_valid(revision)) return ANEMO_OK;
     if (an_hub_cache_ref(c, revision, old, NULL) == ANEMO_OK && strcmp(old, commit) == 0) return ANEMO_OK;
-    return an_beneath_write(&c->root, name_of(c, name, "refs", revision, ""), commit, strlen(commit), err);
+    /* Whatever lies in refs counts as a branch, also to Python's client: what a kill leaves must not lie there. */
+    snprintf(fresh, sizeof fresh, ".locks/%s/ref-%" PRId64, c->folder, an_process_self());
+    anemo_status status = an_beneath_write(&c->root, fresh, commit, strlen(commit), err);
+    if (status != ANEMO_OK) return status;
+    status = an_beneath_rename(&c->root, fresh, name_of(c, name, "refs", revision, ""), err);
+    if (status != ANEMO_OK) (void)!an_beneath_remove(&c->root, fresh, NULL);
+    return status;
 }
 
 /* The size of a blob; false when it is absent, or a link that does not lead to a file inside the cache. */

@@ -22,7 +22,7 @@ static size_t word_length(const char *text)
 
 static bool begins(const char *text, const char *head)
 {
-    return strncmp(text, head, strlen(head)) == 0;
+    return *text == *head && strncmp(text, head, strlen(head)) == 0;
 }
 
 /* Behind "://": how long "user:password@" is; 0 without. */

@@ -13,6 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <sys/inotify.h>
+#endif
+
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
 #define ETAG   "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
@@ -399,6 +403,32 @@ static void models_of_ollama(void **state)
     an_free(store);
 }
 
+#ifdef __linux__
+/* A branch appears whole: nothing is made in its folder under another name, which a kill would leave as a branch of that name. */
+static void branches_appear_whole(void **state)
+{
+    (void)state;
+    anemo_error err;
+    an_hub_cache c;
+    char *hub = in_base("hub"), *refs = in_base("hub/models--org--name/refs");
+    _Alignas(struct inotify_event) char events[4096];
+    assert_ok(an_hub_cache_open(&c, hub, "org/name", true, &err), &err);
+    assert_ok(an_dir_make(refs, &err), &err);
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(watch >= 0 && inotify_add_watch(watch, refs, IN_CREATE | IN_MOVED_TO) >= 0);
+    assert_ok(an_hub_cache_set_ref(&c, "main", COMMIT, &err), &err);
+    ssize_t n = read(watch, events, sizeof events);
+    const struct inotify_event *event = (const struct inotify_event *)events;
+    assert_true(n > 0 && (size_t)n == sizeof *event + event->len);
+    assert_true(event->mask & IN_MOVED_TO);
+    assert_string_equal(event->name, "main");
+    close(watch);
+    an_hub_cache_close(&c);
+    an_free(refs);
+    an_free(hub);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +438,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(layout_of_the_cache, make_base, drop_base),
         cmocka_unit_test_setup_teardown(models_are_found_listed_and_removed, make_base, drop_base),
         cmocka_unit_test_setup_teardown(models_of_ollama, make_base, drop_base),
+#ifdef __linux__
+        cmocka_unit_test_setup_teardown(branches_appear_whole, make_base, drop_base),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
