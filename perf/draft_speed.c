@@ -62,7 +62,7 @@ static const text_case CASES[] = {
 
 typedef struct bench {
     an_model_file *model, *draft_model;
-    an_session *plain, *drafted;
+    an_session *session; /* of both: a second one would have its weights in other pages */
     an_spec *spec;
     an_ids prompt;
 } bench;
@@ -70,8 +70,7 @@ typedef struct bench {
 static void close_bench(bench *b)
 {
     an_spec_close(b->spec);
-    an_session_close(b->drafted);
-    an_session_close(b->plain);
+    an_session_close(b->session);
     an_model_file_close(b->draft_model);
     an_model_file_close(b->model);
     an_ids_free(&b->prompt);
@@ -113,15 +112,15 @@ static anemo_status time_passes(bench *b, int n_round, int depth, anemo_error *e
     float *rows = an_calloc((size_t)(AN_SPEC_DRAFT_MAX + 1) * (size_t)n_vocab, sizeof *rows);
     if (!rows) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
     for (int i = 0; i < 64; i++) ids[i] = (int32_t)an_rng_below(&rng, (uint64_t)n_vocab);
-    for (int i = 0; i < depth; i += 32) AN_TRY(an_session_eval(b->plain, ids, depth - i < 32 ? depth - i : 32, err));
+    for (int i = 0; i < depth; i += 32) AN_TRY(an_session_eval(b->session, ids, depth - i < 32 ? depth - i : 32, err));
     double steps[ROUNDS_MAX];
     for (int round = -1; round < n_round; round++) {
         for (size_t k = 0; k < AN_COUNT_OF(PASSES); k++) {
             double before, after, pass;
             /* A step before and one behind: what drifts meets both. */
-            AN_TRY(time_pass(b->plain, ids, 1, depth, rows, &before, err));
-            AN_TRY(time_pass(b->plain, ids, PASSES[k], depth, rows, &pass, err));
-            AN_TRY(time_pass(b->plain, ids, 1, depth, rows, &after, err));
+            AN_TRY(time_pass(b->session, ids, 1, depth, rows, &before, err));
+            AN_TRY(time_pass(b->session, ids, PASSES[k], depth, rows, &pass, err));
+            AN_TRY(time_pass(b->session, ids, 1, depth, rows, &after, err));
             if (round < 0) continue;
             ratio[k][round] = 2 * pass / (before + after);
             steps[round] = before;
@@ -142,14 +141,14 @@ cleanup:
 static anemo_status decode_plain(bench *b, const an_sampling *sampling, int32_t *out, int n, double *tps, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;
-    an_session_reset(b->plain);
-    an_session_sampler_set(b->plain, sampling);
-    AN_TRY(an_session_eval(b->plain, b->prompt.ids, (int)b->prompt.n, err));
-    out[0] = an_session_sample(b->plain);
+    an_spec_reset(b->spec);
+    an_session_sampler_set(b->session, sampling);
+    AN_TRY(an_session_eval(b->session, b->prompt.ids, (int)b->prompt.n, err));
+    out[0] = an_session_sample(b->session);
     uint64_t from = an_clock_ns();
     for (int i = 1; i < n; i++) {
-        AN_TRY(an_session_eval(b->plain, &out[i - 1], 1, err));
-        out[i] = an_session_sample(b->plain);
+        AN_TRY(an_session_eval(b->session, &out[i - 1], 1, err));
+        out[i] = an_session_sample(b->session);
     }
     *tps = (n - 1) / seconds_since(from);
 cleanup:
@@ -162,7 +161,7 @@ static anemo_status decode_drafted(bench *b, const an_sampling *sampling, int32_
     an_spec_reset(b->spec);
     an_spec_sampler_set(b->spec, sampling);
     AN_TRY(an_spec_eval(b->spec, b->prompt.ids, (int)b->prompt.n, err));
-    out[0] = an_session_sample(b->drafted);
+    out[0] = an_session_sample(b->session);
     uint64_t from = an_clock_ns();
     for (int i = 1; i < n; i++) AN_TRY(an_spec_next(b->spec, out[i - 1], &out[i], err));
     *tps = (n - 1) / seconds_since(from);
@@ -241,11 +240,10 @@ static anemo_status run_text(bench *b, int argc, char **argv, anemo_error *err)
     }
     AN_TRY(read_prompt(b, argv[1], c->prompt, err));
     o.n_ctx = (int)b->prompt.n + n;
-    AN_TRY(an_session_open_model(&b->plain, b->model, NULL, &o, err));
-    AN_TRY(an_session_open_model(&b->drafted, b->model, NULL, &o, err));
+    AN_TRY(an_session_open_model(&b->session, b->model, NULL, &o, err));
     if (argc > 6) AN_TRY(an_model_file_open(&b->draft_model, argv[6], err));
     so.draft = b->draft_model;
-    AN_TRY(an_spec_open(&b->spec, b->drafted, &so, err));
+    AN_TRY(an_spec_open(&b->spec, b->session, &so, err));
     AN_TRY(time_text(b, c, n_pair, n, err));
 cleanup:
     an_free(text);
@@ -261,7 +259,7 @@ static anemo_status run_passes(bench *b, int argc, char **argv, anemo_error *err
         status = an_fail(err, ANEMO_ERR_INVAL, "1 to %d rounds and a depth from 0 on", ROUNDS_MAX);
         goto cleanup;
     }
-    AN_TRY(an_session_open_model(&b->plain, b->model, NULL, &o, err));
+    AN_TRY(an_session_open_model(&b->session, b->model, NULL, &o, err));
     AN_TRY(time_passes(b, n_round, depth, err));
 cleanup:
     return status;

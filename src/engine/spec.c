@@ -57,7 +57,7 @@ static void begin_pace(an_spec *sp)
 {
     static const double rates[N_PACE] = {0.3, 0.4, 0.6, 0.8};
     if (sp->draft) {
-        sp->pace[0] = an_pace_begin(0.7, LEARN_MODEL);
+        sp->pace[0] = an_pace_begin(0.8, LEARN_MODEL);
         return;
     }
     for (int i = 0; i < N_PACE; i++) sp->pace[i] = an_pace_begin(rates[i], LEARN_LOOK_UP);
@@ -303,7 +303,7 @@ static anemo_status make_draft(an_spec *sp, int limit, int32_t *out, int *n, an_
     if (*n == 0) return ANEMO_OK;
     uint64_t begin = an_clock_ns();
     anemo_status status = draft_by_model(sp, *n, out, err);
-    if (status == ANEMO_OK && takes_clock(sp)) an_pass_cost_draft(&sp->cost, *n, (double)(an_clock_ns() - begin));
+    if (status == ANEMO_OK) an_pass_cost_draft(&sp->cost, *n, (double)(an_clock_ns() - begin));
     return status;
 }
 
@@ -330,8 +330,11 @@ static anemo_status verify(an_spec *sp, int32_t id, const int32_t *drafted, int 
     int n_past = an_session_n_past(sp->s), right = 0;
     pass[0] = id;
     memcpy(pass + 1, drafted, (size_t)n * sizeof *drafted);
+    uint64_t begin = an_clock_ns();
     anemo_status status = an_session_eval_all(sp->s, pass, n + 1, sp->rows, err);
     if (status != ANEMO_OK) return status;
+    /* Drawing is left out, of steps too: each id that comes out is drawn once, however it was computed. */
+    an_pass_cost_verify(&sp->cost, n, (double)(an_clock_ns() - begin));
     while (right < n && decide(sp, right, drafted[right], &sp->ahead[right])) {
         sp->marks[right] = an_sampler_mark_take(sp->sampler);
         right++;
@@ -356,18 +359,17 @@ static anemo_status advance(an_spec *sp, int32_t id, anemo_error *err)
     an_pace *pace = NULL;
     int n = 0, limit = draft_limit(sp);
     if (limit > 0) AN_TRY(make_draft(sp, limit, drafted, &n, &pace, err));
-    uint64_t begin = an_clock_ns();
     if (n > 0) {
         AN_TRY(verify(sp, id, drafted, n, err));
         an_pace_learn(pace, n, sp->n_ahead - 1);
-        if (takes_clock(sp)) an_pass_cost_verify(&sp->cost, n, (double)(an_clock_ns() - begin));
     } else {
+        uint64_t begin = an_clock_ns();
         AN_TRY(an_session_eval(sp->s, &id, 1, err));
+        an_pass_cost_step(&sp->cost, (double)(an_clock_ns() - begin));
         sp->ahead[0] = an_session_sample(sp->s);
         sp->marks[0] = an_sampler_mark_take(sp->sampler);
         sp->n_ahead = 1;
         sp->in_rows = false;
-        if (takes_clock(sp)) an_pass_cost_step(&sp->cost, (double)(an_clock_ns() - begin));
     }
     sp->stats.n_pass++;
     sp->stats.n_token += (uint64_t)sp->n_ahead;
