@@ -59,8 +59,7 @@ FIGURES = (
 BY_NAME = {f.name: f for f in FIGURES}
 # Not in a plain run: everything that has no bar of its own, or needs what a plain run does not have.
 EXTRA_QUANTS = {"decode": ("Q4_1", "IQ4_NL", "Q5_K_M", "Q6_K", "Q8_0"),
-                "decode-mlx": ("mlx:4bit-g128", "mlx:mxfp4", "mlx:nvfp4", "mlx:5bit-g64", "mlx:6bit-g64", "mlx:8bit-g64", "mlx:8bit-g32",
-                               "mlx:mxfp8"),
+                "decode-mlx": ("mlx:4bit-g128", "mlx:5bit-g64", "mlx:6bit-g64", "mlx:8bit-g64", "mlx:8bit-g32"),
                 "step8": GGUF, "decode1": GGUF, "load": GGUF, "load-cold": GGUF}
 
 

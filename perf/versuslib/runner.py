@@ -14,8 +14,7 @@ from .peers import PeerError, Test, setting_text
 
 # Bits of a weight, about, for the estimate of time.
 BITS = {"Q4_0": 4.5, "Q4_K_M": 4.8, "Q5_K_M": 5.7, "Q6_K": 6.6, "Q8_0": 8.5, "IQ4_XS": 4.3, "Q4_1": 5.0, "IQ4_NL": 4.5, "mlx:4bit-g64": 4.5,
-        "mlx:4bit-g32": 5.0, "mlx:4bit-g128": 4.25, "mlx:5bit-g64": 5.5, "mlx:6bit-g64": 6.5, "mlx:8bit-g64": 8.5, "mlx:8bit-g32": 9.0,
-        "mlx:mxfp4": 4.25, "mlx:nvfp4": 4.5, "mlx:mxfp8": 8.25}
+        "mlx:4bit-g32": 5.0, "mlx:4bit-g128": 4.25, "mlx:5bit-g64": 5.5, "mlx:6bit-g64": 6.5, "mlx:8bit-g64": 8.5, "mlx:8bit-g32": 9.0}
 SMOL_BYTES, SMOL_OPS = 97e6, 0.21e9
 FULL_BYTES_PER_BIT, FULL_OPS, FULL_LAYERS = 0.906e9, 14e9, 32
 

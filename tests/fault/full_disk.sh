@@ -5,7 +5,6 @@ set -uo pipefail
 anemo=$ANEMO_BUILD/anemo
 model=tests/golden/tiny/files/chatml.gguf
 plain=tests/golden/tiny/types/type-f32.gguf
-quantized=tests/golden/tiny/types/type-q8_0.gguf
 dir=$(mktemp -d)
 mounted=
 cleanup()
@@ -70,7 +69,7 @@ layout_cache()
     shift
     if [ "$has_panels" = no ]; then return; fi
     before=$(ls -A "$folder")
-    expect 0 "$folder" "$@" "$anemo" run "$quantized" -n 2 --raw "--cache-layout=$folder"
+    expect 0 "$folder" "$@" "$anemo" run "$model" -n 2 --raw "--cache-layout=$folder"
     if ! grep -q 'going on without a layout file' "$dir/err" || [ "$(ls -A "$folder")" != "$before" ]; then
         echo "FAILED: layout cache in $folder: $(cat "$dir/err"); in the folder: $(ls -A "$folder" | tr '\n' ' ')"
         failed=1
@@ -82,7 +81,7 @@ cat >"$dir/shape.json" <<'JSON'
  "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "sliding_window": null}
 JSON
 mkdir "$dir/place" "$dir/laid-out"
-expect 0 "$dir" "$anemo" run "$quantized" -n 2 --raw "--cache-layout=$dir/laid-out"
+expect 0 "$dir" "$anemo" run "$model" -n 2 --raw "--cache-layout=$dir/laid-out"
 has_panels=$([ -z "$(ls -A "$dir/laid-out")" ] && echo no || echo yes)
 writers 6 "$dir/place" limited 0
 layout_cache "$dir/place" limited 0
