@@ -1,6 +1,6 @@
 /*
- * Attention's speed: decoding over a cache that lies in memory, beside reading the same bytes, on one thread and on two;
- * and tiles of many queries over one in the second-level cache, beside the level's multiply-adds.
+ * Attention's speed: decoding over a cache that lies in memory, beside reading the same bytes, on one thread and on
+ * two; and tiles of many queries over one in the second-level cache, beside the level's multiply-adds.
  */
 #include "kernels/kcheck.h"
 
@@ -109,8 +109,8 @@ static void attend_layers(void *arg, int thread, int n_thread)
         an_pool_share(HEADS, 1, thread, n_thread, &begin, &end);
         for (long h = begin; h < end; h++) {
             const uint8_t *at = m->block + ((size_t)l * HEADS + (size_t)h) * head_bytes(m);
-            an_attention_job job = {.key_type = s->type, .value_type = s->type, .n_tok = 1, .n_q = s->n_q, .head_dim = s->dim,
-                                    .pos = s->n_pos - 1, .q = m->q, .scale = &scale, .keys = at,
+            an_attention_job job = {.key_type = s->type, .value_type = s->type, .n_tok = 1, .n_q = s->n_q,
+                                    .head_dim = s->dim, .pos = s->n_pos - 1, .q = m->q, .scale = &scale, .keys = at,
                                     .values = at + m->seed.key_bytes, .scratch = m->scratch[thread]};
             an_attention_chunks(s->k, &job, 0, n_chunk, m->parts[thread]);
             for (int i = 0; i < s->n_q; i++)
@@ -156,9 +156,10 @@ static void bench_memory(shape s, an_pool **pools)
             ratio[at] = stream[at] / attend[at];
         }
         double mid = median(ratio, ROUNDS);
-        printf("%-10s decode %-4s %d heads of %3d, %d positions, %d threads: %5.1f GB/s, %3.0f %% (%.0f-%.0f) of %5.1f stream\n",
-               s.k->name, an_kv_name(s.type), s.n_q, s.dim, s.n_pos, t + 1, bytes / median(attend, ROUNDS) * 1e-9, 100 * mid,
-               100 * ratio[0], 100 * ratio[ROUNDS - 1], bytes / median(stream, ROUNDS) * 1e-9);
+        printf("%-10s decode %-4s %d heads of %3d, %d positions, %d threads: %5.1f GB/s, %3.0f %% (%.0f-%.0f) of "
+               "%5.1f stream\n",
+               s.k->name, an_kv_name(s.type), s.n_q, s.dim, s.n_pos, t + 1, bytes / median(attend, ROUNDS) * 1e-9,
+               100 * mid, 100 * ratio[0], 100 * ratio[ROUNDS - 1], bytes / median(stream, ROUNDS) * 1e-9);
     }
     for (int i = 0; i < THREADS; i++) {
         an_free_aligned(m.scratch[i]);
@@ -174,7 +175,8 @@ static void bench_cached(shape s, double peak)
 {
     kcheck c = {.k = s.k, .op = "bench"};
     size_t n_query = (size_t)(s.n_tok * s.n_q), bytes = n_query * (size_t)s.dim * sizeof(float);
-    head h = {.key_bytes = an_kv_key_bytes(s.type, s.dim, s.n_pos), .value_bytes = an_kv_value_bytes(s.type, s.dim, s.n_pos)};
+    head h = {.key_bytes = an_kv_key_bytes(s.type, s.dim, s.n_pos),
+              .value_bytes = an_kv_value_bytes(s.type, s.dim, s.n_pos)};
     float scale[AN_ATTENTION_TOKENS], *q = an_malloc_aligned(bytes), *out = an_malloc_aligned(bytes);
     void *scratch = an_malloc_aligned(an_attention_scratch_bytes((int)n_query, s.dim));
     h.keys = an_malloc_aligned(h.key_bytes);
@@ -183,8 +185,8 @@ static void bench_cached(shape s, double peak)
     fill_floats(&c, q, n_query * (size_t)s.dim, 0);
     for (int t = 0; t < s.n_tok; t++) scale[t] = 0.1f;
     an_attention_job job = {.key_type = s.type, .value_type = s.type, .n_tok = s.n_tok, .n_q = s.n_q, .head_dim = s.dim,
-                            .pos = s.n_pos - s.n_tok, .q = q, .scale = scale, .keys = h.keys, .values = h.values, .out = out,
-                            .out_stride = (size_t)(s.n_q * s.dim), .scratch = scratch};
+                            .pos = s.n_pos - s.n_tok, .q = q, .scale = scale, .keys = h.keys, .values = h.values,
+                            .out = out, .out_stride = (size_t)(s.n_q * s.dim), .scratch = scratch};
     double times[300];
     int n = 0;
     for (uint64_t begin = an_clock_ns(); n < 300 && (n < 5 || an_clock_ns() - begin < 200000000);) {
@@ -193,9 +195,9 @@ static void bench_cached(shape s, double peak)
         times[n++] = (double)(an_clock_ns() - from) * 1e-9;
     }
     double t = median(times, n), ops = 4.0 * (double)n_query * s.dim * s.n_pos / t;
-    printf("%-10s cached %-4s %2d tokens, %d heads of %3d, %d positions: %5.1f GB/s, %6.1f Gflop/s, %3.0f %% of %.1f f32\n", s.k->name,
-           an_kv_name(s.type), s.n_tok, s.n_q, s.dim, s.n_pos, (double)(h.key_bytes + h.value_bytes) / t * 1e-9, ops * 1e-9,
-           100 * ops / peak, peak * 1e-9);
+    printf("%-10s cached %-4s %2d tokens, %d heads of %3d, %d positions: %5.1f GB/s, %6.1f Gflop/s, %3.0f %% of %.1f f32\n",
+           s.k->name, an_kv_name(s.type), s.n_tok, s.n_q, s.dim, s.n_pos,
+           (double)(h.key_bytes + h.value_bytes) / t * 1e-9, ops * 1e-9, 100 * ops / peak, peak * 1e-9);
     an_free_aligned(h.keys);
     an_free_aligned(h.values);
     an_free_aligned(scratch);

@@ -138,7 +138,7 @@ static void q8_writes_too_much(const an_q8_job *job)
 
 /*
  * Levels of this build; levels with emulated tiles, of which only what concerns tiles is run: the rest is another level's, and
- * so it is of the level amx; and avxvnni in another encoding.
+ * so it is of the level amx; and avxvnni in another encoding. Of avx512bf16 only attention is its own.
  */
 static const an_kernels *levels[16];
 static int n_level, n_built;
@@ -247,7 +247,7 @@ static const char usage[] =
     "  --rounds N     inputs of the checks that take any number of them\n"
     "  --list         print the operations\n"
     "  --self-test    broken kernels must be found\n"
-    "  --bench        speeds instead. --op picks: a type (Q4_K, affine4, …), encode, attention, rows; fused_TYPE, few tokens\n"
+    "  --bench        speeds instead. --op picks: a type (Q4_K, affine4, …), encode, attention(_TYPE), rows; fused_TYPE, few tokens\n"
     "                 beside reading; tiles_TYPE, matrix tiles; roof_TYPE, one and two threads as shares of what the level\n"
     "                 reads and multiplies in the same run, K = 4096 and 14336\n"
     "  --help         print this\n"

@@ -4,7 +4,12 @@
  * order, a value along the positions of its chunk in order, so nothing depends on how many queries are served together.
  *
  * One tile of queries (decode) takes keys and values as they are stored and makes them f32 in registers; more queries
- * share blocks that are made f32 once. Both are the same numbers. Included after a lanes header.
+ * share blocks that are made f32 once. Both are the same numbers. A bf16 cache can be multiplied as it is instead, in
+ * pairs, queries and exponentials rounded to bf16 as well; so it is then for any number of queries.
+ *
+ * On Zen 4 broadcasts and conversions share the pipes that multiply-adds leave free: each broadcast of a query has to
+ * serve four vectors of keys. All bytes are read in order and nothing is prefetched: prefetches of what comes 4 KiB or
+ * a whole chunk later made decoding from memory slower there. Included after a lanes header.
  */
 #ifndef AN_BODY_ATTENTION_H
 #define AN_BODY_ATTENTION_H
@@ -22,28 +27,6 @@ enum {
 LANE_FN int score_width(int left)
 {
     return left >= AN_LANES_QUERIES ? AN_LANES_QUERIES : left >= 4 ? 4 : left;
-}
-
-#ifndef AHEAD
-#define AHEAD 1 /* 0 none, 1 bridges, 2 all */
-#endif
-#ifndef KEY_LINES
-#define KEY_LINES 1
-#endif
-#ifndef VALUE_LINES
-#define VALUE_LINES 4
-#endif
-#ifndef HINT
-#define HINT 3
-#endif
-
-/* The next lines at *at, which moves behind them; nothing for NULL. */
-LANE_FN void ask(const uint8_t **at, const int n_line)
-{
-    if (!*at) return;
-#pragma GCC unroll 8
-    for (int i = 0; i < n_line; i++) __builtin_prefetch(*at + 64 * i, 0, HINT);
-    *at += 64 * n_line;
 }
 
 /* q [n_query][head_dim] cut into tiles, each [head_dim][its queries], head_dim floats a query. */
@@ -117,11 +100,11 @@ LANE_FN void add_value_pairs(vf a[4][4], const float *p, size_t stride, const ui
 #endif
 
 /*
- * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `lane` on. The scores of codes come
- * group by group, each group's sum times its scales ([groups][64], f32).
+ * Scores of n_q queries for n_lane vectors of positions of a block of keys, from vector `lane` on. The scores of codes
+ * come group by group, each group's sum times its scales ([groups][64], f32).
  */
 LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                         int head_dim, int lane, const int n_q, const int n_lane, const uint8_t **hint)
+                         int head_dim, int lane, const int n_q, const int n_lane)
 {
     int step = has_codes(type) ? AN_KV_GROUP : head_dim;
     for (int g = 0; g < head_dim; g += step, scales += AN_KV_BLOCK) {
@@ -132,7 +115,6 @@ LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const
 #pragma GCC unroll 4
             for (int l = 0; l < n_lane; l++) acc[i][l] = vf_zero();
         for (int d = g; d < end; d += 2) {
-            ask(hint, KEY_LINES);
 #if AN_LANES_BF16_PAIRS
             if (type == KV_BF16_PAIRS) {
                 add_score_pairs(acc, q, block, d, lane, n_q, n_lane);
@@ -168,24 +150,24 @@ LANE_FN void scores_tile(const an_kv_dtype type, float *p, const float *q, const
 
 /* As many vectors of keys at once as the registers hold sums for. */
 LANE_FN void scores_lanes(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                          int head_dim, const int n_q, const uint8_t **hint)
+                          int head_dim, const int n_q)
 {
     const int n_lane = KEY_LANES > 1 && (n_q > 4 || is_made(type)) ? 2 : KEY_LANES;
     for (int lane = 0; lane < block_rows(type) / 16; lane += n_lane)
-        scores_tile(type, p, q, block, scales, head_dim, lane, n_q, n_lane, hint);
+        scores_tile(type, p, q, block, scales, head_dim, lane, n_q, n_lane);
 }
 
 /* Scores of all queries for a block. scales [groups][64], of codes. */
 LANE_FN void scores(const an_kv_dtype type, float *p, const float *q, const uint8_t *block, const float *scales,
-                    int head_dim, int n_query, const uint8_t **hint)
+                    int head_dim, int n_query)
 {
     for (int i = 0, w; i < n_query; i += w, p += w * CHUNK, q += w * head_dim) {
         w = score_width(n_query - i);
-        if (w == AN_LANES_QUERIES) scores_lanes(type, p, q, block, scales, head_dim, AN_LANES_QUERIES, hint);
-        else if (w == 4) scores_lanes(type, p, q, block, scales, head_dim, 4, hint);
-        else if (w == 3) scores_lanes(type, p, q, block, scales, head_dim, 3, hint);
-        else if (w == 2) scores_lanes(type, p, q, block, scales, head_dim, 2, hint);
-        else scores_lanes(type, p, q, block, scales, head_dim, 1, hint);
+        if (w == AN_LANES_QUERIES) scores_lanes(type, p, q, block, scales, head_dim, AN_LANES_QUERIES);
+        else if (w == 4) scores_lanes(type, p, q, block, scales, head_dim, 4);
+        else if (w == 3) scores_lanes(type, p, q, block, scales, head_dim, 3);
+        else if (w == 2) scores_lanes(type, p, q, block, scales, head_dim, 2);
+        else scores_lanes(type, p, q, block, scales, head_dim, 1);
     }
 }
 
@@ -232,8 +214,8 @@ static void exponentials(float *p, int n, int begin, int end, float scale, float
 }
 
 /* The sums of n_q queries for two positions, or for the first one of them. */
-LANE_FN void add_values(vf a[4][4], const vf x[4][2], const float *p, size_t stride, size_t group_stride, const int n_pos,
-                        const int n_q, const int n_lane, const bool codes)
+LANE_FN void add_values(vf a[4][4], const vf x[4][2], const float *p, size_t stride, size_t group_stride,
+                        const int n_pos, const int n_q, const int n_lane, const bool codes)
 {
 #pragma GCC unroll 2
     for (int j = 0; j < n_pos; j++)
@@ -249,12 +231,12 @@ LANE_FN void add_values(vf a[4][4], const vf x[4][2], const float *p, size_t str
 }
 
 /*
- * acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is what the first of them has in a
- * span, in rows of row_bytes. p: `stride` between queries; of codes another group_stride behind 32 columns.
+ * acc[i][16 * n_lane] += weights of n positions times their values, for n_q queries; v is what the first of them has in
+ * a span, in rows of row_bytes. p: `stride` between queries; of codes another group_stride behind 32 columns.
  */
 LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, size_t stride,
-                         size_t group_stride, const uint8_t *v, size_t row_bytes, int n, const int n_q, const int n_lane,
-                         const uint8_t **hint)
+                         size_t group_stride, const uint8_t *v, size_t row_bytes, int n, const int n_q,
+                         const int n_lane)
 {
     vf a[4][4], x[4][2];
 #pragma GCC unroll 4
@@ -265,13 +247,11 @@ LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, 
 #if AN_LANES_BF16_PAIRS
         if (type == KV_BF16_PAIRS) {
             add_value_pairs(a, p + pos / 2, stride, v, pos + 1 < n, n_q, n_lane);
-            ask(hint, VALUE_LINES);
             continue;
         }
 #endif
 #pragma GCC unroll 4
         for (int l = 0; l < n_lane; l++) value_pair(type, v, row_bytes, l, x[l]);
-        ask(hint, VALUE_LINES);
         if (pos + 1 < n) add_values(a, x, p + pos, stride, group_stride, 2, n_q, n_lane, has_codes(type));
         else add_values(a, x, p + pos, stride, group_stride, 1, n_q, n_lane, has_codes(type));
     }
@@ -283,8 +263,7 @@ LANE_FN void values_tile(const an_kv_dtype type, float *acc, size_t acc_stride, 
 
 /* n_q queries for n_lane vectors from column `col` on, in one span. */
 LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_stride, const float *p, const uint8_t *block,
-                            const float *scales, int dim, int col, int n, const int n_q, const int n_lane,
-                            const uint8_t **hint)
+                            const float *scales, int dim, int col, int n, const int n_q, const int n_lane)
 {
     int span = col & ~(AN_KV_SPAN - 1);
     size_t elem = an_kv_elem(stored_as(type)), row_bytes = elem * (size_t)an_kv_span(dim, span);
@@ -292,7 +271,7 @@ LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_strid
     size_t lane_bytes = (stored_as(type) == AN_KV_BF16 ? 2 : 1) * elem * (size_t)(col - span);
     const uint8_t *v = block + elem * (size_t)(block_rows(type) * span) + lane_bytes;
     if (!has_codes(type)) {
-        values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane, hint);
+        values_tile(type, acc + col, acc_stride, p, CHUNK, 0, v, row_bytes, n, n_q, n_lane);
         return;
     }
     float weights[2][4][AN_KV_BLOCK];
@@ -301,31 +280,31 @@ LANE_FN void values_columns(const an_kv_dtype type, float *acc, size_t acc_strid
             vf scale = vf_load(scales + AN_KV_BLOCK * (col / AN_KV_GROUP + g) + at);
             for (int i = 0; i < n_q; i++) vf_store(&weights[g][i][at], vf_mul(scale, vf_load(p + i * CHUNK + at)));
         }
-    values_tile(type, acc + col, acc_stride, weights[0][0], AN_KV_BLOCK, 4 * AN_KV_BLOCK, v, row_bytes, n, n_q, n_lane, hint);
+    values_tile(type, acc + col, acc_stride, weights[0][0], AN_KV_BLOCK, 4 * AN_KV_BLOCK, v, row_bytes, n, n_q, n_lane);
 }
 
 LANE_FN void values_lanes(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
-                          const float *scales, int dim, int n, const int n_q, const uint8_t **hint)
+                          const float *scales, int dim, int n, const int n_q)
 {
     for (int span = 0; span < dim; span += AN_KV_SPAN) {
         int end = span + an_kv_span(dim, span), col = span;
         for (; col + 16 * VALUE_LANES <= end; col += 16 * VALUE_LANES)
-            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, VALUE_LANES, hint);
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, VALUE_LANES);
         for (; col < end; col += 16)
-            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, 1, hint);
+            values_columns(type, acc, stride, p, block, scales, dim, col, n, n_q, 1);
     }
 }
 
 /* All queries, n positions of a block; acc, `stride` apart, and p, rows of a chunk. scales [groups][64], of codes. */
 LANE_FN void values(const an_kv_dtype type, float *acc, size_t stride, const float *p, const uint8_t *block,
-                    const float *scales, int dim, int n, int n_query, const uint8_t **hint)
+                    const float *scales, int dim, int n, int n_query)
 {
     for (int i = 0, w; i < n_query; i += w, acc += (size_t)w * stride, p += w * CHUNK) {
         w = n_query - i >= 4 ? 4 : n_query - i;
-        if (w == 4) values_lanes(type, acc, stride, p, block, scales, dim, n, 4, hint);
-        else if (w == 3) values_lanes(type, acc, stride, p, block, scales, dim, n, 3, hint);
-        else if (w == 2) values_lanes(type, acc, stride, p, block, scales, dim, n, 2, hint);
-        else values_lanes(type, acc, stride, p, block, scales, dim, n, 1, hint);
+        if (w == 4) values_lanes(type, acc, stride, p, block, scales, dim, n, 4);
+        else if (w == 3) values_lanes(type, acc, stride, p, block, scales, dim, n, 3);
+        else if (w == 2) values_lanes(type, acc, stride, p, block, scales, dim, n, 2);
+        else values_lanes(type, acc, stride, p, block, scales, dim, n, 1);
     }
 }
 
@@ -351,7 +330,6 @@ LANE_FN void make_values(const an_kv_dtype type, float *out, const uint8_t *bloc
 typedef struct attention_chunk_job {
     const an_attention_job *job;
     const uint8_t *keys, *values; /* of its first block that somebody sees */
-    const uint8_t *next;          /* what is read behind this chunk; NULL: nothing */
     int base;                     /* position of that block */
     int n;                        /* positions from there on */
     int n_query;
@@ -366,31 +344,22 @@ LANE_FN bool at_once(const an_kv_dtype type, const attention_chunk_job *c)
     return type == AN_KV_F32 || type == KV_BF16_PAIRS || c->n_query <= AN_LANES_QUERIES;
 }
 
-/* The last block before another stream begins asks for that one's first lines: the hardware only finds out after some misses. */
-LANE_FN const uint8_t *hint_of(const uint8_t *next, bool last, size_t done)
-{
-    if (AHEAD == 0 || !next) return NULL;
-    if (AHEAD == 1) return last ? next : NULL;
-    return next + done;
-}
-
 LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
 {
     int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
     float *scales = c->rows + AN_KV_MADE * dim, *p = c->p;
-    const uint8_t *block = c->keys, *none = NULL;
+    const uint8_t *block = c->keys;
     size_t block_bytes = an_kv_key_block(stored_as(type), head_dim);
     for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
         if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim, head_dim);
         if (at_once(type, c)) {
-            const uint8_t *hint = hint_of(c->values, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->keys));
-            scores(type, p, c->q, block, scales, head_dim, c->n_query, &hint);
+            scores(type, p, c->q, block, scales, head_dim, c->n_query);
             continue;
         }
         const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
         for (int row = 0; row < AN_KV_BLOCK && at + row < c->n; row += AN_KV_MADE) {
             make_keys(type, c->rows, block, row / 16, head_dim);
-            scores(made, p + row, c->q, (const uint8_t *)c->rows, scales + row, head_dim, c->n_query, &none);
+            scores(made, p + row, c->q, (const uint8_t *)c->rows, scales + row, head_dim, c->n_query);
         }
     }
 }
@@ -400,7 +369,7 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
     int head_dim = c->job->head_dim, dim = an_kv_dim(head_dim);
     float *acc = c->parts + AN_PART_HEAD, *scales = c->rows + AN_KV_MADE * dim;
     const float *p = c->p;
-    const uint8_t *block = c->values, *none = NULL;
+    const uint8_t *block = c->values;
     size_t block_bytes = an_kv_value_block(stored_as(type), head_dim);
     int p_block = type == KV_BF16_PAIRS ? AN_KV_BLOCK / 2 : AN_KV_BLOCK;
     /* Block by block, though the sums go through memory: so all bytes are read in order. */
@@ -408,15 +377,14 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
         int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
         if (type == AN_KV_Q8_0) block_scales(scales, block, dim, head_dim);
         if (at_once(type, c)) {
-            const uint8_t *hint = hint_of(c->next, at + AN_KV_BLOCK >= c->n, (size_t)(block - c->values));
-            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query, &hint);
+            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query);
             continue;
         }
         const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
         for (int row = 0; row < n; row += AN_KV_MADE) {
             int n_row = n - row < AN_KV_MADE ? n - row : AN_KV_MADE;
             make_values(type, c->rows, block, row, dim, n_row);
-            values(made, acc, c->stride, p + row, (const uint8_t *)c->rows, scales + row, dim, n_row, c->n_query, &none);
+            values(made, acc, c->stride, p + row, (const uint8_t *)c->rows, scales + row, dim, n_row, c->n_query);
         }
     }
 }
@@ -447,20 +415,19 @@ LANE_FN int seen_from(const an_attention_job *job, int pos)
     return job->window > 0 && pos >= job->window ? pos - job->window + 1 : 0;
 }
 
-/* parts of one chunk for all queries; job->scratch holds the tiled queries already. `more`: the next chunk comes next. */
-LANE_FN void one_chunk(const an_attention_job *job, int chunk, float *parts, bool more, const bool pairs)
+/* parts of one chunk for all queries; job->scratch holds the tiled queries already. */
+LANE_FN void one_chunk(const an_attention_job *job, int chunk, float *parts, const bool pairs)
 {
     int n_query = job->n_tok * job->n_q, begin = seen_from(job, job->pos), end = job->pos + job->n_tok;
     int base = chunk * CHUNK > begin ? chunk * CHUNK : begin & ~(AN_KV_BLOCK - 1);
     if (end > (chunk + 1) * CHUNK) end = (chunk + 1) * CHUNK;
     an_attention_plan plan = an_attention_plan_for(n_query, job->head_dim);
     float *scratch = job->scratch;
-    size_t block = (size_t)(base / AN_KV_BLOCK), next = (size_t)(chunk + 1) * (CHUNK / AN_KV_BLOCK);
+    size_t block = (size_t)(base / AN_KV_BLOCK);
     attention_chunk_job c = {
         .job = job,
         .keys = (const uint8_t *)job->keys + block * an_kv_key_block(job->key_type, job->head_dim),
         .values = (const uint8_t *)job->values + block * an_kv_value_block(job->value_type, job->head_dim),
-        .next = more ? (const uint8_t *)job->keys + next * an_kv_key_block(job->key_type, job->head_dim) : NULL,
         .base = base,
         .n = end - base,
         .n_query = n_query,
@@ -481,7 +448,8 @@ LANE_FN void one_chunk(const an_attention_job *job, int chunk, float *parts, boo
     for (int i = 0; i < n_query; i++) {
         int pos = job->pos + i / job->n_q, from = seen_from(job, pos) - base, to = pos + 1 - base;
         float *part = parts + (size_t)i * c.stride;
-        exponentials(c.p + i * CHUNK, n_whole, from > 0 ? from : 0, to < c.n ? to : c.n, job->scale[i / job->n_q], part);
+        exponentials(c.p + i * CHUNK, n_whole, from > 0 ? from : 0, to < c.n ? to : c.n, job->scale[i / job->n_q],
+                     part);
 #if AN_LANES_BF16_PAIRS
         if (value_pairs) pair_exponentials(c.p + i * CHUNK, n_whole, part);
 #endif
@@ -538,7 +506,7 @@ LANE_FN void run_chunks(const an_attention_job *job, int first, int n_chunk, flo
 {
     size_t stride = (size_t)(job->n_tok * job->n_q) * (AN_PART_HEAD + (size_t)an_kv_dim(job->head_dim));
     place_queries(job, pairs);
-    for (int i = 0; i < n_chunk; i++) one_chunk(job, first + i, parts + (size_t)i * stride, i + 1 < n_chunk, pairs);
+    for (int i = 0; i < n_chunk; i++) one_chunk(job, first + i, parts + (size_t)i * stride, pairs);
 }
 
 LANE_FN void run_all(const an_attention_job *job, const bool pairs)
@@ -550,7 +518,7 @@ LANE_FN void run_all(const an_attention_job *job, const bool pairs)
     int first = seen_from(job, job->pos) / CHUNK, last = (job->pos + job->n_tok - 1) / CHUNK;
     place_queries(job, pairs);
     for (int c = first; c <= last; c++) {
-        one_chunk(job, c, c == first ? state : part, c < last, pairs);
+        one_chunk(job, c, c == first ? state : part, pairs);
         for (int i = 0; c > first && i < n_query; i++)
             merge_part(state + (size_t)i * stride, part + (size_t)i * stride, dim);
     }

@@ -135,8 +135,8 @@ LANE_FN void key_pair(const an_kv_dtype type, const uint8_t *block, int d, int l
 }
 
 /*
- * Sixteen columns, from 16 * lane of a span on, of two positions of a block of values; `pair` is the first one's row of the
- * span, row_bytes one row. Codes without their scale.
+ * Sixteen columns, from 16 * lane of a span on, of two positions of a block of values; `pair` is the first one's row of
+ * the span, row_bytes one row. Codes without their scale.
  */
 LANE_FN void value_pair(const an_kv_dtype type, const uint8_t *pair, size_t row_bytes, int lane, vf out[2])
 {
