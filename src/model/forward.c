@@ -86,25 +86,36 @@ static void project(const an_worker *w, const projection *list, int n, const an_
     }
 }
 
+/* Rows of the feed-forward layer whose values for all tokens stay in the caches: whole blocks of a product. */
+static long gate_rows(int n_tok)
+{
+    enum { BLOCK = 256, VALUES = 1 << 17 };
+    long n = VALUES / n_tok / BLOCK * BLOCK;
+    return n > BLOCK ? n : BLOCK;
+}
+
 /*
- * gate = silu(gate) * up for this thread's rows of the feed-forward layer, quantized at once. Returns it as the input of the
- * product behind, after a barrier.
+ * gate = silu(gate) * up for this thread's rows of the feed-forward layer, quantized while it is still in the caches.
+ * Returns it as the input of the product behind, after a barrier.
  */
 static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_act *act)
 {
     an_decoder *d = w->d;
     size_t n_ff = (size_t)d->m->hp.n_ff;
-    long begin, end;
+    long begin, end, step = gate_rows(act->n_tok);
     an_act result = input(w, d->gate, (int)n_ff, d->act_ff);
     an_pool_share((long)n_ff, 2 * AN_ROW_GRAIN, w->thread, w->n_thread, &begin, &end); /* whole groups of 32 */
     float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
-    matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, begin, end, false);
-    matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, begin, end, false);
-    for (int t = 0; t < act->n_tok && begin < end; t++) {
-        size_t at = (size_t)t * n_ff + (size_t)begin;
-        an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(end - begin));
+    for (long from = begin, to; from < end; from = to) {
+        to = from + step < end ? from + step : end;
+        matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, from, to, false);
+        matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, from, to, false);
+        for (int t = 0; t < act->n_tok; t++) {
+            size_t at = (size_t)t * n_ff + (size_t)from;
+            an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(to - from));
+        }
+        an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)from, (int)to);
     }
-    an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)begin, (int)end);
     an_worker_barrier(w);
     return result;
 }

@@ -123,12 +123,14 @@ LANE_FN void q8_whole_tile(const an_q8_job *job, const int width, const an_code_
     for (int first = 0; first < width && first < job->n_tok; first += n) q8_tile(job, first, width, n, kind, bits);
 }
 
+/* Where registers hold more than 8 tokens, a last tile of no more is computed as 8. */
 LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind, const int bits)
 {
     if (job->width == 1) q8_whole_tile(job, 1, kind, bits);
     else if (job->width == 2) q8_whole_tile(job, 2, kind, bits);
     else if (job->width == 4) q8_whole_tile(job, 4, kind, bits);
     else if (job->width == 8) q8_whole_tile(job, 8, kind, bits);
+    else if (AN_LANES_TOKENS > 8 && job->n_tok <= 8) q8_tile(job, 0, AN_TILE_TOKENS, 8, kind, bits);
     else q8_whole_tile(job, AN_TILE_TOKENS, kind, bits);
 }
 
