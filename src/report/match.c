@@ -236,6 +236,12 @@ anemo_status an_cells_contrast(const an_cell *a, const an_cell *b, an_field_id f
     out->n_a = an_cell_values(a, field, x, a->n_rep < AN_PAIRS_MAX ? a->n_rep : AN_PAIRS_MAX);
     out->n_b = an_cell_values(b, field, y, b->n_rep < AN_PAIRS_MAX ? b->n_rep : AN_PAIRS_MAX);
     out->ratio = an_compare_unpaired(y, out->n_b, x, out->n_a, o);
+    /* Values on both sides always have a p and a level, but for want of memory: that is no result. */
+    if (out->ratio.n > 0 && (isnan(out->ratio.p) || isnan(out->ratio.level))) {
+        an_free(x);
+        an_free(y);
+        return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the comparison");
+    }
     if (all_equal(x, out->n_a, y, out->n_b)) {
         an_paired *p = &out->ratio;
         p->n = out->n_a < out->n_b ? out->n_a : out->n_b;

@@ -352,6 +352,7 @@ class Command:
         try:
             code, stdout, stderr, counts = self.run(fault)
         except subprocess.TimeoutExpired:
+            self.reset()
             return ["still running after 60 s"]
         bad = []
         codes[code] += 1
