@@ -57,7 +57,7 @@ static void begin_pace(an_spec *sp)
 {
     static const double rates[N_PACE] = {0.3, 0.4, 0.6, 0.8};
     if (sp->draft) {
-        sp->pace[0] = an_pace_begin(0.8, LEARN_MODEL);
+        sp->pace[0] = an_pace_begin(0.9, LEARN_MODEL); /* tried at least: two bad ones end it */
         return;
     }
     for (int i = 0; i < N_PACE; i++) sp->pace[i] = an_pace_begin(rates[i], LEARN_LOOK_UP);
