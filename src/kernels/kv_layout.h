@@ -4,11 +4,11 @@
  *
  *   keys    f32, f16  [head_dim][64]
  *           bf16      [head_dim / 2][64][2]
- *           q8_0      codes [head_dim][64], then scales f16 [head_dim / 32, rounded up][64]
+ *           q8_0      scales f16 [head_dim / 32, rounded up][64], then codes [head_dim][64]
  *   values  dim = head_dim rounded up to 16, zeros behind head_dim, in spans of 64 columns (the last one of what is left)
  *           f32, f16  of each span [64][columns]
  *           bf16      of each span [32][columns][2]: positions in pairs
- *           q8_0      codes of each span [64][columns], then scales f16 [head_dim / 32, rounded up][64]
+ *           q8_0      scales f16 [head_dim / 32, rounded up][64], then codes of each span [64][columns]
  *
  * Blocks and spans are so wide that a tile of sums which fills the registers reads one run of whole lines.
  */

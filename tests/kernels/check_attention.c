@@ -37,8 +37,8 @@ static float cell(const cache *c, int pos, int d, float *scale)
         size_t pair = span * 64 + row / 2 * 2 * n_col + 2 * (col - span) + row % 2;
         return an_f32_from_bf16(half_at(p + 2 * pair));
     }
-    *scale = an_f32_from_f16(half_at(p + 64 * width + 2 * (col / 32 * 64 + row)));
-    return (float)(int8_t)p[at] * *scale;
+    *scale = an_f32_from_f16(half_at(p + 2 * (col / 32 * 64 + row)));
+    return (float)(int8_t)p[128 * groups + at] * *scale;
 }
 
 /* Memory for n_pos positions that holds NaN, or codes of -1 whose scale is NaN, wherever nothing is stored. */

@@ -351,14 +351,15 @@ LANE_FN void chunk_scores(const an_kv_dtype type, const attention_chunk_job *c)
     const uint8_t *block = c->keys;
     size_t block_bytes = an_kv_key_block(stored_as(type), head_dim);
     for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += AN_KV_BLOCK) {
-        if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim, head_dim);
+        const uint8_t *keys = block + an_kv_scales(type, head_dim);
+        if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim);
         if (at_once(type, c)) {
-            scores(type, p, c->q, block, scales, head_dim, c->n_query);
+            scores(type, p, c->q, keys, scales, head_dim, c->n_query);
             continue;
         }
         const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
         for (int row = 0; row < AN_KV_BLOCK && at + row < c->n; row += AN_KV_MADE) {
-            make_keys(type, c->rows, block, row / 16, head_dim);
+            make_keys(type, c->rows, keys, row / 16, head_dim);
             scores(made, p + row, c->q, (const uint8_t *)c->rows, scales + row, head_dim, c->n_query);
         }
     }
@@ -375,15 +376,16 @@ LANE_FN void chunk_values(const an_kv_dtype type, const attention_chunk_job *c)
     /* Block by block, though the sums go through memory: so all bytes are read in order. */
     for (int at = 0; at < c->n; at += AN_KV_BLOCK, block += block_bytes, p += p_block) {
         int n = c->n - at < AN_KV_BLOCK ? c->n - at : AN_KV_BLOCK;
-        if (type == AN_KV_Q8_0) block_scales(scales, block, dim, head_dim);
+        const uint8_t *rows = block + an_kv_scales(type, head_dim);
+        if (type == AN_KV_Q8_0) block_scales(scales, block, head_dim);
         if (at_once(type, c)) {
-            values(type, acc, c->stride, p, block, scales, dim, n, c->n_query);
+            values(type, acc, c->stride, p, rows, scales, dim, n, c->n_query);
             continue;
         }
         const an_kv_dtype made = has_codes(type) ? KV_MADE_CODES : KV_MADE_F32;
         for (int row = 0; row < n; row += AN_KV_MADE) {
             int n_row = n - row < AN_KV_MADE ? n - row : AN_KV_MADE;
-            make_values(type, c->rows, block, row, dim, n_row);
+            make_values(type, c->rows, rows, row, dim, n_row);
             values(made, acc, c->stride, p + row, (const uint8_t *)c->rows, scales + row, dim, n_row, c->n_query);
         }
     }

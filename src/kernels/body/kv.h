@@ -37,7 +37,8 @@ static void kv_halves(an_kv_dtype type, uint16_t out[16], const float *src, int 
 static void store_key(an_kv_dtype type, void *keys, int pos, const float *src, int head_dim)
 {
     int lane = pos % AN_KV_BLOCK;
-    uint8_t *block = (uint8_t *)keys + (size_t)(pos / AN_KV_BLOCK) * an_kv_key_block(type, head_dim);
+    uint8_t *scales = (uint8_t *)keys + (size_t)(pos / AN_KV_BLOCK) * an_kv_key_block(type, head_dim);
+    uint8_t *block = scales + an_kv_scales(type, head_dim);
     if (type == AN_KV_F32) {
         for (int d = 0; d < head_dim; d++) memcpy(block + 4 * (AN_KV_BLOCK * d + lane), src + d, 4);
     } else if (type == AN_KV_Q8_0) {
@@ -46,7 +47,7 @@ static void store_key(an_kv_dtype type, void *keys, int pos, const float *src, i
             int n = head_dim - d < AN_KV_GROUP ? head_dim - d : AN_KV_GROUP;
             uint16_t scale = kv_codes(codes, src + d, n);
             for (int i = 0; i < n; i++) block[AN_KV_BLOCK * (d + i) + lane] = (uint8_t)codes[i];
-            memcpy(block + AN_KV_BLOCK * head_dim + 2 * (AN_KV_BLOCK * (d / AN_KV_GROUP) + lane), &scale, 2);
+            memcpy(scales + 2 * (AN_KV_BLOCK * (d / AN_KV_GROUP) + lane), &scale, 2);
         }
     } else {
         for (int d = 0; d < head_dim; d += 16) {
@@ -64,7 +65,8 @@ static void store_key(an_kv_dtype type, void *keys, int pos, const float *src, i
 static void store_value(an_kv_dtype type, void *values, int pos, const float *src, int head_dim)
 {
     int dim = an_kv_dim(head_dim), row = pos % AN_KV_BLOCK;
-    uint8_t *block = (uint8_t *)values + (size_t)(pos / AN_KV_BLOCK) * an_kv_value_block(type, head_dim);
+    uint8_t *scales = (uint8_t *)values + (size_t)(pos / AN_KV_BLOCK) * an_kv_value_block(type, head_dim);
+    uint8_t *block = scales + an_kv_scales(type, head_dim);
     for (int d = 0; d < dim; d += 16) {
         int span = d & ~(AN_KV_SPAN - 1), n_col = an_kv_span(dim, span), n = head_dim - d < 16 ? head_dim - d : 16;
         int at = AN_KV_BLOCK * span + row * n_col + d - span;
@@ -72,7 +74,7 @@ static void store_value(an_kv_dtype type, void *values, int pos, const float *sr
             int8_t codes[AN_KV_GROUP];
             uint16_t scale = kv_codes(codes, src + d, head_dim - d < AN_KV_GROUP ? head_dim - d : AN_KV_GROUP);
             memcpy(block + at, codes, (size_t)(dim - d < AN_KV_GROUP ? dim - d : AN_KV_GROUP));
-            memcpy(block + AN_KV_BLOCK * dim + 2 * (AN_KV_BLOCK * (d / AN_KV_GROUP) + row), &scale, 2);
+            memcpy(scales + 2 * (AN_KV_BLOCK * (d / AN_KV_GROUP) + row), &scale, 2);
         } else if (type == AN_KV_F32) {
             float all[16] = {0};
             memcpy(all, src + d, (size_t)n * sizeof *all);
@@ -156,10 +158,9 @@ LANE_FN void value_pair(const an_kv_dtype type, const uint8_t *pair, size_t row_
     }
 }
 
-/* A block's scales as f32, [groups][64]; `codes` is the number of code columns before them. */
-LANE_FN void block_scales(float *out, const uint8_t *block, int codes, int head_dim)
+/* A block's scales, with which it begins, as f32, [groups][64]. */
+LANE_FN void block_scales(float *out, const uint8_t *scales, int head_dim)
 {
-    const uint8_t *scales = block + AN_KV_BLOCK * codes;
     for (int i = 0; i < AN_KV_BLOCK * an_kv_groups(head_dim); i += 16) vf_store(out + i, vf_load_f16(scales + 2 * i));
 }
 
