@@ -5,7 +5,8 @@
  * A row is cut into blocks as its file has them (a group with its scale and bias, for MLX), each of some dwords of
  * its own. Dword i of the sixteen rows is one line of 64 bytes. Where the 16-bit scale of a block would leave a
  * dword half empty, two blocks share the dwords that stand before them: the first block's number is the low half.
- * MXFP4's blocks are two groups of 32, whose scales of a byte make such a number; NVFP4's are four of 16, a dword of scales.
+ * MXFP4's blocks are two groups of 32, whose scales of a byte make such a number; NVFP4's are four of 16, a dword of
+ * scales.
  * Everything lies in the order of its use, because memory is read fastest by a walk that never turns back: scales,
  * then codes; Q2_K and Q6_K have a dword of scales before every 64 columns. 32 columns are as many dwords as a code
  * has bits, whatever the container; columns 4k..4k+3 are always the four bytes of something, called code k here,
@@ -35,7 +36,7 @@ typedef struct move {
 typedef struct form {
     int n_elem, n_byte;     /* of a block; MLX: scales, bias and codes, one after the other */
     int n_shared;           /* 16-bit fields for which two blocks share a dword */
-    int shared[2];          /* where they lie in the block */
+    int shared[2];          /* where they lie; or where the two bytes of a single one do, 0: next to each other */
     int n_own;              /* dwords of one block alone */
     int bits, first;        /* of a code; dword of the first group of 32 columns */
     int between;            /* dwords before every second group */
@@ -43,7 +44,6 @@ typedef struct form {
     int plain;              /* byte of the block from which on its dwords are already those of the panel; -1: none */
     move fields[MOVES];     /* of all but codes, to bits of the own dwords; up to the first n_bit of 0 */
     move codes[2];          /* to bytes, in the order of columns */
-    int apart;              /* bytes between the two of a shared field */
 } form;
 
 #define RUN(to, from, n) {8, to, from, {{n, 8, 8}}}
@@ -71,8 +71,8 @@ static const form forms[AN_DTYPE_AFFINE] = {
                        {TWOS(256), {1, 2, 0, {{32, 8, 8}, {8, 256, 1}}}}},
     [AN_DTYPE_IQ4_XS] = {256, 136, 0, {0}, 34, 4, 2, 0, 0, 0, 8, {RUN(0, 0, 8)},
                          {{4, 0, 64, {{16, 8, 8}, {2, 128, 4}, {8, 256, 128}}}}},
-    [AN_DTYPE_GGML_MXFP4] = {64, 34, 1, {0}, 8, 4, 0, 0, 0, 0, -1, {{0}},
-                             {{4, 0, 8, {{16, 8, 8}, {2, 128, 4}, {2, 256, 136}}}}, 16},
+    [AN_DTYPE_GGML_MXFP4] = {64, 34, 1, {0, 17}, 8, 4, 0, 0, 0, 0, -1, {{0}},
+                             {{4, 0, 8, {{16, 8, 8}, {2, 128, 4}, {2, 256, 136}}}}},
 };
 
 const an_pack an_packs[9][AN_PACKS] = {
@@ -127,6 +127,12 @@ static bool form_of(const an_weight *w, form *f)
         f->codes[0] = (move){(uint16_t)bits, 0, (uint16_t)(16 * size), {{(uint16_t)group, 8, (uint16_t)bits}}};
     }
     return w->n_col % f->n_elem == 0;
+}
+
+/* Of shared field i. */
+static int second_byte(const form *f, int i)
+{
+    return f->n_shared == 1 && f->shared[1] ? f->shared[1] : f->shared[i] + 1;
 }
 
 /* Lines of sixteen whole rows. */
@@ -255,7 +261,7 @@ static void write_block(const form *f, uint8_t *panel, int row, int64_t block, c
     lines = panel + shared_line(f, block) * LINE + 32 * (block & 1) + 2 * row;
     for (int i = 0; i < f->n_shared; i++) {
         lines[i * LINE] = bytes[f->shared[i]];
-        lines[i * LINE + 1] = bytes[f->shared[i] + 1 + f->apart];
+        lines[i * LINE + 1] = bytes[second_byte(f, i)];
     }
 }
 
@@ -282,7 +288,7 @@ static void write_fields(const source *s, const form *f, int64_t block, uint8_t 
         for (int r = 0; r < AN_PANEL_ROWS; r++) {
             const uint8_t *from = field_at(s, f, block, f->shared[i], r);
             shared[i * LINE + 2 * r] = from[0];
-            shared[i * LINE + 2 * r + 1] = from[1 + f->apart];
+            shared[i * LINE + 2 * r + 1] = from[second_byte(f, i) - f->shared[i]];
         }
     for (const move *m = f->fields; m < f->fields + MOVES && m->n_bit; m++)
         for (int j = 0; j < (m->loop[1].n ? m->loop[1].n : 1); j++)
@@ -387,7 +393,7 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
         lines = panel + shared_line(f, at) * LINE + 32 * (at & 1) + 2 * r;
         for (int i = 0; i < f->n_shared; i++) {
             bytes[f->shared[i]] = lines[i * LINE];
-            bytes[f->shared[i] + 1 + f->apart] = lines[i * LINE + 1];
+            bytes[second_byte(f, i)] = lines[i * LINE + 1];
         }
         memcpy(out->scales + b * size, bytes, (size_t)size);
         memcpy(out->biases + b * bias, bytes + size, (size_t)bias);

@@ -1,6 +1,7 @@
 /*
- * Weights of four-bit floats (E2M1), from rows and from panels: MXFP4, a power of two for 32 columns, in GGUF's blocks or MLX's
- * tensors, and MLX's NVFP4, an E4M3 number for 16. Codes are twice the values, scales half of them (quant/codes.h).
+ * Weights of four-bit floats (E2M1), from rows and from panels: MXFP4, a power of two for 32 columns, in GGUF's
+ * blocks or MLX's tensors, and MLX's NVFP4, an E4M3 number for 16. Codes are twice the values, scales half of them
+ * (quant/codes.h).
  * Included after a lanes header.
  */
 #ifndef AN_BODY_FP4_H
@@ -19,8 +20,8 @@ LANE_FN vf e8m0_half(vi exponent)
 }
 
 /*
- * Half of an E4M3 number; bytes as int8. By f16, of which its bits are a number 256 times smaller: small scales are common here, and
- * as f32 that are not normal they would cost more than the conversion.
+ * Half of an E4M3 number; bytes as int8. By f16, of which its bits are a number 256 times smaller: small scales are
+ * common here, and as f32 that are not normal they would cost more than the conversion.
  */
 LANE_FN vf e4m3_half(vi byte)
 {
@@ -58,11 +59,13 @@ LANE_FN void put_fp4_scale(const an_panel *panel, int group, int n_group, vi byt
 {
     if (group < 0 || group >= n_group) return;
     vi high = vi_shl(bytes, 24 - 8 * at);
-    vf_store(panel->scales + 16 * group, nv ? e4m3_half(vi_sra(high, 24)) : e8m0_half(vi_shr(vi_and(high, vi_set1((int32_t)0xFF000000)), 1)));
+    vi exponent = vi_shr(vi_and(high, vi_set1((int32_t)0xFF000000)), 1);
+    vf_store(panel->scales + 16 * group, nv ? e4m3_half(vi_sra(high, 24)) : e8m0_half(exponent));
 }
 
 /* Four groups at a time; the last step goes back so far that it ends with the row. */
-LANE_FN void put_fp4_scales(const an_weight *w, int64_t row, int col_begin, int n_group, const an_panel *panel, const bool nv)
+LANE_FN void put_fp4_scales(const an_weight *w, int64_t row, int col_begin, int n_group, const an_panel *panel,
+                            const bool nv)
 {
     int first = col_begin / w->affine.group, all = (int)(w->n_col / w->affine.group);
     size_t stride = (size_t)all;
@@ -86,7 +89,8 @@ LANE_FN void put_fp4_scales(const an_weight *w, int64_t row, int col_begin, int 
 }
 
 /* Of MLX's matrices, where neighbours share a byte. */
-LANE_FN void unpack_fp4(const an_weight *w, int64_t row, int col_begin, int col_end, uint8_t *codes, const uint8_t table[16])
+LANE_FN void unpack_fp4(const an_weight *w, int64_t row, int col_begin, int col_end, uint8_t *codes,
+                        const uint8_t table[16])
 {
     const uint8_t *base = unpack_at(w, row, col_begin, 32, 16);
     size_t stride = w->row_bytes;

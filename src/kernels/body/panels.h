@@ -19,8 +19,8 @@ typedef struct panel_out {
 } panel_out;
 
 /*
- * One block: its own lines, and the numbers that it shares lines with a neighbour for. The first block of a pair loads those
- * of both, so that the walk through memory never turns back.
+ * One block: its own lines, and the numbers that it shares lines with a neighbour for. The first block of a pair
+ * loads those of both, so that the walk through memory never turns back.
  */
 typedef struct panel_block {
     const uint8_t *own;
