@@ -118,7 +118,7 @@ typedef struct an_run {
     int n_look;             /* looks taken: widens the level (stats/sequential.h) */
     double precision, margin; /* --precision, equivalence margin: 0.01 = 1 % */
     bool aa;                /* an A/A run: every verdict but "equivalent" and "undecided" is false */
-    double aa_noise;        /* 95th percentile of |ln ratio| that A/A showed on this machine; NaN = not measured */
+    double aa_noise;        /* largest |ln ratio| in the interval of a cell against itself; NaN = not measured */
     char aa_from[32];       /* the run that showed it; "" = this one, or none */
     char *refused;          /* why no verdict is given: the A/A gate failed; owned; NULL when they stand */
     char stop_reason[24];   /* "precise", "blocks", "budget", "interrupted", "" */

@@ -451,10 +451,10 @@ void an_html_method(an_page *p)
         "%.3g %%, equivalence needs it inside. No repetition is ever left out.</p>\n",
         100 * an_run_margin(run));
     if (isfinite(run->aa_noise)) {
-        an_str_appendf(p->out, "<p>A cell against itself differed by up to %.2f %% on this machine%s", 100 * run->aa_noise,
-                       run->aa_from[0] ? ", in run " : "");
+        an_str_appendf(p->out, "<p>A cell against itself left differences of up to %.2f %% possible on this machine%s",
+                       100 * expm1(run->aa_noise), run->aa_from[0] ? ", in run " : "");
         an_html_text(p->out, run->aa_from);
-        an_str_append(p->out, " (95th percentile).</p>\n");
+        an_str_append(p->out, " (the far end of its interval).</p>\n");
     }
     if (run->command) {
         an_str_append(p->out, "<h3>Command</h3>\n<pre class=\"cmd\"><code>");
