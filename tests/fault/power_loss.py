@@ -174,9 +174,14 @@ class Disk:
             from_path, to_path = text.split("\t")
             from_folder, from_name = find(self.root, from_path)
             folder, name = find(self.root, to_path)
-            assert folder is from_folder, f"{op} between folders is not modelled: {text}"
-            moved, there = folder.now[from_name], folder.now.get(name)
-            folder.change((name, moved), (from_name, there if op == "exchange" else None))
+            moved, there = from_folder.now[from_name], folder.now.get(name)
+            if folder is from_folder:
+                folder.change((name, moved), (from_name, there if op == "exchange" else None))
+                return
+            # Whether one folder's half of it lasts says nothing of the other's: it may be in both, or in neither.
+            assert op == "rename", f"{op} between folders is not modelled: {text}"
+            folder.change((name, moved))
+            from_folder.change((from_name, None))
 
 
 def read_log(path):
