@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""What anemo bench adds to llama-bench's figures: both on the same library, file and flags, turn by turn.
+"""What anemo bench adds to llama-bench's figures: both on the same library, file and flags, in pairs.
 
-Each pair runs llama-bench and `anemo bench -e llama.cpp` one after the other; of every two pairs each program goes first in one, in
-an order drawn by lot. Turns are short and many, on one thread: what a machine does for seconds then falls on both programs alike, and the
-interval narrows with the root of the number of pairs. A line a pair shows how far it is. Printed for each test: the Hodges-Lehmann estimate of
-the ratio anemo / llama-bench with the 95 % interval of its Walsh averages, of the medians and of the best of each turn's repetitions, over all
-pairs and for either order. Exit status 1 when an interval (--by) does not lie within the margin.
+Turn by turn, each pair runs llama-bench and `anemo bench -e llama.cpp` one after the other; of every two pairs each program goes first in
+one, in an order drawn by lot. With --together both run at the same moment, one thread each on a processor of its own, which they exchange
+from pair to pair, and one test at a time: what the machine does in that moment then falls on both, and a pair says several times as much. A line
+a pair shows how far it is. Printed for each test: the Hodges-Lehmann estimate of the ratio anemo / llama-bench with the 95 % interval of its
+Walsh averages, of the medians and of the best of each turn's repetitions, over all pairs and for either order. Exit status 1 when an interval
+(--by) does not lie within the margin.
 
-    perf/bench_overhead.py --llama-bench PATH [--anemo build/release/anemo] [--model FILE] [-t 1] [--pairs 200] [--minutes 1] [--keep FILE]
+    perf/bench_overhead.py --llama-bench PATH [--together] [--anemo build/release/anemo] [--model FILE] [-t 1] [--pairs 200] [--keep FILE]
 
 --keep FILE holds the pairs and goes on from those that are there: a long series in pieces, each as long as the machine can be had.
 
@@ -39,13 +40,36 @@ def libraries(program):
     return found
 
 
-def measure(argv):
-    """{test: tokens/s of each repetition} of one run."""
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(argv)}\nended with status {done.returncode}:\n{done.stderr}")
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+def start(argv, cpu=None):
+    """One run, on processor `cpu` alone if one is given."""
+    pin = (lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=pin)
+
+
+def result(run):
+    """{test: tokens/s of each repetition} of one run, when it is over."""
+    out, errors = run.communicate()
+    if run.returncode != 0:
+        sys.exit(f"{' '.join(run.args)}\nended with status {run.returncode}:\n{errors}")
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     return {label((r["n_prompt"], r["n_gen"])): r["samples_ts"] for r in rows}
+
+
+def turn_by_turn(commands, tests, order):
+    """A pair: each program with all tests, one after the other."""
+    sizes = ["-p", str(tests[0][0]), "-n", str(tests[1][1])]
+    return {name: result(start([*commands[name], *sizes])) for name in order}
+
+
+def together(commands, tests, order, cpus):
+    """A pair: for each test both programs at the same moment, order[0] on the first processor."""
+    pair = {name: {} for name in order}
+    for prompt, gen in tests:
+        sizes = ["-p", str(prompt), "-n", str(gen)]
+        runs = {name: start([*commands[name], *sizes], cpu) for name, cpu in zip(order, cpus)}
+        for name, run in runs.items():
+            pair[name].update(result(run))
+    return pair
 
 
 def hodges_lehmann(values):
@@ -79,6 +103,7 @@ def main():
     p.add_argument("-p", "--n-prompt", type=int, default=128)
     p.add_argument("-n", "--n-gen", type=int, default=32)
     p.add_argument("-r", "--repetitions", type=int, default=3)
+    p.add_argument("--together", action="store_true", help="both programs of a pair at the same moment, a thread each")
     p.add_argument("--pairs", type=int, default=200, help="at most, with those kept")
     p.add_argument("--minutes", type=float, default=math.inf, help="begin no pair that would end later")
     p.add_argument("--by", choices=STATISTICS, default="median", help="of a turn's repetitions, for the exit status")
@@ -91,27 +116,31 @@ def main():
     for name in LIBRARIES:
         if name in theirs and theirs.get(name) != ours.get(name):
             sys.exit(f"not the same library: llama-bench has {theirs.get(name)}, anemo's driver {ours.get(name)}")
-    flags = ["-m", a.model, "-p", str(a.n_prompt), "-n", str(a.n_gen), "-t", str(a.threads), "-r", str(a.repetitions),
-             "-o", "jsonl"]
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if a.together and (a.threads != 1 or len(cpus) < 2):
+        sys.exit("--together needs two processors, and one thread (-t 1)")
+    tests = [(a.n_prompt, 0), (0, a.n_gen)]
+    flags = ["-m", a.model, "-t", str(a.threads), "-r", str(a.repetitions), "-o", "jsonl"]
     commands = {"llama-bench": [a.llama_bench, *flags],
                 "anemo": [a.anemo, "bench", "-e", "llama.cpp", *flags, "--no-store", "--no-probe", "-q"]}
-    kept = {"flags": flags, "libraries": theirs, "pairs": []}
+    kept = {"flags": [*flags, *map(str, tests), *(["together"] if a.together else [])], "libraries": theirs, "pairs": []}
+    known = kept["flags"]
     if a.keep and os.path.exists(a.keep):
         with open(a.keep) as f:
             before = json.load(f)
-        if (before["flags"], before["libraries"]) != (flags, theirs):
+        if (before["flags"], before["libraries"]) != (known, theirs):
             sys.exit(f"{a.keep} holds pairs of other flags or libraries: {' '.join(before['flags'])}")
         kept = before
     pairs, begin, longest = kept["pairs"], time.time(), 0.0
-    for name in commands:  # the page cache is warm for both, and both are known to work
-        measure(commands[name])
+    turn_by_turn(commands, tests, list(commands))  # the page cache is warm for both, and both are known to work
     while len(pairs) < a.pairs:
         at = time.time()
         if at - begin + longest > 60 * a.minutes:
             break
         first = random.Random(a.seed + len(pairs) // 2).randrange(2) ^ len(pairs) % 2
         order = list(commands)[::-1 if first else 1]
-        pairs.append({"first": order[0], **{name: measure(commands[name]) for name in order}})
+        pair = together(commands, tests, order, cpus) if a.together else turn_by_turn(commands, tests, order)
+        pairs.append({"first": order[0], **pair})
         longest = max(longest, time.time() - at)
         if a.keep:
             with open(a.keep + ".new", "w") as f:
