@@ -37,7 +37,7 @@ static anemo_status session_options(const an_worker_settings *s, an_session_opti
         return an_fail(err, ANEMO_ERR_INVAL, "the native engine has no layout \"%s\"", s->layout);
     o->cache_dir = s->layout_dir;
     o->pin = s->pin;
-    o->n_batch = s->n_batch;
+    o->n_batch = s->n_batch < s->n_ubatch ? s->n_batch : s->n_ubatch; /* what is computed at once is its memory */
     o->n_thread = s->threads;
     o->n_thread_prefill = s->threads_batch;
     o->kv_v_set = true;
