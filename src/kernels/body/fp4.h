@@ -12,13 +12,6 @@
 
 #include <math.h>
 
-/* Half of a power of two, whose E8M0 byte lies where a float has its exponent; 255 is NaN, 0 is 2^-127. */
-LANE_FN vf e8m0_half(vi exponent)
-{
-    vi nan = vi_shl(vi_shr(vi_add(exponent, vi_set1(0x00800000)), 31), 22);
-    return vf_mul(vf_from_bits(vi_or(vi_max(exponent, vi_set1(0x00400000)), nan)), vf_set1(0.5f));
-}
-
 /*
  * Half of an E4M3 number; bytes as int8. By f16, of which its bits are a number 256 times smaller: small scales are
  * common here, and as f32 that are not normal they would cost more than the conversion.
@@ -41,17 +34,9 @@ LANE_FN void nvfp4_table(uint8_t table[16])
 
 static void unpack_ggml_mxfp4(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
 {
-    const uint8_t *p = unpack_at(w, row, col_begin, 32, 17);
-    size_t stride = w->row_bytes;
-    int n_block = (col_end - col_begin) / 32;
-    ahead next = ahead_of(p, stride, (size_t)n_block * 17);
     uint8_t table[16];
     mxfp4_table(table);
-    for (int b = 0; b < n_block; b++, p += 17) {
-        unpack_prefetch(&next, 17);
-        put_iq4(panel->codes + 512 * b, table, p + 1, stride);
-        vf_store(panel->scales + 16 * b, e8m0_half(vi_shl(vi_and(vi_gather(p, stride), vi_set1(0xFF)), 23)));
-    }
+    unpack_looked_up(w, row, col_begin, col_end, panel, table, 17, true);
 }
 
 /* Scales in byte number `at` of every dword. */

@@ -388,19 +388,37 @@ LANE_FN void put_iq4(uint8_t *codes, const uint8_t table[16], const uint8_t *p, 
     }
 }
 
-static void unpack_iq4_nl(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
+/* Half of a power of two, whose E8M0 byte lies where a float has its exponent; 255 is NaN, 0 is 2^-127. */
+LANE_FN vf e8m0_half(vi exponent)
 {
-    const uint8_t *p = unpack_at(w, row, col_begin, 32, 18);
+    vi nan = vi_shl(vi_shr(vi_add(exponent, vi_set1(0x00800000)), 31), 22);
+    return vf_mul(vf_from_bits(vi_or(vi_max(exponent, vi_set1(0x00400000)), nan)), vf_set1(0.5f));
+}
+
+/*
+ * Blocks of `bytes`, 16 of which are 32 codes of a table behind a scale: E8M0, of which half is meant (twice the value is
+ * in the table), or f16.
+ */
+LANE_FN void unpack_looked_up(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel,
+                              const uint8_t table[16], const int bytes, const bool e8m0)
+{
+    const uint8_t *p = unpack_at(w, row, col_begin, 32, bytes);
     size_t stride = w->row_bytes;
     int n_block = (col_end - col_begin) / 32;
-    ahead next = ahead_of(p, stride, (size_t)n_block * 18);
+    ahead next = ahead_of(p, stride, (size_t)(n_block * bytes));
+    for (int b = 0; b < n_block; b++, p += bytes) {
+        unpack_prefetch(&next, bytes);
+        put_iq4(panel->codes + 512 * b, table, p + bytes - 16, stride);
+        vi head = vi_gather(p, stride);
+        vf_store(panel->scales + 16 * b, e8m0 ? e8m0_half(vi_shl(vi_and(head, vi_set1(0xFF)), 23)) : vf_f16_low(head));
+    }
+}
+
+static void unpack_iq4_nl(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
+{
     uint8_t table[16];
     iq4_table(table);
-    for (int b = 0; b < n_block; b++, p += 18) {
-        unpack_prefetch(&next, 18);
-        put_iq4(panel->codes + 512 * b, table, p + 2, stride);
-        vf_store(panel->scales + 16 * b, vf_f16_low(vi_gather(p, stride)));
-    }
+    unpack_looked_up(w, row, col_begin, col_end, panel, table, 18, false);
 }
 
 static void unpack_iq4_xs(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
