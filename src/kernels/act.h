@@ -1,9 +1,16 @@
 /*
  * Layout of quantized activations. Tokens are cut into tiles of `width` (an_act_width, by the number of tokens); a
- * tile is one record per 32 columns, each of width * 64 bytes:
- *   int8 codes [width][32], then f32 scale[width], f32 sum[width] (scale * sum of codes), int32 init[width]
- *   (-128 * sum of codes), and of the two halves of 16: f32 sum16[2][width], int32 init16[2][width] (-32 * sum).
- * All offsets inside a record are constants for the tile kernels, one cache line a token.
+ * tile is one record per 32 columns, each of width * 64 bytes. All offsets inside a record are constants for the tile
+ * kernels, one cache line a token. There are two kinds:
+ *
+ *  - a scale per 32 columns: int8 codes [width][32], then f32 scale[width], f32 sum[width] (scale * sum of codes), int32
+ *    init[width] (-128 * sum of codes), and of the two halves of 16, behind 8 bytes a token: int32 init16[2][width] (-32 * sum).
+ *  - a scale per AN_SUPER columns, for weights whose scales are whole numbers there (an_codes_super): codes, the scale of the
+ *    superblock in every record, and sums of codes as pairs of int16, the first one in the high half, that meet pairs of
+ *    minima: pair[width] of a record with an even number and the next one's, in the place of sum; init; pair16[width] of the
+ *    two halves; upper16[width], which is init16 of the second half plus 2^15; init16.
+ *    No 16 codes add up to more than AN_SUPER_SUM16 without their signs: so 6-bit codes without their offset give sums of 16
+ *    that fit 16 bits, and 4-bit codes sums of 32. Activations that are all of one size get a larger scale for it.
  */
 #ifndef AN_KERNELS_ACT_H
 #define AN_KERNELS_ACT_H
@@ -26,7 +33,11 @@ static inline int an_act_width(int n_tok)
 #define AN_REC_SCALE(width, tok) ((width)*32 + (tok)*4)
 #define AN_REC_SUM(width, tok) ((width)*36 + (tok)*4)
 #define AN_REC_INIT(width, tok) ((width)*40 + (tok)*4)
-#define AN_REC_SUM16(width, tok, half) ((width) * (44 + 4 * (half)) + (tok)*4)
 #define AN_REC_INIT16(width, tok, half) ((width) * (52 + 4 * (half)) + (tok)*4)
+#define AN_REC_PAIR(width, tok) AN_REC_SUM(width, tok)
+#define AN_REC_PAIR16(width, tok) ((width)*44 + (tok)*4)
+#define AN_REC_UPPER16(width, tok) ((width)*48 + (tok)*4)
+
+enum { AN_SUPER_SUM16 = 1023 };
 
 #endif

@@ -3,7 +3,9 @@
  *
  * Ways to multiply:
  *  - exact: weights decoded to f32, f32 activations. The reference; level "scalar" has no other.
- *  - q8:    activations quantized to int8 per 32 values, integer products, exact weight scales. The fast path.
+ *  - q8:    activations quantized to int8 per 32 values, integer products, exact weight scales. The fast path. Weights of
+ *           superblocks (K-quants, IQ4_XS) meet activations with a scale per 256 values, as in llama.cpp: their products with
+ *           the weights' whole-numbered scales are exact integers.
  *  - bf16:  weights (with their scale) and activations rounded to bf16, f32 sums, by matrix tiles. For many tokens, on
  *           level "amx"; steps of few tokens are q8 there. F16 and F32 weights stay exact.
  *
@@ -57,6 +59,7 @@ const char *an_kernels_serving(const an_kernels *k, const char *op);
 /*
  * Activations of one matmul input: n_tok rows of n_col. Built in caller's memory of an_act_bytes(), which for BF16 holds
  * the Q8 form of fewer tokens as well. Quantizing (when compute is not F32) is split over tokens: each token is independent.
+ * Q8 has two forms; either may be absent (NULL) when no weight that it is multiplied by wants it (an_act_super).
  */
 typedef struct an_act {
     an_compute compute;   /* an_kernels_compute() of what was asked for */
@@ -65,11 +68,16 @@ typedef struct an_act {
     const float *f32;     /* [n_tok, n_col], borrowed */
     size_t f32_stride;    /* floats between tokens */
     void *q;              /* private layout, 64-byte aligned, an_act_bytes() long */
+    void *q_super;        /* the same, of Q8 with a scale per AN_ACT_SUPER columns, of which n_col is a multiple then */
 } an_act;
+
+enum { AN_ACT_SUPER = 256 };
+/* Does Q8 multiply this weight by q_super, and not by q? */
+bool an_act_super(const an_weight *w);
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
-/* The same for columns col_begin..col_end-1 alone, multiples of 32, which threads may share out. */
+/* The same for columns col_begin..col_end-1 alone, multiples of 32 (with q_super, of AN_ACT_SUPER), which threads may share out. */
 void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
 enum { AN_ROW_GRAIN = 16 };

@@ -23,6 +23,12 @@ size_t an_act_bytes(an_compute compute, int n_tok, int n_col)
     return (size_t)n_tile * (size_t)width * (size_t)(n_col / 32) * AN_RECORD_BYTES;
 }
 
+bool an_act_super(const an_weight *w)
+{
+    an_code_kind kind;
+    return an_codes_kind(w, &kind) && an_codes_super(kind);
+}
+
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end)
 {
     an_act_quantize_columns(k, a, tok_begin, tok_end, 0, a->n_col);
@@ -41,11 +47,15 @@ void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin
         }
         return;
     }
+    AN_ASSERT(!a->q_super || (a->n_col % AN_SUPER == 0 && col_begin % AN_SUPER == 0 && col_end % AN_SUPER == 0));
     int width = an_act_width(a->n_tok);
     size_t group_bytes = (size_t)width * AN_RECORD_BYTES, tile_bytes = (size_t)(a->n_col / 32) * group_bytes;
-    for (int t = tok_begin; t < tok_end; t++)
-        k->quantize(a->f32 + (size_t)t * a->f32_stride + col_begin, col_end - col_begin, width, t % width,
-                    (uint8_t *)a->q + (size_t)(t / width) * tile_bytes + (size_t)(col_begin / 32) * group_bytes);
+    for (int t = tok_begin; t < tok_end; t++) {
+        const float *x = a->f32 + (size_t)t * a->f32_stride + col_begin;
+        size_t at = (size_t)(t / width) * tile_bytes + (size_t)(col_begin / 32) * group_bytes;
+        if (a->q) k->quantize(x, col_end - col_begin, width, t % width, (uint8_t *)a->q + at);
+        if (a->q_super) k->quantize_super(x, col_end - col_begin, width, t % width, (uint8_t *)a->q_super + at);
+    }
 }
 
 /* Scratch of the two ways: 16 rows as f32, or quantized ones unpacked. */
@@ -57,32 +67,59 @@ size_t an_matmul_scratch_bytes(const an_kernels *k, int n_col_max)
     return most > wide ? most : wide;
 }
 
+/* Number `line` of row r of an unpacked panel's scales or minima. */
+static void put_number(float *lines, int line, int r, const void *number)
+{
+    memcpy(lines + line * AN_PANEL_ROWS + r, number, 4);
+}
+
+/* Some columns of one row, up to AN_CODES_STEP, as they go into a panel; of a row that is not there, zeros. */
+typedef struct row_piece {
+    uint8_t codes[AN_CODES_STEP];
+    float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
+    an_super numbers;
+} row_piece;
+
+static void read_row_piece(const an_weight *w, bool super, int64_t row, int col, int n, row_piece *p)
+{
+    bool panels = w->layout == AN_LAYOUT_PANELS;
+    if (super && panels) an_panels_codes_read_super(w, row, col, p->codes, &p->numbers);
+    else if (super) an_codes_read_super(w, row, col, p->codes, &p->numbers);
+    else if (panels) an_panels_codes_read(w, row, col, n, p->codes, p->scales, p->mins);
+    else an_codes_read(w, row, col, n, p->codes, p->scales, p->mins);
+}
+
+static int32_t pair_of(const int16_t *two)
+{
+    return (int32_t)((uint32_t)two[0] << 16 | (uint16_t)two[1]);
+}
+
 /* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
 static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row,
                            int col_begin, int col_end, const an_panel *panel)
 {
-    uint8_t codes[AN_CODES_STEP];
-    float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
     int group = an_codes_group(kind), n_col = col_end - col_begin;
-    uint8_t flip = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN ? k->code_xor : 0;
+    bool super = an_codes_super(kind);
+    uint8_t flip = an_codes_int8(kind) ? k->code_xor : 0;
     for (int r = 0; r < AN_PANEL_ROWS; r++) {
         for (int col = 0; col < n_col; col += AN_CODES_STEP) {
-            int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
-            if (r < n_row) {
-                if (w->layout == AN_LAYOUT_PANELS)
-                    an_panels_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
-                else an_codes_read(w, row + r, col_begin + col, n, codes, scales, mins);
-            } else {
-                memset(codes, 0, sizeof codes);
-                memset(scales, 0, sizeof scales);
-                memset(mins, 0, sizeof mins);
-            }
-            for (int i = 0; i < n; i++) codes[i] ^= flip;
+            int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP, first = col / group;
+            row_piece p = {.codes = {0}};
+            if (r < n_row) read_row_piece(w, super, row + r, col_begin + col, n, &p);
+            for (int i = 0; i < n; i++) p.codes[i] ^= flip;
             for (int i = 0; i < n; i += 4)
-                memcpy(panel->codes + (size_t)(col + i) * AN_PANEL_ROWS + 4 * r, codes + i, 4);
-            for (int g = 0; g < n / group; g++) {
-                panel->scales[(col / group + g) * AN_PANEL_ROWS + r] = scales[g];
-                panel->mins[(col / group + g) * AN_PANEL_ROWS + r] = mins[g];
+                memcpy(panel->codes + (size_t)(col + i) * AN_PANEL_ROWS + 4 * r, p.codes + i, 4);
+            for (int g = 0; g < n / group && !super; g++) {
+                put_number(panel->scales, first + g, r, &p.scales[g]);
+                put_number(panel->mins, first + g, r, &p.mins[g]);
+            }
+            for (int g = 0; g < n / group / 2 && super; g++) {
+                put_number(panel->scales, first + g, r, &(int32_t){pair_of(p.numbers.scales + 2 * g)});
+                put_number(panel->mins, first + g, r, &(int32_t){pair_of(p.numbers.mins + 2 * g)});
+            }
+            if (super) {
+                put_number(panel->scales, first + n / group / 2, r, &p.numbers.d);
+                put_number(panel->mins, first + n / group / 2, r, &p.numbers.dmin);
             }
         }
     }
@@ -170,10 +207,12 @@ void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, fl
     if (a->compute == AN_COMPUTE_BF16 && an_wide_takes(w)) {
         an_matmul_wide(k, &an_wide_default, w, a, out, out_stride, row_begin, row_end, add, scratch);
     } else if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind)) {
+        const void *q = an_codes_super(kind) ? a->q_super : a->q;
+        AN_ASSERT(q);
         an_fused_fn *fused = w->dtype == AN_DTYPE_AFFINE ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
         if (w->layout == AN_LAYOUT_PANELS && a->n_tok <= AN_SMALL_TOKENS && fused)
-            fused(&(an_fused_job){w, a->q, a->n_tok, row_begin, row_end, out, out_stride, add});
-        else an_matmul_q8(k, &(an_q8_product){w, a, kind, out, out_stride, row_begin, row_end, add, scratch});
+            fused(&(an_fused_job){w, q, a->n_tok, row_begin, row_end, out, out_stride, add});
+        else an_matmul_q8(k, &(an_q8_product){w, q, a->n_tok, kind, out, out_stride, row_begin, row_end, add, scratch});
     } else {
         matmul_f32(k, w, a, out, out_stride, row_begin, row_end, add, scratch);
     }

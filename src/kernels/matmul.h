@@ -14,7 +14,8 @@ void an_panel_unpack(const an_kernels *k, const an_weight *w, an_code_kind kind,
 /* an_matmul_rows for quantized weights and activations: matmul_q8.c. */
 typedef struct an_q8_product {
     const an_weight *w;
-    const an_act *a;
+    const uint8_t *q; /* the records of n_tok tokens that the kind wants */
+    int n_tok;
     an_code_kind kind;
     float *out;
     size_t out_stride;

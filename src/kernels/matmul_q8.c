@@ -57,7 +57,7 @@ static int block_panels(int64_t n_row)
 
 static void blocks_init(blocks *b, const an_kernels *k, const an_q8_product *p)
 {
-    int n_tok = p->a->n_tok, n_col = p->a->n_col, width = an_act_width(n_tok);
+    int n_tok = p->n_tok, n_col = (int)p->w->n_col, width = an_act_width(n_tok);
     bool many = n_tok > AN_SMALL_TOKENS;
     *b = (blocks){.k = k, .p = p, .n_col = n_col, .width = width, .n_tile = (n_tok + width - 1) / width};
     b->cols = many ? block_cols(n_col) : n_col;
@@ -144,7 +144,7 @@ static void unpack(const blocks *b, const block *at)
     for (int i = 0; i < at->n_panel; i++) {
         int64_t row = at->row + i * AN_PANEL_ROWS;
         an_panel_unpack(b->k, b->p->w, b->p->kind, row, rows_of(b, row), at->col, at->col_end, &b->panels[i]);
-        if (b->k->pair_codes && b->p->a->n_tok > 1) b->k->pair_codes(b->panels[i].codes, at->col_end - at->col);
+        if (b->k->pair_codes && b->p->n_tok > 1) b->k->pair_codes(b->panels[i].codes, at->col_end - at->col);
     }
 }
 
@@ -176,9 +176,9 @@ static void multiply(const blocks *b, const block *now)
                      .out_stride = p->out_stride, .add = p->add, .resume = now->col > 0,
                      .more = now->col_end < b->n_col, .carry = b->carry};
     for (int tile = now->tile; tile < now->tile_end; tile++) {
-        int tok = tile * b->width, left = p->a->n_tok - tok;
+        int tok = tile * b->width, left = p->n_tok - tok;
         job.n_tok = left < b->width ? left : b->width;
-        job.records = (const uint8_t *)p->a->q + (size_t)tile * tile_bytes + record_bytes(b, now->col);
+        job.records = p->q + (size_t)tile * tile_bytes + record_bytes(b, now->col);
         for (int i = 0; i < ahead.n; i++)
             ask_for(ahead.first + i * ahead.stride, ahead.bytes, tile - now->tile, now->tile_end - now->tile);
         for (int i = 0; i < now->n_panel; i++, job.carry += b->width * AN_PANEL_ROWS) {

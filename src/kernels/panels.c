@@ -409,15 +409,27 @@ static void read_piece(const an_weight *w, const form *f, int64_t row, int64_t c
     out->w.affine.biases = out->biases;
 }
 
+static void piece_of(const an_weight *w, int64_t row, int64_t col, int n, piece *p)
+{
+    form f;
+    bool has_form = form_of(w, &f);
+    AN_ASSERT(has_form && w->layout == AN_LAYOUT_PANELS && n <= AN_CODES_STEP);
+    read_piece(w, &f, row, col, n, p);
+}
+
 void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
                           float *mins)
 {
-    form f;
     piece p;
-    bool has_form = form_of(w, &f);
-    AN_ASSERT(has_form && w->layout == AN_LAYOUT_PANELS && n <= AN_CODES_STEP);
-    read_piece(w, &f, row, col, n, &p);
+    piece_of(w, row, col, n, &p);
     an_codes_read(&p.w, 0, 0, n, codes, scales, mins);
+}
+
+void an_panels_codes_read_super(const an_weight *w, int64_t row, int64_t col, uint8_t *codes, an_super *numbers)
+{
+    piece p;
+    piece_of(w, row, col, AN_SUPER, &p);
+    an_codes_read_super(&p.w, 0, 0, codes, numbers);
 }
 
 void an_panels_row_f32(const an_weight *w, int64_t row, float *out)

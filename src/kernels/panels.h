@@ -8,6 +8,7 @@
 #define AN_KERNELS_PANELS_H
 
 #include "kernels/kernels.h"
+#include "quant/codes.h"
 
 #include <stdint.h>
 
@@ -30,9 +31,10 @@ void an_panels_write(const an_kernels *k, const an_weight *w, void *panels, int6
 /* The same weight over panels written from it. `panels` stays the caller's. */
 an_weight an_panels_view(const an_weight *w, const void *panels);
 
-/* an_weight_row_f32() and an_codes_read() (quant/codes.h) of a weight in panels: plain code, the same numbers. */
+/* an_weight_row_f32(), an_codes_read() and an_codes_read_super() of a weight in panels: plain code, the same numbers. */
 void an_panels_row_f32(const an_weight *w, int64_t row, float *out);
 void an_panels_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t *codes, float *scales,
                           float *mins);
+void an_panels_codes_read_super(const an_weight *w, int64_t row, int64_t col, uint8_t *codes, an_super *numbers);
 
 #endif

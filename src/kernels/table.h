@@ -12,7 +12,9 @@ enum {
 
 /*
  * Columns of sixteen rows of a quantized weight, unpacked: codes [n / 4][16 rows][4], scales and mins [n_group][16].
- * Codes of the int8 kinds are stored with `code_xor` applied.
+ * Codes of the int8 kinds are stored with `code_xor` applied. Of superblocks, n_group / 2 lines of scales are int32 [16], pairs of
+ * int16 with the first group in the high half, then comes a line of d, and as much follows unused as n_group lines leave; the
+ * same with minima and dmin.
  */
 typedef struct an_panel {
     uint8_t *codes;
@@ -115,6 +117,7 @@ struct an_kernels {
     void (*row_bf16)(float *dst, const void *src, int n);
     void (*row_mxfp8)(float *dst, const uint8_t *codes, const uint8_t *scales, int n_col);
     void (*quantize)(const float *x, int n_col, int width, int slot, uint8_t *records);
+    void (*quantize_super)(const float *x, int n_col, int width, int slot, uint8_t *records);
     void (*rms_norm)(float *out, const float *x, const float *weight, int n, float eps);
     void (*silu_mul)(float *out, const float *gate, const float *up, int n);
     void (*rope_head)(float *out, const float *x, an_rope_rows rows, const float *cos, const float *sin,

@@ -1,7 +1,7 @@
 /*
  * Canonical codes of every quantized type (codes.h), scalar. Q4_0 and Q5_0 are read as scale and minimum (-8d,
  * -16d: exact in f32), because that is what they are in an MLX file that was converted from them. Twice a four-bit float is an
- * integer: MXFP4 and NVFP4 have codes of twice the value and half the scale, both exact.
+ * integer: MXFP4 and NVFP4 have codes of twice the value and half the scale, both exact. dmin of superblocks is minus the file's.
  */
 #include "quant/codes.h"
 
@@ -21,18 +21,18 @@ bool an_codes_kind(const an_weight *w, an_code_kind *kind)
     case AN_DTYPE_Q4_0:
     case AN_DTYPE_Q4_1:
     case AN_DTYPE_Q5_0:
-    case AN_DTYPE_Q5_1:
+    case AN_DTYPE_Q5_1: *kind = AN_CODES_MIN32; return true;
     case AN_DTYPE_Q4_K:
-    case AN_DTYPE_Q5_K: *kind = AN_CODES_MIN32; return true;
+    case AN_DTYPE_Q5_K: *kind = AN_CODES_K32; return true;
+    case AN_DTYPE_IQ4_XS: *kind = AN_CODES_K32_I8; return true;
     case AN_DTYPE_Q8_0:
     case AN_DTYPE_IQ4_NL:
-    case AN_DTYPE_IQ4_XS:
     case AN_DTYPE_GGML_MXFP4:
     case AN_DTYPE_MXFP4: *kind = AN_CODES_I8; return true;
     case AN_DTYPE_NVFP4: *kind = AN_CODES_OFF16; return w->n_col % 32 == 0;
-    case AN_DTYPE_Q2_K: *kind = AN_CODES_MIN16; return true;
+    case AN_DTYPE_Q2_K: *kind = AN_CODES_K16; return true;
     case AN_DTYPE_Q3_K:
-    case AN_DTYPE_Q6_K: *kind = AN_CODES_OFF16; return true;
+    case AN_DTYPE_Q6_K: *kind = AN_CODES_K16_OFF; return true;
     case AN_DTYPE_AFFINE:
         *kind = w->affine.bits == 8 ? AN_CODES_I8_MIN : AN_CODES_MIN32;
         return true;
@@ -97,15 +97,16 @@ static void read_block32(an_dtype type, const uint8_t *p, uint8_t *codes, float 
 }
 
 /* Q4_K and Q5_K. */
-static void read_k45(const uint8_t *p, bool five, uint8_t *codes, float *scales, float *mins)
+static void read_k45(const uint8_t *p, bool five, uint8_t *codes, an_super *n)
 {
-    float d = load_f16(p), dmin = load_f16(p + 2);
+    n->d = load_f16(p);
+    n->dmin = -load_f16(p + 2);
     const uint8_t *qh = p + 16, *qs = five ? p + 48 : p + 16;
     for (int g = 0; g < 8; g++) {
         int scale, min;
         an_k4_scale_min(p + 4, g, &scale, &min);
-        scales[g] = d * (float)scale;
-        mins[g] = -(dmin * (float)min);
+        n->scales[g] = (int16_t)scale;
+        n->mins[g] = (int16_t)min;
         for (int j = 0; j < 32; j++) {
             int code = qs[32 * (g / 2) + j] >> (4 * (g & 1)) & 15;
             if (five) code |= (qh[j] >> g & 1) << 4;
@@ -114,38 +115,33 @@ static void read_k45(const uint8_t *p, bool five, uint8_t *codes, float *scales,
     }
 }
 
-static void read_q2_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+static void read_q2_k(const uint8_t *p, uint8_t *codes, an_super *n)
 {
-    float d = load_f16(p + 80), dmin = load_f16(p + 82);
+    n->d = load_f16(p + 80);
+    n->dmin = -load_f16(p + 82);
     for (int g = 0; g < 16; g++) {
-        scales[g] = d * (float)(p[g] & 15);
-        mins[g] = -(dmin * (float)(p[g] >> 4));
+        n->scales[g] = p[g] & 15;
+        n->mins[g] = p[g] >> 4;
     }
     for (int e = 0; e < 256; e++)
         codes[e] = p[16 + 32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32)) & 3;
 }
 
 /* Codes times 8 and scale / 8, so that the offset is the same 32 as Q6_K's. */
-static void read_q3_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+static void read_q3_k(const uint8_t *p, uint8_t *codes, an_super *n)
 {
-    float d = load_f16(p + 108) * 0.125f;
-    for (int g = 0; g < 16; g++) {
-        scales[g] = d * (float)an_q3k_scale(p + 96, g);
-        mins[g] = 0;
-    }
+    n->d = load_f16(p + 108) * 0.125f;
+    for (int g = 0; g < 16; g++) n->scales[g] = (int16_t)an_q3k_scale(p + 96, g);
     for (int e = 0; e < 256; e++) {
         int low = p[32 + 32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32)) & 3;
         codes[e] = (uint8_t)((low | (p[e % 32] >> (e / 32) & 1) << 2) * 8);
     }
 }
 
-static void read_q6_k(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+static void read_q6_k(const uint8_t *p, uint8_t *codes, an_super *n)
 {
-    float d = load_f16(p + 208);
-    for (int g = 0; g < 16; g++) {
-        scales[g] = d * (float)(int8_t)p[192 + g];
-        mins[g] = 0;
-    }
+    n->d = load_f16(p + 208);
+    for (int g = 0; g < 16; g++) n->scales[g] = (int8_t)p[192 + g];
     for (int e = 0; e < 256; e++) {
         int half = e / 128, l = e % 32, g = e % 128 / 32;
         int low = p[64 * half + l + 32 * (g & 1)] >> (g < 2 ? 0 : 4) & 15;
@@ -153,15 +149,31 @@ static void read_q6_k(const uint8_t *p, uint8_t *codes, float *scales, float *mi
     }
 }
 
-static void read_iq4_xs(const uint8_t *p, uint8_t *codes, float *scales, float *mins)
+static void read_iq4_xs(const uint8_t *p, uint8_t *codes, an_super *n)
 {
-    float d = load_f16(p);
+    n->d = load_f16(p);
     for (int g = 0; g < 8; g++) {
-        scales[g] = d * (float)an_iq4xs_scale(p, g);
-        mins[g] = 0;
+        n->scales[g] = (int16_t)an_iq4xs_scale(p, g);
         nibbles(p + 8 + 16 * g, codes + 32 * g);
     }
     for (int e = 0; e < 256; e++) codes[e] = (uint8_t)an_iq4_values[codes[e]];
+}
+
+void an_codes_read_super(const an_weight *w, int64_t row, int64_t col, uint8_t *codes, an_super *numbers)
+{
+    const uint8_t *p = (const uint8_t *)w->data + (uint64_t)row * w->row_bytes +
+                       (uint64_t)(col / AN_SUPER) * (uint64_t)an_dtype_get(w->dtype)->block_bytes;
+    *numbers = (an_super){0};
+    switch (w->dtype) {
+    case AN_DTYPE_Q4_K: read_k45(p, false, codes, numbers); return;
+    case AN_DTYPE_Q5_K: read_k45(p, true, codes, numbers); return;
+    case AN_DTYPE_Q2_K: read_q2_k(p, codes, numbers); return;
+    case AN_DTYPE_Q3_K: read_q3_k(p, codes, numbers); return;
+    case AN_DTYPE_Q6_K: read_q6_k(p, codes, numbers); return;
+    default:
+        AN_ASSERT(w->dtype == AN_DTYPE_IQ4_XS);
+        read_iq4_xs(p, codes, numbers);
+    }
 }
 
 /* Groups of 64 and 128 become groups of 32 with the same scale. */
@@ -214,15 +226,13 @@ void an_codes_read(const an_weight *w, int64_t row, int64_t col, int n, uint8_t 
             read_block32(w->dtype, p, codes + 32 * b, scales + b, mins + b);
         return;
     }
-    AN_ASSERT(n == 256);
-    switch (w->dtype) {
-    case AN_DTYPE_Q4_K: read_k45(p, false, codes, scales, mins); return;
-    case AN_DTYPE_Q5_K: read_k45(p, true, codes, scales, mins); return;
-    case AN_DTYPE_Q2_K: read_q2_k(p, codes, scales, mins); return;
-    case AN_DTYPE_Q3_K: read_q3_k(p, codes, scales, mins); return;
-    case AN_DTYPE_Q6_K: read_q6_k(p, codes, scales, mins); return;
-    default:
-        AN_ASSERT(w->dtype == AN_DTYPE_IQ4_XS);
-        read_iq4_xs(p, codes, scales, mins);
+    AN_ASSERT(n == AN_SUPER);
+    an_super numbers;
+    an_code_kind kind = AN_CODES_N;
+    an_codes_kind(w, &kind);
+    an_codes_read_super(w, row, col, codes, &numbers);
+    for (int g = 0; g < n / an_codes_group(kind); g++) {
+        scales[g] = numbers.d * (float)numbers.scales[g];
+        mins[g] = numbers.dmin * (float)numbers.mins[g];
     }
 }

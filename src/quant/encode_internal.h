@@ -2,13 +2,12 @@
 #ifndef AN_QUANT_ENCODE_INTERNAL_H
 #define AN_QUANT_ENCODE_INTERNAL_H
 
+#include "quant/codes.h"
 #include "quant/encode.h"
 #include "quant/half.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { AN_SUPER = 256 };
 
 /* Groups whose values are all below it count as zero. */
 #define AN_NEXT_TO_NOTHING 1e-15f

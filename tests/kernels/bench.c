@@ -50,7 +50,8 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
         float *x = malloc((size_t)n_tok * (size_t)n_col * 4);
         fill_floats(&c, x, (size_t)n_tok * (size_t)n_col, 0);
         a.f32 = x;
-        a.q = aligned_alloc(64, an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col));
+        void *room = aligned_alloc(64, an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col));
+        act_room(&a, &w.w, room);
         double best = 1e9;
         int64_t rows = cases[i_case].cached ? 1024 : n_row;
         float *out = malloc((size_t)n_tok * (size_t)rows * 4);
@@ -77,7 +78,7 @@ static void bench_matmul(const an_kernels *k, an_dtype type, an_affine affine, c
         printf("%-10s %-14s n_col %5d tokens %3d %s: %7.1f GB/s %8.1f Gop/s  quantize %6.2f us/token\n", k->name, name,
                n_col, n_tok, cases[i_case].cached ? "L2 " : "RAM", bytes / best * 1e-9, ops / best * 1e-9, quantize * 1e6 / n_tok);
         free(out);
-        free(a.q);
+        free(room);
         free(x);
     }
     free(scratch);

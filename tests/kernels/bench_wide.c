@@ -32,8 +32,10 @@ static double best_product(wide_bench *b, const an_wide_blocks *blocks, int n_to
     an_act a = {.compute = blocks ? AN_COMPUTE_BF16 : AN_COMPUTE_Q8, .n_tok = n_tok, .n_col = N_COL, .f32 = b->x,
                 .f32_stride = N_COL, .q = b->acts};
     double best = 1e9, begin = seconds();
-    if (!blocks) an_act_quantize(b->k, &a, 0, n_tok);
-    else
+    if (!blocks) {
+        act_room(&a, &b->w.w, b->acts);
+        an_act_quantize(b->k, &a, 0, n_tok);
+    } else
         for (int t = 0; t < n_tok; t++)
             b->k->wide->token(&(an_wide_token){b->x + (size_t)t * N_COL, N_COL, 0, N_COL, t, n_tok, blocks->cols, b->acts});
     for (int i = 0; i < 20 && (i < 2 || seconds() - begin < 0.3); i++) {

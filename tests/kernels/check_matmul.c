@@ -36,9 +36,7 @@ void check_codes(kcheck *c, const kcheck_op *op)
                 int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
                 an_codes_read(&t.w, r, col, n, codes, scales, mins);
                 for (int i = 0; i < n; i++) {
-                    bool is_int8 = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
-                    double code = is_int8 ? (int8_t)codes[i] : codes[i];
-                    if (kind == AN_CODES_OFF16) code -= 32;
+                    double code = an_codes_int8(kind) ? (int8_t)codes[i] : codes[i] - an_codes_offset(kind);
                     double value = code * (double)scales[i / group] + (double)mins[i / group];
                     double big = fabs(code * (double)scales[i / group]) + fabs((double)mins[i / group]) +
                                  256 * fabs((double)scales[i / group]) * (op->type == AN_DTYPE_AFFINE);
@@ -51,12 +49,22 @@ void check_codes(kcheck *c, const kcheck_op *op)
     }
 }
 
+/* Number g of a panel's scales or minima, of row r. */
+static float panel_number(const float *lines, an_code_kind kind, int g, int r)
+{
+    if (!an_codes_super(kind)) return lines[g * 16 + r];
+    int n = AN_SUPER / an_codes_group(kind), at = g % n;
+    const float *super = lines + (g - at) * 16 + r;
+    uint32_t pair;
+    memcpy(&pair, super + at / 2 * 16, 4);
+    return super[n / 2 * 16] * (float)(int16_t)(at & 1 ? pair : pair >> 16);
+}
+
 /* Columns begin..end-1 of one row of a panel against the scalar codes. */
 static void compare_panel_row(kcheck *c, const an_weight *w, an_code_kind kind, int64_t row, int begin, int end,
                               const an_panel *panel)
 {
     int group = an_codes_group(kind), r = (int)(row % 16);
-    bool is_int8 = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
     for (int col = begin; col < end; col += AN_CODES_STEP) {
         uint8_t want[AN_CODES_STEP];
         float want_scale[16], want_min[16];
@@ -64,19 +72,20 @@ static void compare_panel_row(kcheck *c, const an_weight *w, an_code_kind kind, 
         an_codes_read(w, row, col, n, want, want_scale, want_min);
         for (int i = 0; i < n; i++) {
             uint8_t got = panel->codes[(at + i) / 4 * 64 + 4 * r + i % 4];
-            if (is_int8) got ^= c->k->code_xor;
+            if (an_codes_int8(kind)) got ^= c->k->code_xor;
             if (got != want[i])
                 kcheck_fail(c, "row %d column %d: code %d, expected %d", r, col + i, got, want[i]);
         }
         for (int g = 0; g < n / group; g++) {
-            const float *s = panel->scales + (at / group + g) * 16 + r;
-            const float *m = panel->mins + (at / group + g) * 16 + r;
-            if (memcmp(s, &want_scale[g], 4))
-                kcheck_fail(c, "row %d group %d: scale %a, expected %a", r, col / group + g, (double)*s,
+            float scale = panel_number(panel->scales, kind, at / group + g, r);
+            if (memcmp(&scale, &want_scale[g], 4))
+                kcheck_fail(c, "row %d group %d: scale %a, expected %a", r, col / group + g, (double)scale,
                             (double)want_scale[g]);
+            if (!an_codes_min(kind)) continue;
+            float min = panel_number(panel->mins, kind, at / group + g, r);
             /* Zero minima may have either sign: they are added to sums. */
-            if (*m != want_min[g])
-                kcheck_fail(c, "row %d group %d: minimum %a, expected %a", r, col / group + g, (double)*m,
+            if (min != want_min[g])
+                kcheck_fail(c, "row %d group %d: minimum %a, expected %a", r, col / group + g, (double)min,
                             (double)want_min[g]);
         }
     }
@@ -116,10 +125,13 @@ test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style
     test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col}};
     t.x = guarded_alloc((size_t)n_tok * (size_t)n_col * 4, false);
     t.q = guarded_alloc(an_act_bytes(compute, n_tok, n_col) + 1, true);
+    t.q_super = guarded_alloc(an_act_bytes(compute, n_tok, n_col) + 1, true);
     memset(t.q.p, 0x5A, t.q.n);
+    memset(t.q_super.p, 0x5A, t.q_super.n);
     fill_floats(c, t.x.p, (size_t)n_tok * (size_t)n_col, style);
     t.a.f32 = t.x.p;
     t.a.q = t.q.p;
+    t.a.q_super = n_col % AN_ACT_SUPER == 0 ? t.q_super.p : NULL;
     an_act_quantize(c->k, &t.a, 0, n_tok);
     return t;
 }
@@ -128,6 +140,7 @@ void act_free(test_act *t)
 {
     guarded_free(&t->x);
     guarded_free(&t->q);
+    guarded_free(&t->q_super);
 }
 
 /* Exact product of one row and token over the quantized activations, and the sum of its absolute terms. */
@@ -136,7 +149,7 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
     an_code_kind kind;
     an_codes_kind(w, &kind);
     int width = an_act_width(a->n_tok), group = an_codes_group(kind), n_col = a->n_col;
-    const uint8_t *tile = (const uint8_t *)a->q + (size_t)(tok / width) * (size_t)(n_col / 32 * width * 64);
+    const uint8_t *tile = (const uint8_t *)(an_codes_super(kind) ? a->q_super : a->q) + (size_t)(tok / width) * (size_t)(n_col / 32 * width * 64);
     double sum = 0;
     *terms = 0;
     for (int col = 0; col < n_col; col += AN_CODES_STEP) {
@@ -151,8 +164,7 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
             int64_t dot = 0, total = 0;
             for (int i = 0; i < group; i++) {
                 int code = codes[g * group + i], at = (col + g * group + i) % 32;
-                if (kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN) code = (int8_t)code;
-                if (kind == AN_CODES_OFF16) code -= 32;
+                code = an_codes_int8(kind) ? (int8_t)code : code - an_codes_offset(kind);
                 int x = (int8_t)rec[AN_REC_CODES(width, tok % width) + at];
                 dot += code * x;
                 total += x;
@@ -175,10 +187,12 @@ static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act
     if (n_level < 2 || c->k == levels[0] || c->k == levels[1]) return;
     guarded scratch = guarded_alloc(an_matmul_scratch_bytes(levels[1], t->a.n_col), true);
     guarded q = guarded_alloc(an_act_bytes(AN_COMPUTE_Q8, n_tok, t->a.n_col), true);
+    guarded q_super = guarded_alloc(an_act_bytes(AN_COMPUTE_Q8, n_tok, t->a.n_col), true);
     float *out = malloc((size_t)n_tok * stride * 4);
     for (size_t i = 0; i < (size_t)n_tok * stride; i++) out[i] = 7;
     an_act plain = t->a;
     plain.q = q.p;
+    if (plain.q_super) plain.q_super = q_super.p;
     an_act_quantize(levels[1], &plain, 0, n_tok);
     an_matmul_rows(levels[1], w, &plain, out, stride, 0, w->n_row, add, scratch.p);
     for (int tok = 0; tok < n_tok; tok++)
@@ -186,6 +200,7 @@ static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act
             kcheck_fail(c, "token %d of %d differs from level %s", tok, n_tok, an_kernels_name(levels[1]));
     free(out);
     guarded_free(&q);
+    guarded_free(&q_super);
     guarded_free(&scratch);
 }
 
@@ -281,16 +296,19 @@ void check_invariance(kcheck *c, const kcheck_op *op)
             if (memcmp(whole, parts, (size_t)n_tok * N_ROW * 4))
                 kcheck_fail(c, "rows in three parts differ (%d tokens, compute %d)", n_tok, compute);
             for (int tok = 0; tok < n_tok; tok++) {
-                uint8_t *q = malloc(an_act_bytes((an_compute)compute, 1, n_col) + 1);
+                size_t n_q = an_act_bytes((an_compute)compute, 1, n_col) + 1;
+                uint8_t *q = malloc(n_q), *q_super = malloc(n_q);
                 an_act one = t.a;
                 one.n_tok = 1;
                 one.f32 += (size_t)tok * one.f32_stride;
                 one.q = q;
+                if (one.q_super) one.q_super = q_super;
                 an_act_quantize(c->k, &one, 0, 1);
                 an_matmul_rows(c->k, &w.w, &one, parts, N_ROW, 0, N_ROW, false, scratch);
                 if (memcmp(whole + (size_t)tok * N_ROW, parts, N_ROW * 4))
                     kcheck_fail(c, "token %d of %d differs from itself alone (compute %d)", tok, n_tok, compute);
                 free(q);
+                free(q_super);
             }
             free(whole);
             free(parts);
@@ -320,7 +338,9 @@ void check_blocks(kcheck *c, const kcheck_op *op)
     an_matmul_rows(c->k, &w.w, &t.a, sum, N_ROW, 0, N_ROW, true, scratch.p);
     an_act one = t.a;
     one.n_tok = 1;
-    one.q = malloc(an_act_bytes(AN_COMPUTE_Q8, 1, n_col));
+    uint8_t *q = malloc(an_act_bytes(AN_COMPUTE_Q8, 1, n_col)), *q_super = malloc(an_act_bytes(AN_COMPUTE_Q8, 1, n_col));
+    one.q = q;
+    if (one.q_super) one.q_super = q_super;
     for (int tok = 0; tok < n_tok; tok += n_tok > 60 ? 59 : 7, one.f32 = t.a.f32 + (size_t)tok * t.a.f32_stride) {
         an_act_quantize(c->k, &one, 0, 1);
         an_matmul_rows(c->k, &w.w, &one, alone, N_ROW, 0, N_ROW, false, scratch.p);
@@ -335,7 +355,8 @@ void check_blocks(kcheck *c, const kcheck_op *op)
     an_matmul_rows(c->k, &w.w, &t.a, whole, N_ROW, 256, N_ROW, false, scratch.p);
     an_matmul_rows(c->k, &w.w, &t.a, sum, N_ROW, 0, N_ROW, false, scratch.p);
     if (memcmp(whole, sum, n_out * 4)) kcheck_fail(c, "rows in two parts differ");
-    free(one.q);
+    free(q);
+    free(q_super);
     free(whole);
     free(sum);
     guarded_free(&scratch);

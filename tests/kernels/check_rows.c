@@ -31,7 +31,7 @@ void check_quantize(kcheck *c, const kcheck_op *op)
         c->k->quantize(x.p, n_col, width, slot, q.p);
         for (int g = 0; g < n_col / 32; g++) {
             const uint8_t *rec = (const uint8_t *)q.p + (size_t)(g * width * 64);
-            float scale, sum, sum16[2];
+            float scale, sum;
             int32_t init, init16[2], half[2] = {0, 0};
             memcpy(&scale, rec + AN_REC_SCALE(width, slot), 4);
             memcpy(&sum, rec + AN_REC_SUM(width, slot), 4);
@@ -48,14 +48,86 @@ void check_quantize(kcheck *c, const kcheck_op *op)
             }
             if (largest > 1e-30) kcheck_near(c, "scale", g, (double)scale * 127, largest, largest * 0x1p-22);
             for (int h = 0; h < 2; h++) {
-                memcpy(&sum16[h], rec + AN_REC_SUM16(width, slot, h), 4);
                 memcpy(&init16[h], rec + AN_REC_INIT16(width, slot, h), 4);
-                if (init16[h] != -32 * half[h] || sum16[h] != scale * (float)half[h])
-                    kcheck_fail(c, "sums of half %d of group %d", h, g);
+                if (init16[h] != -32 * half[h]) kcheck_fail(c, "sum of half %d of group %d", h, g);
             }
             if (init != -128 * (half[0] + half[1]) || sum != scale * (float)(half[0] + half[1]))
                 kcheck_fail(c, "sums of group %d", g);
         }
+        guarded_free(&x);
+        guarded_free(&q);
+    }
+}
+
+/* A number of a record, by its offset. */
+static int32_t record_int(const uint8_t *rec, int offset)
+{
+    int32_t v;
+    memcpy(&v, rec + offset, 4);
+    return v;
+}
+
+static int32_t pair_of(int first, int second)
+{
+    return (int32_t)((uint32_t)first << 16 | (uint16_t)second);
+}
+
+/* One superblock: codes as near as the scale lets them, no sum of 16 too large, all sums right. */
+static void check_super_block(kcheck *c, const float *x, const uint8_t *rec, int width, int slot)
+{
+    float scale;
+    int sum[16] = {0}, most = 0;
+    double largest = 0, group_most = 0;
+    memcpy(&scale, rec + AN_REC_SCALE(width, slot), 4);
+    for (int g = 0; g < 16; g++) {
+        int size = 0;
+        double group = 0;
+        for (int j = 0; j < 16; j++) {
+            int8_t code = (int8_t)rec[g / 2 * width * 64 + AN_REC_CODES(width, slot) + 16 * (g & 1) + j];
+            double v = (double)x[16 * g + j];
+            sum[g] += code;
+            size += abs(code);
+            group += fabs(v);
+            if (fabs(v) > largest) largest = fabs(v);
+            kcheck_near(c, "value", 16 * g + j, code * (double)scale, v, 0.5001 * (double)scale + fabs(v) * 0x1p-20 + 1e-30);
+        }
+        if (size > most) most = size;
+        if (group > group_most) group_most = group;
+    }
+    if (most > AN_SUPER_SUM16) kcheck_fail(c, "16 codes add up to %d", most);
+    /* No larger than either bound asks for. */
+    double need = largest / 127, by_sum = (group_most / (double)scale + 16) / (AN_SUPER_SUM16 - 8) * (double)scale;
+    if (largest > 1e-30 && (double)scale > 1.000001 * (need > by_sum ? need : by_sum))
+        kcheck_fail(c, "scale %g, %g would do", (double)scale, need > by_sum ? need : by_sum);
+    for (int g = 0; g < 8; g++, rec += width * 64) {
+        int low = sum[2 * g], high = sum[2 * g + 1], next = g & 1 ? 0 : sum[2 * g + 2] + sum[2 * g + 3];
+        if (memcmp(&scale, rec + AN_REC_SCALE(width, slot), 4)) kcheck_fail(c, "scale of record %d", g);
+        if (record_int(rec, AN_REC_PAIR16(width, slot)) != pair_of(low, high) ||
+            record_int(rec, AN_REC_UPPER16(width, slot)) != 32768 - 32 * high ||
+            record_int(rec, AN_REC_INIT16(width, slot, 0)) != -32 * low ||
+            record_int(rec, AN_REC_INIT16(width, slot, 1)) != -32 * high ||
+            record_int(rec, AN_REC_INIT(width, slot)) != -128 * (low + high) ||
+            (g % 2 == 0 && record_int(rec, AN_REC_PAIR(width, slot)) != pair_of(low + high, next)))
+            kcheck_fail(c, "sums of record %d", g);
+    }
+}
+
+void check_quantize_super(kcheck *c, const kcheck_op *op)
+{
+    (void)op;
+    static const int widths[] = {1, 4, 12};
+    for (int i = 0; i < 3 * (N_STYLE + 1); i++) {
+        int width = widths[i % 3], style = i / 3, n_col = AN_SUPER * (1 + i % 4);
+        int slot = (int)an_rng_below(&c->rng, (uint64_t)width);
+        guarded x = guarded_alloc((size_t)n_col * 4, false);
+        guarded q = guarded_alloc((size_t)(n_col / 32 * width * 64), true);
+        memset(q.p, 0x5A, q.n);
+        fill_floats(c, x.p, (size_t)n_col, style < N_STYLE ? style : 0);
+        for (int j = 0; j < n_col && style == N_STYLE; j++) ((float *)x.p)[j] = an_rng_below(&c->rng, 2) ? -3 : 2.9f;
+        c->k->quantize_super(x.p, n_col, width, slot, q.p);
+        for (int b = 0; b < n_col / AN_SUPER; b++)
+            check_super_block(c, (const float *)x.p + b * AN_SUPER, (const uint8_t *)q.p + (size_t)(b * 8 * width * 64), width,
+                              slot);
         guarded_free(&x);
         guarded_free(&q);
     }

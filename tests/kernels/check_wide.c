@@ -83,8 +83,7 @@ static void wide_row(const an_weight *w, int64_t row, wide_value *v)
         int n = n_col - col < AN_CODES_STEP ? n_col - col : AN_CODES_STEP;
         an_codes_read(w, row, col, n, codes, scales, mins);
         for (int i = 0; i < n; i++) {
-            bool is_int8 = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
-            double code = is_int8 ? (int8_t)codes[i] : codes[i] - (kind == AN_CODES_OFF16 ? 32 : 0);
+            double code = an_codes_int8(kind) ? (int8_t)codes[i] : codes[i] - an_codes_offset(kind);
             double s = (double)scales[i / group], m = (double)mins[i / group], x = code * s + m;
             double ulps = (fabs(code * s) + fabs(m) + 128 * fabs(s)) * 0x1p-22;
             double low = (double)to_bf16(x - ulps), high = (double)to_bf16(x + ulps);

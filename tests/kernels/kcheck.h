@@ -63,10 +63,17 @@ float random_normal(kcheck *c);
 /* Activations of n_tok tokens, quantized, in exact memory. */
 typedef struct test_act {
     an_act a;
-    guarded x, q;
+    guarded x, q, q_super;
 } test_act;
 test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style);
 void act_free(test_act *t);
+
+/* Q8's memory for activations that only `w` is multiplied by. */
+static inline void act_room(an_act *a, const an_weight *w, void *room)
+{
+    a->q = an_act_super(w) ? NULL : room;
+    a->q_super = an_act_super(w) ? room : NULL;
+}
 
 /* One operation: its name and its check, run for every level. */
 typedef struct kcheck_op {
@@ -87,6 +94,7 @@ void check_invariance(kcheck *c, const kcheck_op *op);
 void check_blocks(kcheck *c, const kcheck_op *op);
 void check_twins(kcheck *c, const kcheck_op *op);
 void check_quantize(kcheck *c, const kcheck_op *op);
+void check_quantize_super(kcheck *c, const kcheck_op *op);
 void check_rms_norm(kcheck *c, const kcheck_op *op);
 void check_exp(kcheck *c, const kcheck_op *op);
 void check_silu(kcheck *c, const kcheck_op *op);

@@ -8,6 +8,7 @@
 #define AN_BODY_AMX_H
 
 #include "kernels/body/amx_tiles.h"
+#include "kernels/body/pairs.h"
 #include "kernels/body/store.h"
 #include "kernels/wide.h"
 
@@ -64,11 +65,10 @@ LANE_FN void put_pairs(const uint8_t *codes, const group_numbers numbers[2], uin
     }
 }
 
-/* offset: what is taken off a code before it is scaled. */
-LANE_FN group_numbers numbers_of(const float *scales, const float *mins, float offset, const bool small)
+/* A group's scale and minimum; offset: what is taken off a code before it is scaled. */
+LANE_FN group_numbers numbers_of(vf scale, vf min, float offset, const bool small)
 {
     group_numbers n;
-    vf scale = vf_load(scales), min = mins ? vf_load(mins) : vf_zero();
     min = vf_fma(scale, vf_set1(small ? -128 - offset : -offset), min);
     if (small) scale = vf_mul(scale, vf_set1(256));
     for (int half = 0; half < 2; half++) {
@@ -78,17 +78,28 @@ LANE_FN group_numbers numbers_of(const float *scales, const float *mins, float o
     return n;
 }
 
+/* Number `group` of a panel's scales or minima (table.h). */
+LANE_FN vf panel_f32_number(const float *lines, an_code_kind kind, int group)
+{
+    if (!an_codes_super(kind)) return vf_load(lines + 16 * group);
+    int n = AN_SUPER / an_codes_group(kind), at = group % n;
+    lines += 16 * (group - at);
+    vi pair = vi_load(lines + 16 * (at / 2));
+    return vf_mul(vf_load(lines + 16 * (n / 2)), vf_from_int(at & 1 ? pair_second(pair) : pair_first(pair)));
+}
+
 static void wide_codes(const an_panel *panel, an_code_kind kind, int step, uint8_t *tile)
 {
     const uint8_t *codes = panel->codes + 512 * step;
-    bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16, small = kind != AN_CODES_I8 && kind != AN_CODES_I8_MIN;
-    size_t at = (size_t)(by16 ? 32 * step : 16 * step);
-    const float *scales = panel->scales + at;
-    const float *mins = kind == AN_CODES_I8 || kind == AN_CODES_OFF16 ? NULL : panel->mins + at;
-    float offset = kind == AN_CODES_OFF16 ? 32 : small ? 0 : 128;
+    bool by16 = an_codes_group(kind) == 16, small = !an_codes_int8(kind);
+    float offset = small ? (float)an_codes_offset(kind) : 128;
     group_numbers numbers[2];
-    numbers[0] = numbers_of(scales, mins, offset, small);
-    numbers[1] = by16 ? numbers_of(scales + 16, mins ? mins + 16 : NULL, offset, small) : numbers[0];
+    for (int i = 0; i < 1 + by16; i++) {
+        int group = by16 ? 2 * step + i : step;
+        vf min = an_codes_min(kind) ? panel_f32_number(panel->mins, kind, group) : vf_zero();
+        numbers[i] = numbers_of(panel_f32_number(panel->scales, kind, group), min, offset, small);
+    }
+    if (!by16) numbers[1] = numbers[0];
     if (small) {
         put_pairs(codes, numbers, tile, true);
     } else if (AN_LANES_CODE_XOR == 0) {

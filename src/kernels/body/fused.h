@@ -6,7 +6,7 @@
 #ifndef AN_BODY_FUSED_H
 #define AN_BODY_FUSED_H
 
-#include "kernels/body/panels.h"
+#include "kernels/body/super_panels.h"
 #include "kernels/body/store.h"
 
 /* Sums of one panel and tile to where they belong. */

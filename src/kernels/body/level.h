@@ -17,6 +17,7 @@
 #include "kernels/body/matmul_q8.h"
 #include "kernels/body/peak.h"
 #include "kernels/body/quantize.h"
+#include "kernels/body/super.h"
 #include "kernels/body/unpack.h"
 
 #if !defined(AN_LEVEL_WIDE)
@@ -125,8 +126,11 @@ const an_kernels AN_LEVEL_TABLE = {
             [AN_CODES_MIN32] = q8_min32,
             [AN_CODES_I8] = Q8_I8,
             [AN_CODES_I8_MIN] = Q8_I8_MIN,
-            [AN_CODES_MIN16] = q8_min16,
             [AN_CODES_OFF16] = q8_off16,
+            [AN_CODES_K32] = super_k32,
+            [AN_CODES_K32_I8] = super_k32_i8,
+            [AN_CODES_K16] = super_k16,
+            [AN_CODES_K16_OFF] = super_k16_off,
         },
     .wide = AN_LEVEL_WIDE,
     .f32 = f32_rows,
@@ -134,6 +138,7 @@ const an_kernels AN_LEVEL_TABLE = {
     .row_bf16 = row_bf16,
     .row_mxfp8 = row_mxfp8,
     .quantize = quantize,
+    .quantize_super = quantize_super,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .rope_head = rope_head,

@@ -61,16 +61,29 @@ LANE_FN void q8_dots(vi *acc, const uint8_t *codes, const uint8_t *record, const
     }
 }
 
+/* A tile's sums to where they wait for more columns, or where they belong. */
+LANE_FN void q8_finish(const an_q8_job *job, const vf *sum, const int first, const int n_tok)
+{
+    if (job->more) {
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tok; t++) vf_store(job->carry + 16 * (first + t), sum[t]);
+        return;
+    }
+#pragma GCC unroll 12
+    for (int t = 0; t < n_tok; t++) {
+        if (first + t >= job->n_tok) break;
+        store_rows(job->out + (size_t)(first + t) * job->out_stride, sum[t], job->n_row, job->add);
+    }
+}
+
 /* Tokens first..first+n_tok-1 of a tile of `width`; all but job and first are constants. */
 LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, const int n_tok,
                      const an_code_kind kind, const int bits)
 {
-    const bool by16 = kind == AN_CODES_MIN16 || kind == AN_CODES_OFF16;
-    const bool int8_codes = kind == AN_CODES_I8 || kind == AN_CODES_I8_MIN;
-    const bool has_min = kind != AN_CODES_I8 && kind != AN_CODES_OFF16;
+    const bool by16 = kind == AN_CODES_OFF16, int8_codes = an_codes_int8(kind), has_min = an_codes_min(kind);
     const int n_half = by16 ? 2 : 1;
     const uint8_t *record = job->records;
-    float *carry = job->carry + 16 * first;
+    const float *carry = job->carry + 16 * first;
     const uint8_t *codes = job->panel->codes;
     const float *scales = job->panel->scales, *mins = job->panel->mins;
     vf sum[AN_LANES_TOKENS];
@@ -97,42 +110,39 @@ LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, con
             if (!has_min) continue;
             vf min = vf_load(mins);
 #pragma GCC unroll 12
-            for (int t = 0; t < n_tok; t++) {
-                int offset = by16 ? AN_REC_SUM16(width, first + t, half) : AN_REC_SUM(width, first + t);
-                sum[t] = vf_fma(min, vf_set1(q8_f32(record, offset)), sum[t]);
-            }
+            for (int t = 0; t < n_tok; t++)
+                sum[t] = vf_fma(min, vf_set1(q8_f32(record, AN_REC_SUM(width, first + t))), sum[t]);
         }
     }
-    if (job->more) {
-#pragma GCC unroll 12
-        for (int t = 0; t < n_tok; t++) vf_store(carry + 16 * t, sum[t]);
-        return;
-    }
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tok; t++) {
-        if (first + t >= job->n_tok) break;
-        float *out = job->out + (size_t)(first + t) * job->out_stride;
-        store_rows(out, sum[t], job->n_row, job->add);
-    }
+    q8_finish(job, sum, first, n_tok);
 }
 
 /* A whole tile in pieces of as many tokens as the registers hold. */
-LANE_FN void q8_whole_tile(const an_q8_job *job, const int width, const an_code_kind kind, const int bits)
-{
-    const int n = width <= AN_LANES_TOKENS ? width : width % AN_LANES_TOKENS ? 2 : AN_LANES_TOKENS;
-    for (int first = 0; first < width && first < job->n_tok; first += n) q8_tile(job, first, width, n, kind, bits);
-}
+#define Q8_PIECE(width) ((width) <= AN_LANES_TOKENS ? (width) : (width) % AN_LANES_TOKENS ? 2 : AN_LANES_TOKENS)
+#define Q8_WHOLE_TILE(job, width, tile)                                                                                \
+    for (int first_ = 0; first_ < (width) && first_ < (job)->n_tok; first_ += Q8_PIECE(width))                         \
+    tile(job, first_, width, Q8_PIECE(width))
 
-/* Where registers hold more than 8 tokens, a last tile of no more is computed as 8. */
-LANE_FN void q8_panel(const an_q8_job *job, const an_code_kind kind, const int bits)
-{
-    if (job->width == 1) q8_whole_tile(job, 1, kind, bits);
-    else if (job->width == 2) q8_whole_tile(job, 2, kind, bits);
-    else if (job->width == 4) q8_whole_tile(job, 4, kind, bits);
-    else if (job->width == 8) q8_whole_tile(job, 8, kind, bits);
-    else if (AN_LANES_TOKENS > 8 && job->n_tok <= 8) q8_tile(job, 0, AN_TILE_TOKENS, 8, kind, bits);
-    else q8_whole_tile(job, AN_TILE_TOKENS, kind, bits);
-}
+/* tile(job, first, width, n_tok) over the job; where registers hold more than 8 tokens, a last tile of no more is computed as 8. */
+#define Q8_TILES(job, tile)                                                                                            \
+    do {                                                                                                               \
+        if ((job)->width == 1) Q8_WHOLE_TILE(job, 1, tile);                                                            \
+        else if ((job)->width == 2) Q8_WHOLE_TILE(job, 2, tile);                                                       \
+        else if ((job)->width == 4) Q8_WHOLE_TILE(job, 4, tile);                                                       \
+        else if ((job)->width == 8) Q8_WHOLE_TILE(job, 8, tile);                                                       \
+        else if (AN_LANES_TOKENS > 8 && (job)->n_tok <= 8) tile(job, 0, AN_TILE_TOKENS, 8);                            \
+        else Q8_WHOLE_TILE(job, AN_TILE_TOKENS, tile);                                                                 \
+    } while (0)
+
+#define Q8_KERNEL(name, kind, bits)                                                                                    \
+    LANE_FN void name##_tile(const an_q8_job *job, const int first, const int width, const int n_tok)                  \
+    {                                                                                                                  \
+        q8_tile(job, first, width, n_tok, kind, bits);                                                                 \
+    }                                                                                                                  \
+    static void name(const an_q8_job *job)                                                                             \
+    {                                                                                                                  \
+        Q8_TILES(job, name##_tile);                                                                                    \
+    }
 
 #ifdef AN_LANES_PAIRS
 /* Tiles of one token take codes as they are unpacked; all wider ones are of whole pairs. */
@@ -145,23 +155,28 @@ static void pair_codes(uint8_t *codes, int n)
 #define PAIR_CODES NULL
 #endif
 
+#ifdef AN_LANES_SHORT
+Q8_KERNEL(q8_min32_4, AN_CODES_MIN32, 4)
+Q8_KERNEL(q8_min32_5, AN_CODES_MIN32, 5)
+#endif
+Q8_KERNEL(q8_min32_6, AN_CODES_MIN32, 6)
+Q8_KERNEL(q8_i8, AN_CODES_I8, 8)
+Q8_KERNEL(q8_i8_min, AN_CODES_I8_MIN, 8)
+Q8_KERNEL(q8_off16, AN_CODES_OFF16, 6)
+
 static void q8_min32(const an_q8_job *job)
 {
 #ifdef AN_LANES_SHORT
     if (job->bits <= 4) {
-        q8_panel(job, AN_CODES_MIN32, 4);
+        q8_min32_4(job);
         return;
     }
     if (job->bits == 5) {
-        q8_panel(job, AN_CODES_MIN32, 5);
+        q8_min32_5(job);
         return;
     }
 #endif
-    q8_panel(job, AN_CODES_MIN32, 6);
+    q8_min32_6(job);
 }
-static void q8_i8(const an_q8_job *job) { q8_panel(job, AN_CODES_I8, 8); }
-static void q8_i8_min(const an_q8_job *job) { q8_panel(job, AN_CODES_I8_MIN, 8); }
-static void q8_min16(const an_q8_job *job) { q8_panel(job, AN_CODES_MIN16, 2); }
-static void q8_off16(const an_q8_job *job) { q8_panel(job, AN_CODES_OFF16, 6); }
 
 #endif

@@ -111,7 +111,7 @@ typedef struct panel_kind {
 
 LANE_FN vi panel_code(const vi lines[8], const panel_kind p, const int k)
 {
-    vi c = panel_codes(lines, p.bits, k, p.kind == AN_CODES_OFF16);
+    vi c = panel_codes(lines, p.bits, k, p.kind == AN_CODES_K16_OFF);
     if (p.table) return vi_lookup(p.table, c);
     return p.flip ? vi_xor(c, SPREAD(p.flip)) : c;
 }
@@ -147,9 +147,9 @@ typedef struct panel_tokens {
 /* Product i of a group's n_dword: sum in 16 bits as far as the codes' bits let it, and from there to acc. */
 LANE_FN void panel_dot(vi *acc, vi *sum, vi c, const int8_t *x, const panel_kind p, const int i, const int n_dword)
 {
-    const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
+    const bool is_int8 = an_codes_int8(p.kind);
 #ifdef AN_LANES_SHORT
-    const int bits = p.kind == AN_CODES_OFF16 ? 6 : p.bits, all = AN_LANES_SHORT(bits), run = all < n_dword ? all : n_dword;
+    const int bits = an_codes_offset(p.kind) ? 6 : p.bits, all = AN_LANES_SHORT(bits), run = all < n_dword ? all : n_dword;
     if (!is_int8) {
         *sum = i % run ? vi_add_short(*sum, c, x) : vi_short(c, x);
         if (i % run == run - 1) *acc = vi_add_widened(*acc, *sum);
@@ -162,49 +162,55 @@ LANE_FN void panel_dot(vi *acc, vi *sum, vi c, const int8_t *x, const panel_kind
     *acc = is_int8 ? vi_dot_signed(*acc, c, x) : vi_dot(*acc, c, x);
 }
 
-/* Columns of one scale times tokens, and what act.h and the order of sums (matmul_q8.h) make of it. */
-LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min,
-                           const panel_tokens to)
+/* Columns of one scale times tokens: half `half` of the group, or all of it (0) where the kind has groups of 32. */
+LANE_FN void panel_dots(vi *acc, const uint8_t *record, const vi lines[8], const panel_kind p, const int half,
+                        const panel_tokens to)
 {
-    const bool by16 = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16;
-    const bool is_int8 = p.kind == AN_CODES_I8 || p.kind == AN_CODES_I8_MIN;
-    const int n_dword = by16 ? 4 : 8, n_tok = to.n_tok;
-    vi acc[8], part[8];
-#pragma GCC unroll 8
-    for (int t = 0; t < n_tok; t++) {
-        const int slot = to.first + t;
-        int offset = p.kind == AN_CODES_OFF16 ? AN_REC_INIT16(to.width, slot, half) : AN_REC_INIT(to.width, slot);
-        bool begins = p.kind == AN_CODES_OFF16 || (is_int8 && AN_LANES_CODE_XOR);
-        acc[t] = vi_set1(begins ? (int32_t)an_load_u32(o->record + offset) : 0);
-    }
+    const bool by16 = an_codes_group(p.kind) == 16;
+    const int n_dword = by16 ? 4 : 8;
+    vi part[8];
 #pragma GCC unroll 8
     for (int i = 0; i < n_dword; i++) {
         /* Both nibbles of a line one after the other. */
         const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
         vi c = panel_code(lines, p, k);
 #pragma GCC unroll 8
-        for (int t = 0; t < n_tok; t++)
-            panel_dot(&acc[t], &part[t], c, (const int8_t *)o->record + 32 * (to.first + t) + 4 * k, p, i, n_dword);
+        for (int t = 0; t < to.n_tok; t++)
+            panel_dot(&acc[t], &part[t], c, (const int8_t *)record + 32 * (to.first + t) + 4 * k, p, i, n_dword);
     }
+}
+
+/* Such a product, and what act.h and the order of sums (matmul_q8.h) make of it. */
+LANE_FN void panel_product(panel_out *o, const vi lines[8], const panel_kind p, const int half, vf scale, vf min,
+                           const panel_tokens to)
+{
+    const int n_tok = to.n_tok;
+    vi acc[8];
+#pragma GCC unroll 8
+    for (int t = 0; t < n_tok; t++) {
+        const int slot = to.first + t;
+        int offset = p.kind == AN_CODES_OFF16 ? AN_REC_INIT16(to.width, slot, half) : AN_REC_INIT(to.width, slot);
+        bool begins = p.kind == AN_CODES_OFF16 || (an_codes_int8(p.kind) && AN_LANES_CODE_XOR);
+        acc[t] = vi_set1(begins ? (int32_t)an_load_u32(o->record + offset) : 0);
+    }
+    panel_dots(acc, o->record, lines, p, half, to);
     vf *sum = o->sum + to.first;
 #pragma GCC unroll 8
     for (int t = 0; t < n_tok; t++) {
         vf both = vf_mul(scale, vf_set1(panel_f32(o->record, AN_REC_SCALE(to.width, to.first + t))));
         sum[t] = vf_fma(vf_from_int(acc[t]), both, sum[t]);
     }
-    if (p.kind == AN_CODES_I8 || p.kind == AN_CODES_OFF16) return;
+    if (!an_codes_min(p.kind)) return;
 #pragma GCC unroll 8
-    for (int t = 0; t < n_tok; t++) {
-        const int slot = to.first + t, offset = by16 ? AN_REC_SUM16(to.width, slot, half) : AN_REC_SUM(to.width, slot);
-        sum[t] = vf_fma(min, vf_set1(panel_f32(o->record, offset)), sum[t]);
-    }
+    for (int t = 0; t < n_tok; t++)
+        sum[t] = vf_fma(min, vf_set1(panel_f32(o->record, AN_REC_SUM(to.width, to.first + t))), sum[t]);
 }
 
 /* 32 columns: scales and minima of both halves, the same unless the kind has groups of 16. */
 LANE_FN void panel_group(panel_out *o, const uint8_t *at, const panel_kind p, const vf scale[2], const vf min[2],
                          const int n_tok)
 {
-    const int n_half = p.kind == AN_CODES_MIN16 || p.kind == AN_CODES_OFF16 ? 2 : 1;
+    const int n_half = p.kind == AN_CODES_OFF16 ? 2 : 1;
     vi lines[8];
 #pragma GCC unroll 8
     for (int i = 0; i < p.bits; i++) lines[i] = panel_line(at, i);
@@ -272,115 +278,6 @@ LANE_FN void block_iq4_nl(panel_out *o, const panel_block *b, const int n_tok)
     uint8_t table[16];
     panel_group1(o, b->own, iq4_kind(table), b->shared[0], vf_zero(), n_tok);
 }
-/* Four bits of a scale in `low` and two in `high`, used up from below. */
-LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
-{
-    uint8_t table[16];
-    const panel_kind p = iq4_kind(table);
-    vi head = panel_line(b->own, 0), low = panel_line(b->own, 1), high = vi_shr(head, 12);
-    panel_ask(b->own, 2, n_tok);
-    vf d = vf_f16_low(head);
-    for (int g = 0; g < 8; g++) {
-        vi scale = vi_or(vi_and(low, vi_set1(15)), vi_and(high, vi_set1(0x30)));
-        low = vi_shr(low, 4);
-        high = vi_shr(high, 2);
-        vf scale_g = vf_mul(d, vf_from_int(vi_add(scale, vi_set1(-32))));
-        panel_group1(o, b->own + 128 + 256 * g, p, scale_g, vf_zero(), n_tok);
-    }
-}
-
-/* Eight scales and minima of 6 bits in three dwords behind d and dmin (formats.md 2.2). */
-LANE_FN void block_k45(panel_out *o, const panel_block *b, const int bits, const int n_tok)
-{
-    panel_ask(b->own, 4, n_tok);
-    vf d = panel_f16(b->own), dmin = vf_sub(vf_zero(), panel_f16(b->own + 32));
-    vi s0 = panel_line(b->own, 1), s1 = panel_line(b->own, 2), s2 = panel_line(b->own, 3);
-    vi scale[2] = {vi_and(s0, SPREAD(0x3F)), vi_or(panel_nibbles(s2, false), MOVE_BITS(s0, 6, 4, 0x30))};
-    vi min[2] = {vi_and(s1, SPREAD(0x3F)), vi_or(panel_nibbles(s2, true), MOVE_BITS(s1, 6, 4, 0x30))};
-    const uint8_t *at = b->own + 256;
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++)
-        for (int g = 0; g < 4; g++, at += 64 * bits) {
-            vf scale_g = vf_mul(d, vf_from_int(vi_and(scale[i], vi_set1(0xFF))));
-            vf min_g = vf_mul(dmin, vf_from_int(vi_and(min[i], vi_set1(0xFF))));
-            scale[i] = vi_shr(scale[i], 8);
-            min[i] = vi_shr(min[i], 8);
-            panel_group1(o, at, MIN32(bits), scale_g, min_g, n_tok);
-        }
-}
-LANE_FN void block_q4_k(panel_out *o, const panel_block *b, const int n_tok)
-{
-    block_k45(o, b, 4, n_tok);
-}
-LANE_FN void block_q5_k(panel_out *o, const panel_block *b, const int n_tok)
-{
-    block_k45(o, b, 5, n_tok);
-}
-
-LANE_FN void block_q6_k(panel_out *o, const panel_block *b, const int n_tok)
-{
-    const panel_kind p = {AN_CODES_OFF16, 6, NULL, 0};
-    vf d = b->shared[0];
-    const vf none[2] = {vf_zero(), vf_zero()};
-    const uint8_t *at = b->own;
-    for (int i = 0; i < 4; i++, at += 64 * 13) {
-        panel_ask(at, 1, n_tok);
-#pragma GCC unroll 2
-        for (int g = 0; g < 2; g++) {
-            const vf scale[2] = {vf_mul(d, vf_from_int(panel_int8(at + 32 * g))),
-                                 vf_mul(d, vf_from_int(panel_int8(at + 32 * g + 16)))};
-            panel_group(o, at + 64 + 384 * g, p, scale, none, n_tok);
-        }
-    }
-}
-
-LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
-{
-    const panel_kind p = {AN_CODES_MIN16, 2, NULL, 0};
-    vf d = panel_f16(b->own), dmin = vf_sub(vf_zero(), panel_f16(b->own + 32));
-    const uint8_t *at = b->own + 64;
-    panel_ask(b->own, 1, n_tok);
-    for (int i = 0; i < 4; i++, at += 64 * 5) {
-        panel_ask(at, 1, n_tok);
-#pragma GCC unroll 2
-        for (int g = 0; g < 2; g++) {
-            vi both[2] = {panel_bytes16(at + 32 * g), panel_bytes16(at + 32 * g + 16)};
-            vf scale[2], min[2];
-#pragma GCC unroll 2
-            for (int half = 0; half < 2; half++) {
-                scale[half] = vf_mul(d, vf_from_int(vi_and(both[half], vi_set1(15))));
-                min[half] = vf_mul(dmin, vf_from_int(vi_shr(both[half], 4)));
-            }
-            panel_group(o, at + 64 + 128 * g, p, scale, min, n_tok);
-        }
-    }
-}
-
-/* Sixteen scales of 6 bits: low nibbles in two dwords, two bits each in the third; codes times 8, d / 8. */
-LANE_FN void block_q3_k(panel_out *o, const panel_block *b, const int n_tok)
-{
-    const panel_kind p = {AN_CODES_OFF16, 3, NULL, 0};
-    panel_ask(b->own, 3, n_tok);
-    vf d = vf_mul(b->shared[0], vf_set1(0.125f));
-    const vf none[2] = {vf_zero(), vf_zero()};
-    vi s0 = panel_line(b->own, 0), s1 = panel_line(b->own, 1), s2 = panel_line(b->own, 2);
-    const vi scales[4] = {vi_or(panel_nibbles(s0, false), MOVE_BITS(s2, 0, 4, 0x30)),
-                          vi_or(panel_nibbles(s1, false), MOVE_BITS(s2, 2, 4, 0x30)),
-                          vi_or(panel_nibbles(s0, true), MOVE_BITS(s2, 4, 4, 0x30)),
-                          vi_or(panel_nibbles(s1, true), MOVE_BITS(s2, 6, 4, 0x30))};
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        vi s = scales[i];
-        for (int g = 0; g < 2; g++) {
-            vf scale[2];
-#pragma GCC unroll 2
-            for (int half = 0; half < 2; half++, s = vi_shr(s, 8))
-                scale[half] = vf_mul(d, vf_from_int(vi_add(vi_and(s, vi_set1(0xFF)), vi_set1(-32))));
-            panel_group(o, b->own + 192 + 192 * (2 * i + g), p, scale, none, n_tok);
-        }
-    }
-}
-
 /* A group of MLX's: 32, 64 or 128 columns with one scale and bias of any float type. */
 LANE_FN void block_affine(panel_out *o, const panel_block *b, const int bits, const int n_tok)
 {

@@ -22,10 +22,69 @@ static void quantize(const float *x, int n_col, int width, int slot, uint8_t *re
         memcpy(records + AN_REC_SUM(width, slot), &scaled, 4);
         memcpy(records + AN_REC_INIT(width, slot), &init, 4);
         for (int half = 0; half < 2; half++) {
-            float scaled16 = scale * (float)sum[half];
             int32_t init16 = -32 * sum[half];
-            memcpy(records + AN_REC_SUM16(width, slot, half), &scaled16, 4);
             memcpy(records + AN_REC_INIT16(width, slot, half), &init16, 4);
+        }
+    }
+}
+
+/* As many codes as a record has, of sixteen columns each: their sum, and the sum without signs. */
+typedef struct super_sums {
+    int32_t sum[AN_SUPER / 16], largest; /* the largest without signs */
+} super_sums;
+
+LANE_FN super_sums super_codes(const float *x, float inverse, int width, int slot, uint8_t *records)
+{
+    super_sums s = {.largest = 0};
+    for (int i = 0; i < AN_SUPER / 16; i++) {
+        vf v = vf_mul(vf_load(x + 16 * i), vf_set1(inverse)); /* NaN and infinity must not spoil the sums */
+        vi q = vf_round(vf_min(vf_max(v, vf_set1(-127)), vf_set1(127)));
+        int32_t size = vi_sum(vi_max(q, vi_add(vi_xor(q, vi_set1(-1)), vi_set1(1))));
+        vi_store_bytes(records + i / 2 * width * AN_RECORD_BYTES + AN_REC_CODES(width, slot) + 16 * (i & 1), q);
+        s.sum[i] = vi_sum(q);
+        if (size > s.largest) s.largest = size;
+    }
+    return s;
+}
+
+LANE_FN void super_put(uint8_t *record, int offset, int32_t value)
+{
+    memcpy(record + offset, &value, 4);
+}
+LANE_FN int32_t super_pair_of(int32_t first, int32_t second)
+{
+    return (int32_t)((uint32_t)first << 16 | ((uint32_t)second & 0xFFFF));
+}
+
+/*
+ * The same with a scale per AN_SUPER columns. Where sums are too large, the scale grows so far that even with every code
+ * rounded up, by half of one, they are not: then (sum + 8) / scale is AN_SUPER_SUM16 - 8.
+ */
+static void quantize_super(const float *x, int n_col, int width, int slot, uint8_t *records)
+{
+    for (int c = 0; c < n_col; c += AN_SUPER, records += AN_SUPER / 32 * width * AN_RECORD_BYTES) {
+        vf most = vf_abs(vf_load(x + c));
+        for (int i = 16; i < AN_SUPER; i += 16) most = vf_max(most, vf_abs(vf_load(x + c + i)));
+        float largest = vf_max_all(most);
+        bool counts = largest > 1e-30f;
+        float inverse = counts ? 127.0f / largest : 0.0f, scale = counts ? largest / 127.0f : 0.0f;
+        super_sums s = super_codes(x + c, inverse, width, slot, records);
+        if (s.largest > AN_SUPER_SUM16) {
+            float less = (float)(AN_SUPER_SUM16 - 8) / (float)(s.largest + 8);
+            inverse *= less;
+            scale /= less;
+            s = super_codes(x + c, inverse, width, slot, records);
+        }
+        for (int g = 0; g < AN_SUPER / 32; g++) {
+            uint8_t *record = records + g * width * AN_RECORD_BYTES;
+            int32_t low = s.sum[2 * g], high = s.sum[2 * g + 1], next = g & 1 ? 0 : s.sum[2 * g + 2] + s.sum[2 * g + 3];
+            memcpy(record + AN_REC_SCALE(width, slot), &scale, 4);
+            super_put(record, AN_REC_PAIR(width, slot), super_pair_of(low + high, next));
+            super_put(record, AN_REC_INIT(width, slot), -128 * (low + high));
+            super_put(record, AN_REC_PAIR16(width, slot), super_pair_of(low, high));
+            super_put(record, AN_REC_UPPER16(width, slot), 32768 - 32 * high);
+            super_put(record, AN_REC_INIT16(width, slot, 0), -32 * low);
+            super_put(record, AN_REC_INIT16(width, slot, 1), -32 * high);
         }
     }
 }

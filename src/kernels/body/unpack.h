@@ -5,13 +5,12 @@
 #ifndef AN_BODY_UNPACK_H
 #define AN_BODY_UNPACK_H
 
+#include "kernels/body/pairs.h"
 #include "kernels/table.h"
 #include "quant/dequant.h"
 
 #define NIBBLE_LOW(v) vi_and(v, vi_set1(0x0F0F0F0F))
 #define NIBBLE_HIGH(v) vi_and(vi_shr(v, 4), vi_set1(0x0F0F0F0F))
-/* Unsigned byte number `at` of every dword as a float. */
-#define BYTE_F32(v, at) vf_from_int(vi_and(vi_shr(v, 8 * (at)), vi_set1(0xFF)))
 
 /* Where `bytes` per `elems` columns put column `col` of a row. */
 LANE_FN const uint8_t *unpack_at(const an_weight *w, int64_t row, int col, int elems, int bytes)
@@ -165,22 +164,29 @@ static void unpack_q8_0(const an_weight *w, int64_t row, int col_begin, int col_
     }
 }
 
+/* A superblock's numbers to their lines of a panel: n pairs, then what they are multiplied by. */
+LANE_FN void put_super(float *lines, const vi *pairs, const int n, vf d)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) vi_store(lines + 16 * i, pairs[i]);
+    vf_store(lines + 16 * n, d);
+}
+
 /* Q4_K and Q5_K: eight scales and minima of 6 bits in three dwords behind d and dmin (formats.md 2.2). */
 LANE_FN void put_k4_scales(const uint8_t *p, size_t stride, float *scales, float *mins)
 {
     vi s[4], six = vi_set1(0x3F3F3F3F), two = vi_set1(0x30303030);
     vi_rows16(p, stride, s);
-    vf d = vf_f16_low(s[0]), dmin = vf_sub(vf_zero(), vf_f16_high(s[0]));
-    vi scale_low = vi_and(s[1], six), min_low = vi_and(s[2], six);
-    vi scale_high = vi_or(NIBBLE_LOW(s[3]), vi_and(vi_shr(s[1], 2), two));
-    vi min_high = vi_or(NIBBLE_HIGH(s[3]), vi_and(vi_shr(s[2], 2), two));
+    vi scale[2] = {vi_and(s[1], six), vi_or(NIBBLE_LOW(s[3]), vi_and(vi_shr(s[1], 2), two))};
+    vi min[2] = {vi_and(s[2], six), vi_or(NIBBLE_HIGH(s[3]), vi_and(vi_shr(s[2], 2), two))};
+    vi scale_pairs[4], min_pairs[4];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        vf_store(scales + 16 * j, vf_mul(d, BYTE_F32(scale_low, j)));
-        vf_store(mins + 16 * j, vf_mul(dmin, BYTE_F32(min_low, j)));
-        vf_store(scales + 16 * (j + 4), vf_mul(d, BYTE_F32(scale_high, j)));
-        vf_store(mins + 16 * (j + 4), vf_mul(dmin, BYTE_F32(min_high, j)));
+    for (int i = 0; i < 4; i++) {
+        scale_pairs[i] = pair_of_bytes(scale[i / 2], i & 1);
+        min_pairs[i] = pair_of_bytes(min[i / 2], i & 1);
     }
+    put_super(scales, scale_pairs, 4, vf_f16_low(s[0]));
+    put_super(mins, min_pairs, 4, vf_sub(vf_zero(), vf_f16_high(s[0])));
 }
 
 static void unpack_q4_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
@@ -247,14 +253,16 @@ static void unpack_q5_k(const an_weight *w, int64_t row, int col_begin, int col_
     }
 }
 
-/* Sixteen signed bytes in four dwords, times d. */
+/* Sixteen signed bytes in four dwords. */
 LANE_FN void put_signed_scales(const vi s[4], vf d, float *scales)
 {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++)
-            vf_store(scales + 64 * i + 16 * j, vf_mul(d, vf_from_int(vi_sra(vi_shl(s[i], 24 - 8 * j), 24))));
+    vi pairs[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        vi first = vi_sra(vi_shl(s[i / 2], i & 1 ? 8 : 24), 24), second = vi_sra(vi_shl(s[i / 2], i & 1 ? 0 : 16), 24);
+        pairs[i] = pair_of(first, second);
+    }
+    put_super(scales, pairs, 8, d);
 }
 
 static void unpack_q6_k(const an_weight *w, int64_t row, int col_begin, int col_end, const an_panel *panel)
@@ -297,16 +305,14 @@ static void unpack_q2_k(const an_weight *w, int64_t row, int col_begin, int col_
     for (int b = 0; b < n_block; b++, p += 84) {
         vi s[4], dm = vi_gather(p + 80, stride);
         vi_rows16(p, stride, s);
-        vf d = vf_f16_low(dm), dmin = vf_sub(vf_zero(), vf_f16_high(dm));
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            vi scale = NIBBLE_LOW(s[i]), min = NIBBLE_HIGH(s[i]);
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                vf_store(panel->scales + 256 * b + 64 * i + 16 * j, vf_mul(d, BYTE_F32(scale, j)));
-                vf_store(panel->mins + 256 * b + 64 * i + 16 * j, vf_mul(dmin, BYTE_F32(min, j)));
-            }
+        vi scales[8], mins[8];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            scales[i] = pair_of_bytes(NIBBLE_LOW(s[i / 2]), i & 1);
+            mins[i] = pair_of_bytes(NIBBLE_HIGH(s[i / 2]), i & 1);
         }
+        put_super(panel->scales + 256 * b, scales, 8, vf_f16_low(dm));
+        put_super(panel->mins + 256 * b, mins, 8, vf_sub(vf_zero(), vf_f16_high(dm)));
         for (int i = 0; i < 4; i++) {
             unpack_prefetch(&next, 21);
             uint8_t *codes = panel->codes + 4096 * b + 2048 * (i / 2) + 256 * (i & 1);
@@ -353,18 +359,18 @@ static void unpack_q3_k(const an_weight *w, int64_t row, int col_begin, int col_
         vi_rows16(p + 94, stride, t);
         vi s0 = vi_or(vi_shr(t[0], 16), vi_shl(t[1], 16)), s1 = vi_or(vi_shr(t[1], 16), vi_shl(t[2], 16));
         vi s2 = vi_or(vi_shr(t[2], 16), vi_shl(t[3], 16));
-        vf d = vf_mul(vf_f16_high(t[3]), vf_set1(0.125f));
         s[0] = vi_or(NIBBLE_LOW(s0), vi_and(vi_shl(s2, 4), three));
         s[1] = vi_or(NIBBLE_LOW(s1), vi_and(vi_shl(s2, 2), three));
         s[2] = vi_or(NIBBLE_HIGH(s0), vi_and(s2, three));
         s[3] = vi_or(NIBBLE_HIGH(s1), vi_and(vi_shr(s2, 2), three));
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                vi scale = vi_add(vi_and(vi_shr(s[i], 8 * j), vi_set1(0xFF)), minus32);
-                vf_store(panel->scales + 256 * b + 64 * i + 16 * j, vf_mul(d, vf_from_int(scale)));
-            }
+        vi pairs[8];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            vi first = vi_and(vi_shr(s[i / 2], i & 1 ? 16 : 0), vi_set1(0xFF));
+            vi second = vi_and(vi_shr(s[i / 2], i & 1 ? 24 : 8), vi_set1(0xFF));
+            pairs[i] = pair_of(vi_add(first, minus32), vi_add(second, minus32));
+        }
+        put_super(panel->scales + 256 * b, pairs, 8, vf_mul(vf_f16_high(t[3]), vf_set1(0.125f)));
         vi mask[8];
         vi_rows16(p, stride, mask);
         vi_rows16(p + 16, stride, mask + 4);
@@ -432,16 +438,18 @@ static void unpack_iq4_xs(const an_weight *w, int64_t row, int col_begin, int co
     vi low4 = vi_set1(15), high2 = vi_set1(0x30), minus32 = vi_set1(-32);
     for (int b = 0; b < n_block; b++, p += 136) {
         vi head = vi_gather(p, stride), low = vi_gather(p + 4, stride), high = vi_shr(head, 16);
-        vf d = vf_f16_low(head);
-        /* Two groups a step: four bits each of `low`, two each of `high`, used up from below. */
+        vi scales[8], pairs[4];
+        /* Four bits each of `low`, two each of `high`, used up from below. */
         for (int g = 0; g < 8; g++) {
             unpack_prefetch(&next, 17);
-            vi scale = vi_or(vi_and(low, low4), vi_and(vi_shl(high, 4), high2));
-            vf_store(panel->scales + 128 * b + 16 * g, vf_mul(d, vf_from_int(vi_add(scale, minus32))));
+            scales[g] = vi_add(vi_or(vi_and(low, low4), vi_and(vi_shl(high, 4), high2)), minus32);
             low = vi_shr(low, 4);
             high = vi_shr(high, 2);
             put_iq4(panel->codes + 4096 * b + 512 * g, table, p + 8 + 16 * g, stride);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) pairs[i] = pair_of(scales[2 * i], scales[2 * i + 1]);
+        put_super(panel->scales + 128 * b, pairs, 4, vf_f16_low(head));
     }
 }
 

@@ -122,6 +122,18 @@ LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
     return acc;
 }
 #define vi_dot_signed vi_dot
+/* acc + the products of both signed halves of every dword of a and b, or of a and the dword at x; assembly for the same reason. */
+#define AN_LANES_WORDS
+LANE_FN vi vi_dot_words(vi acc, vi a, vi b)
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+}
+LANE_FN vi vi_dot_words1(vi acc, vi a, const void *x)
+{
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(a), "m"(*(const an_alias_i32 *)x));
+    return acc;
+}
 
 LANE_FN vf vf_load(const void *p) { return _mm512_loadu_ps(p); }
 LANE_FN void vf_store(void *p, vf v) { _mm512_storeu_ps(p, v); }
