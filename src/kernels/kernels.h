@@ -75,7 +75,8 @@ enum { AN_ACT_SUPER = 256 };
 /* Does Q8 multiply this weight by q_super, and not by q? */
 bool an_act_super(const an_weight *w);
 
-size_t an_act_bytes(an_compute compute, int n_tok, int n_col);
+size_t an_act_bytes(an_compute compute, int n_tok, int n_col);       /* of q */
+size_t an_act_super_bytes(an_compute compute, int n_tok, int n_col); /* of q_super */
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
 /* The same for columns col_begin..col_end-1 alone, multiples of 32 (with q_super, of AN_ACT_SUPER), which threads may share out. */
 void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);

@@ -23,6 +23,12 @@ size_t an_act_bytes(an_compute compute, int n_tok, int n_col)
     return (size_t)n_tile * (size_t)width * (size_t)(n_col / 32) * AN_RECORD_BYTES;
 }
 
+size_t an_act_super_bytes(an_compute compute, int n_tok, int n_col)
+{
+    if (compute == AN_COMPUTE_BF16 && n_tok > AN_SMALL_TOKENS) n_tok = AN_SMALL_TOKENS;
+    return compute == AN_COMPUTE_F32 ? 0 : an_act_bytes(AN_COMPUTE_Q8, n_tok, n_col);
+}
+
 bool an_act_super(const an_weight *w)
 {
     an_code_kind kind;

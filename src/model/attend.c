@@ -73,16 +73,16 @@ static an_attention_job attention_job(const an_worker *w, int layer, int head, i
 }
 
 /* Can the result be quantized head by head? */
-static bool by_heads(const an_worker *w)
+static bool by_heads(const an_worker *w, const an_act *act)
 {
-    return group_of(w->d) * w->d->m->hp.head_dim % 32 == 0;
+    return group_of(w->d) * w->d->m->hp.head_dim % (act->q_super ? AN_ACT_SUPER : 32) == 0;
 }
 
 /* Quantize one KV head's part of the result, of tokens tok..tok+n_tok-1. */
 static void quantize_head(const an_worker *w, const an_act *act, int head, int tok, int n_tok)
 {
     int width = group_of(w->d) * w->d->m->hp.head_dim;
-    if (!by_heads(w)) return;
+    if (!by_heads(w, act)) return;
     an_act_quantize_columns(w->d->o.kernels, act, tok - w->first, tok - w->first + n_tok, head * width,
                             (head + 1) * width);
 }
@@ -150,5 +150,5 @@ bool an_attend(const an_worker *w, int layer, const an_act *act)
     if (w->n_tok - w->first > 1) attend_batch(w, layer, act);
     else attend_single(w, layer, act);
     an_worker_barrier(w);
-    return by_heads(w);
+    return by_heads(w, act);
 }

@@ -11,33 +11,42 @@
 #include "model/attend.h"
 #include "model/rope.h"
 
-/* The rows of x [.., n_col] that are in the stream as the input of a matmul. Token 0 of it is token `first`. */
-static an_act input(const an_worker *w, const float *x, int n_col, void *q)
+/* The matrices that an input is multiplied by, up to the first NULL. */
+typedef struct users {
+    const an_weight *by[3];
+} users;
+
+/* The rows of x [.., n_col] that are in the stream as the input of matmuls. Token 0 of it is token `first`. */
+static an_act input(const an_worker *w, const float *x, int n_col, const an_act_room *room, users u)
 {
     int n_tok = w->n_tok - w->first;
-    return (an_act){.compute = an_kernels_compute(w->d->o.compute, n_tok),
-                    .n_tok = n_tok,
-                    .n_col = n_col,
-                    .f32 = x + (size_t)w->first * (size_t)n_col,
-                    .f32_stride = (size_t)n_col,
-                    .q = q};
+    an_act act = {.compute = an_kernels_compute(w->d->o.compute, n_tok),
+                  .n_tok = n_tok,
+                  .n_col = n_col,
+                  .f32 = x + (size_t)w->first * (size_t)n_col,
+                  .f32_stride = (size_t)n_col};
+    if (act.compute == AN_COMPUTE_BF16) act.q = room->q;
+    for (int i = 0; act.compute == AN_COMPUTE_Q8 && i < (int)AN_COUNT_OF(u.by) && u.by[i]; i++) {
+        if (an_act_super(u.by[i])) act.q_super = room->q_super;
+        else act.q = room->q;
+    }
+    return act;
 }
 
 /*
  * Such an input quantized, and before that normed by `norm` when that is not NULL. Shared between threads, or private to
  * this one for few tokens.
  */
-static an_act prepare(const an_worker *w, const float *x, int n_col, const float *norm)
+static an_act prepare(const an_worker *w, const float *x, int n_col, const float *norm, users u)
 {
     an_decoder *d = w->d;
     const an_kernels *kern = d->o.kernels;
-    an_act act = input(w, x, n_col, x == d->gate ? d->act_ff : d->act);
+    bool own = w->n_tok - w->first <= AN_PRIVATE_TOKENS && x != d->gate;
+    an_act act = input(w, x, n_col, own ? &w->t->act : x == d->gate ? &d->act_ff : &d->act, u);
     size_t stride = (size_t)n_col;
-    bool own = act.n_tok <= AN_PRIVATE_TOKENS;
     long begin = 0, end = act.n_tok;
     float *h = own ? w->t->h : d->h;
-    if (own) act.q = w->t->act;
-    else an_pool_share(act.n_tok, 1, w->thread, w->n_thread, &begin, &end);
+    if (!own) an_pool_share(act.n_tok, 1, w->thread, w->n_thread, &begin, &end);
     for (long t = begin; norm && t < end; t++)
         an_rms_norm(kern, h + (size_t)t * stride, act.f32 + (size_t)t * stride, norm, n_col, (float)d->m->hp.norm_eps);
     if (norm) act.f32 = h;
@@ -96,15 +105,20 @@ static long gate_rows(int n_tok)
 
 /*
  * gate = silu(gate) * up for this thread's rows of the feed-forward layer, quantized while it is still in the caches.
- * Returns it as the input of the product behind, after a barrier.
+ * Returns it as the input of the product behind, after a barrier. Where whole superblocks would be shared out unevenly, the
+ * stage shares rows and prepares its result as a stage of its own.
  */
 static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_act *act)
 {
+    enum { EVEN = 8 }; /* parts of a thread */
     an_decoder *d = w->d;
     size_t n_ff = (size_t)d->m->hp.n_ff;
-    long begin, end, step = gate_rows(act->n_tok);
-    an_act result = input(w, d->gate, (int)n_ff, d->act_ff);
-    an_pool_share((long)n_ff, 2 * AN_ROW_GRAIN, w->thread, w->n_thread, &begin, &end); /* whole groups of 32 */
+    users u = {{&lw->w_down}};
+    an_act result = input(w, d->gate, (int)n_ff, &d->act_ff, u);
+    long begin, end, step = gate_rows(act->n_tok), part = 2 * AN_ROW_GRAIN; /* whole groups of 32 */
+    bool late = result.q_super && (long)n_ff / AN_ACT_SUPER < EVEN * w->n_thread;
+    if (result.q_super && !late) part = AN_ACT_SUPER;
+    an_pool_share((long)n_ff, part, w->thread, w->n_thread, &begin, &end);
     float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
     for (long from = begin, to; from < end; from = to) {
         to = from + step < end ? from + step : end;
@@ -114,10 +128,10 @@ static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_a
             size_t at = (size_t)t * n_ff + (size_t)from;
             an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(to - from));
         }
-        an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)from, (int)to);
+        if (!late) an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)from, (int)to);
     }
     an_worker_barrier(w);
-    return result;
+    return late ? prepare(w, d->gate, (int)n_ff, NULL, u) : result;
 }
 
 /* Keys and values of all tokens; queries of those from `first` on. */
@@ -126,7 +140,7 @@ static void qkv(an_worker *w, int layer, int first)
     an_decoder *d = w->d;
     const an_layer_weights *lw = &d->m->layers[layer];
     int n_embd = d->m->hp.n_embd;
-    an_act act = prepare(w, d->x, n_embd, lw->attn_norm);
+    an_act act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wk, &lw->wv, &lw->wq}});
     projection all[] = {{&lw->wk, lw->bk, d->k}, {&lw->wv, lw->bv, d->v}, {&lw->wq, lw->bq, d->q}};
     bool late = first > w->first;
     project(w, all, late ? 2 : 3, &act);
@@ -141,7 +155,7 @@ static void qkv(an_worker *w, int layer, int first)
     }
     w->first = first;
     if (!late || first == w->n_tok) return;
-    act = prepare(w, d->x, n_embd, lw->attn_norm);
+    act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wq}});
     project(w, &all[2], 1, &act);
     an_worker_barrier(w);
 }
@@ -156,11 +170,12 @@ static void layer_forward(an_worker *w, int layer, int first)
     qkv(w, layer, first); /* k, v into the cache; q [n_tok, n_head, head_dim] */
     if (w->first == w->n_tok) return;
     float *x = d->x + (size_t)w->first * n_embd;
-    an_act act = input(w, d->q, hp->n_head * hp->head_dim, d->act);
-    if (!an_attend(w, layer, &act)) act = prepare(w, d->q, act.n_col, NULL); /* q [n_tok, n_head, head_dim] */
+    users wo = {{&lw->wo}};
+    an_act act = input(w, d->q, hp->n_head * hp->head_dim, &d->act, wo);
+    if (!an_attend(w, layer, &act)) act = prepare(w, d->q, act.n_col, NULL, wo); /* q [n_tok, n_head, head_dim] */
     matmul(w, &lw->wo, lw->bo, &act, x, n_embd, true);               /* x += q · wo^T              */
     an_worker_barrier(w);
-    act = prepare(w, d->x, hp->n_embd, lw->ffn_norm);
+    act = prepare(w, d->x, hp->n_embd, lw->ffn_norm, (users){{&lw->w_gate, &lw->w_up}});
     act = gate_up(w, lw, &act);                                      /* gate [n_tok, n_ff]         */
     matmul(w, &lw->w_down, NULL, &act, x, n_embd, true);             /* x += gate · w_down^T       */
     an_worker_barrier(w);
@@ -188,7 +203,7 @@ static void forward_thread(void *arg, int thread, int n_thread)
     for (int layer = 0; layer < m->hp.n_layer; layer++)
         layer_forward(&w, layer, layer + 1 == m->hp.n_layer ? b->first : 0);
     if (b->want == AN_WANT_NOTHING) return;
-    an_act act = prepare(&w, d->x, m->hp.n_embd, m->output_norm);
+    an_act act = prepare(&w, d->x, m->hp.n_embd, m->output_norm, (users){{&m->output}});
     matmul(&w, &m->output, NULL, &act, b->logits, (size_t)m->hp.n_vocab, false);
 }
 

@@ -10,10 +10,15 @@
 /* Up to so many tokens, each thread prepares the input of a product by itself. */
 enum { AN_PRIVATE_TOKENS = 4 };
 
+/* Memory for both forms of quantized activations (an_act); NULL where the model has no use for one. */
+typedef struct an_act_room {
+    void *q, *q_super;
+} an_act_room;
+
 /* Buffers of one thread. */
 typedef struct an_thread_state {
     float *h;             /* [AN_PRIVATE_TOKENS, n_embd] normed state */
-    void *act;            /* quantized form of AN_PRIVATE_TOKENS tokens, as long as n_embd and all heads */
+    an_act_room act;      /* quantized form of AN_PRIVATE_TOKENS tokens, as long as n_embd and all heads */
     float *q;             /* [tile_tokens, n_head / n_head_kv, head_dim] rotated queries */
     float *scale;         /* [tile_tokens] of their scores */
     float *head;          /* [head_dim] a rotated key */
@@ -38,7 +43,7 @@ struct an_decoder {
     float *q;             /* [n_batch, n_head, head_dim] queries, then the output of attention */
     float *k, *v;         /* [n_batch, n_head_kv, head_dim] */
     float *gate, *up;     /* [n_batch, n_ff] */
-    void *act, *act_ff;   /* quantized input of a matmul, n_batch tokens: of n_embd and all heads; of n_ff */
+    an_act_room act, act_ff; /* quantized input of a matmul, n_batch tokens: of n_embd and all heads; of n_ff */
     int tile_tokens;      /* tokens of a batch that attend together, at most */
     int n_chunk_max;
     float *parts;         /* [n_head_kv, n_chunk_max, n_head / n_head_kv, an_attention_part_floats()] of a single token */
