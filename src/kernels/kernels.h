@@ -10,8 +10,8 @@
  *           level "amx"; steps of few tokens are q8 there. F16 and F32 weights stay exact.
  *
  * Whatever container a weight came from, it goes through the same canonical codes (code, scale, minimum per
- * group), so that the same weights in GGUF and in MLX give bit-equal results at every level. Results do not
- * depend on how rows or tokens are shared out between threads.
+ * group), so that the same weights in GGUF and in MLX give bit-equal results at every level; but superblocks that were
+ * converted to MLX, which has none, only by `exact`. Results do not depend on how rows or tokens are shared out between threads.
  */
 #ifndef AN_KERNELS_KERNELS_H
 #define AN_KERNELS_KERNELS_H
