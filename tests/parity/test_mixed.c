@@ -2,7 +2,7 @@
  * Models whose matrices want both forms of quantized activations (a scale per 32 columns, a scale per superblock), or one of
  * them alone: products that share an input, heads that no superblock begins with, feed-forward layers that threads share by
  * superblocks and by rows. On every instruction set that quantizes activations, the same bits for any number of threads, any
- * batch and any layout of the weights; and near what f32 gives.
+ * batch and any layout of the weights; and near what f32 gives. Matrix tiles, emulated, with the batches that they take.
  */
 #include "support/files.h"
 #include "support/gguf_build.h"
@@ -12,6 +12,9 @@
 #include "base/rng.h"
 #include "convert/quantize.h"
 #include "engine/session.h"
+#include "kernels/table.h"
+#include "kernels/wide.h"
+#include "model/decoder.h"
 #include "os/file.h"
 
 #include <math.h>
@@ -20,11 +23,12 @@
 
 enum { N_TOK = 40, N_EMBD = 256, N_VOCAB = 75, N_RULE = 8 };
 
-static const char *const LEVELS[] = {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "dotprod", "i8mm"};
+static const char *const LEVELS[] = {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16",
+                                     "neon", "dotprod", "i8mm"};
 
 /*
- * Sizes, and the types of attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down output. Columns of the output projection
- * are n_head * head_dim. Threads share a feed-forward layer by superblocks where each gets eight: 16 are enough for two threads.
+ * Sizes, and the types of attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down output. The output projection has
+ * n_head * head_dim columns. Threads share a feed-forward layer by superblocks where each gets eight: 16 are enough for two.
  */
 static const struct mixed_case {
     const char *name;
@@ -32,12 +36,18 @@ static const struct mixed_case {
     const char *types[N_RULE];
     double bound; /* root mean square of the difference to f32, as a share of that of the logits */
 } CASES[] = {
-    {"both in every stage", 4, 1, 64, 4096, {"q4_k", "q8_0", "q6_k", "q5_k", "q4_k", "q8_0", "q6_k", "q4_k"}, 0.05},
-    {"heads of half a superblock", 4, 2, 64, 2560, {"q8_0", "q3_k", "q4_0", "q4_k", "q5_1", "iq4_xs", "q8_0", "q2_k"}, 0.05},
-    {"heads across superblocks", 8, 2, 96, 768, {"q2_k", "iq4_xs", "f16", "iq4_xs", "f16", "q3_k", "q5_k", "q8_0"}, 0.05},
-    {"heads of no whole group", 16, 16, 48, 512, {"q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "q6_k", "q4_k", "q6_k"}, 0.05},
-    {"superblocks in one matrix", 3, 1, 32, 512, {"q8_0", "f16", "q4_1", "q5_0", "iq4_nl", "q8_0", "q5_k", "q8_0"}, 0.05},
-    {"superblocks beside floats", 8, 4, 32, 2304, {"f32", "q4_k", "bf16", "q6_k", "q4_k", "f32", "f16", "f16"}, 0.05},
+    {"both in every stage", 4, 1, 64, 4096,
+     {"q4_k", "q8_0", "q6_k", "q5_k", "q4_k", "q8_0", "q6_k", "q4_k"}, 0.05},
+    {"heads of half a superblock", 4, 2, 64, 2560,
+     {"q8_0", "q3_k", "q4_0", "q4_k", "q5_1", "iq4_xs", "q8_0", "q2_k"}, 0.05},
+    {"heads across superblocks", 8, 2, 96, 768,
+     {"q2_k", "iq4_xs", "f16", "iq4_xs", "f16", "q3_k", "q5_k", "q8_0"}, 0.05},
+    {"heads of no whole group", 16, 16, 48, 512,
+     {"q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "q6_k", "q4_k", "q6_k"}, 0.05},
+    {"superblocks in one matrix", 3, 1, 32, 512,
+     {"q8_0", "f16", "q4_1", "q5_0", "iq4_nl", "q8_0", "q5_k", "q8_0"}, 0.05},
+    {"superblocks beside floats", 8, 4, 32, 2304,
+     {"f32", "q4_k", "bf16", "q6_k", "q4_k", "f32", "f16", "f16"}, 0.05},
 };
 
 static char dir[] = "/tmp/anemo-mixed-XXXXXX";
@@ -109,8 +119,8 @@ static void write_floats(const struct mixed_case *c, const char *path)
 
 static char *make_model(const struct mixed_case *c, int number)
 {
-    static const char *const TENSORS[N_RULE] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
-                                                "^output.weight"};
+    static const char *const TENSORS[N_RULE] = {"attn_q",   "attn_k", "attn_v",   "attn_output",
+                                                "ffn_gate", "ffn_up", "ffn_down", "^output.weight"};
     char rules[N_RULE][40], name[40];
     const char *list[N_RULE];
     an_tensor_types *types;
@@ -174,8 +184,28 @@ static void check_bits(const struct mixed_case *c, const an_session_options *o, 
 {
     for (int i = 0; i < (N_TOK + 1) * N_VOCAB; i++)
         if (memcmp(&got[i], &want[i], sizeof *got) != 0)
-            fail_msg("%s, %s, %d threads, batches of %d, %s: %.9g instead of %.9g at token %d, id %d", c->name, o->isa, o->n_thread,
-                     o->n_batch, an_weights_layout_name(o->layout), (double)got[i], (double)want[i], i / N_VOCAB, i % N_VOCAB);
+            fail_msg("%s, %s, %d threads, batches of %d, %s: %.9g instead of %.9g at token %d, id %d", c->name,
+                     o->isa, o->n_thread, o->n_batch, an_weights_layout_name(o->layout), (double)got[i],
+                     (double)want[i], i / N_VOCAB, i % N_VOCAB);
+}
+
+/* The same of a decoder with any kernels, in bf16 where there are more than a few tokens. */
+static float *run_wide(const an_kernels *k, const char *model, int n_thread, int n_batch)
+{
+    an_model_file *m;
+    an_decoder *d;
+    an_decoder_options o = {.n_ctx = N_TOK, .n_batch = n_batch, .kv = AN_KV_F32, .compute = AN_COMPUTE_BF16,
+                            .kernels = k, .n_thread_prefill = n_thread, .n_thread_decode = n_thread};
+    float *out = an_calloc((N_TOK + 1) * N_VOCAB, sizeof *out);
+    assert_non_null(out);
+    assert_ok(an_model_file_open(&m, model, &err), &err);
+    assert_ok(an_decoder_open(&d, m, &o, &err), &err);
+    assert_ok(an_decoder_run(d, ids, N_TOK, true, out, NULL, &err), &err);
+    an_decoder_rewind(d, 0);
+    assert_ok(an_decoder_run(d, ids, N_TOK, false, out + N_TOK * N_VOCAB, NULL, &err), &err);
+    an_decoder_close(d);
+    an_model_file_close(m);
+    return out;
 }
 
 static void check_near_f32(const struct mixed_case *c, const char *model, const char *level, const float *got)
@@ -200,7 +230,8 @@ static void one_level(const char *level)
     static const an_weights_layout LAYOUTS[] = {AN_WEIGHTS_MAPPED, AN_WEIGHTS_REPACKED};
     int turn = 0;
     for (size_t i = 0; i < AN_COUNT_OF(CASES); i++) {
-        an_session_options o = {.isa = level, .compute = AN_COMPUTE_Q8, .n_thread = 1, .n_batch = 1, .layout = AN_WEIGHTS_MAPPED};
+        an_session_options o = {.isa = level, .compute = AN_COMPUTE_Q8, .n_thread = 1, .n_batch = 1,
+                                .layout = AN_WEIGHTS_MAPPED};
         float *want = run(models[i], o);
         check_near_f32(&CASES[i], models[i], level, want);
         for (size_t b = 0; b < AN_COUNT_OF(BATCHES); b++)
@@ -224,16 +255,46 @@ static void test_levels(void **state)
     for (size_t l = 0; l < AN_COUNT_OF(LEVELS); l++) {
         const an_kernels *k;
         if (only_level && strcmp(only_level, LEVELS[l]) != 0) continue;
-        if (an_session_choose_kernels(LEVELS[l], &k, NULL) != ANEMO_OK || strcmp(an_kernels_name(k), LEVELS[l])) continue;
-        if (!an_kernels_can(k, AN_COMPUTE_Q8)) continue;
+        if (an_session_choose_kernels(LEVELS[l], &k, NULL) != ANEMO_OK) continue;
+        if (strcmp(an_kernels_name(k), LEVELS[l]) || !an_kernels_can(k, AN_COMPUTE_Q8)) continue;
         one_level(LEVELS[l]);
         n++;
     }
     if (!n) skip();
 }
 
+extern const an_wide kcheck_wide_plain;
+
+/* Matrix tiles, emulated: batches of 40 and 20 are bf16 alone; of 24, the second one has 16 tokens and 8-bit activations. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    static const int BATCHES[] = {40, 20, 24}, THREADS[] = {2, 5};
+    const char *only_level = getenv("ANEMO_TINY_LEVEL");
+    if (only_level) skip();
+    an_kernels k = *an_kernels_for(0);
+    k.wide = &kcheck_wide_plain;
+    for (size_t i = 0; i < AN_COUNT_OF(CASES); i++) {
+        float *whole = run_wide(&k, models[i], 1, BATCHES[0]);
+        check_near_f32(&CASES[i], models[i], "scalar", whole);
+        for (size_t b = 0; b < AN_COUNT_OF(BATCHES); b++) {
+            an_session_options o = {.isa = "tiles", .n_batch = BATCHES[b], .n_thread = 1, .layout = AN_WEIGHTS_MAPPED};
+            float *want = run_wide(&k, models[i], 1, BATCHES[b]);
+            if (BATCHES[b] == 20) check_bits(&CASES[i], &o, want, whole);
+            for (size_t t = 0; t < AN_COUNT_OF(THREADS); t++) {
+                o.n_thread = THREADS[t];
+                float *got = run_wide(&k, models[i], THREADS[t], BATCHES[b]);
+                check_bits(&CASES[i], &o, got, want);
+                an_free(got);
+            }
+            an_free(want);
+        }
+        an_free(whole);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("mixed", tests, make_models, remove_models);
 }
