@@ -69,11 +69,13 @@ typedef struct an_act {
     size_t f32_stride;    /* floats between tokens */
     void *q;              /* private layout, 64-byte aligned, an_act_bytes() long */
     void *q_super;        /* the same, of Q8 with a scale per AN_ACT_SUPER columns, of which n_col is a multiple then */
+    bool tight;           /* of q_super: a weight that it is multiplied by wants its codes small (an_act_tight) */
 } an_act;
 
 enum { AN_ACT_SUPER = 256 };
-/* Does Q8 multiply this weight by q_super, and not by q? */
+/* Does Q8 multiply this weight by q_super, and not by q? And if so, must that be `tight`? */
 bool an_act_super(const an_weight *w);
+bool an_act_tight(const an_weight *w);
 
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);       /* of q */
 size_t an_act_super_bytes(an_compute compute, int n_tok, int n_col); /* of q_super */

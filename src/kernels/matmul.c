@@ -35,6 +35,12 @@ bool an_act_super(const an_weight *w)
     return an_codes_kind(w, &kind) && an_codes_super(kind);
 }
 
+/* Sums of 32 codes of 5 bits must fit 16 bits (act.h). */
+bool an_act_tight(const an_weight *w)
+{
+    return w->dtype == AN_DTYPE_Q5_K;
+}
+
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end)
 {
     an_act_quantize_columns(k, a, tok_begin, tok_end, 0, a->n_col);
@@ -60,7 +66,7 @@ void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin
         const float *x = a->f32 + (size_t)t * a->f32_stride + col_begin;
         size_t at = (size_t)(t / width) * tile_bytes + (size_t)(col_begin / 32) * group_bytes;
         if (a->q) k->quantize(x, col_end - col_begin, width, t % width, (uint8_t *)a->q + at);
-        if (a->q_super) k->quantize_super(x, col_end - col_begin, width, t % width, (uint8_t *)a->q_super + at);
+        if (a->q_super) k->quantize_super(x, col_end - col_begin, width, t % width, a->tight, (uint8_t *)a->q_super + at);
     }
 }
 
@@ -214,7 +220,7 @@ void an_matmul_rows(const an_kernels *k, const an_weight *w, const an_act *a, fl
         an_matmul_wide(k, &an_wide_default, w, a, out, out_stride, row_begin, row_end, add, scratch);
     } else if (a->compute == AN_COMPUTE_Q8 && an_codes_kind(w, &kind)) {
         const void *q = an_codes_super(kind) ? a->q_super : a->q;
-        AN_ASSERT(q);
+        AN_ASSERT(q && (a->tight || !an_act_tight(w)));
         an_fused_fn *fused = w->dtype == AN_DTYPE_AFFINE ? k->fused_affine[w->affine.bits] : k->fused[w->dtype];
         if (w->layout == AN_LAYOUT_PANELS && a->n_tok <= AN_SMALL_TOKENS && fused)
             fused(&(an_fused_job){w, q, a->n_tok, row_begin, row_end, out, out_stride, add});

@@ -29,6 +29,7 @@ static an_act input(const an_worker *w, const float *x, int n_col, const an_act_
     for (int i = 0; act.compute == AN_COMPUTE_Q8 && i < (int)AN_COUNT_OF(u.by) && u.by[i]; i++) {
         if (an_act_super(u.by[i])) act.q_super = room->q_super;
         else act.q = room->q;
+        act.tight |= an_act_tight(u.by[i]);
     }
     return act;
 }

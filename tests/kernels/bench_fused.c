@@ -88,7 +88,7 @@ static void bench_case(team *all, const char *name, const char *where, int n_tok
 {
     kcheck c = {.k = all->k, .op = "bench"};
     an_rng_seed(&c.rng, 2);
-    test_act t = act_make(&c, AN_COMPUTE_Q8, n_tok, N_COL, 0);
+    test_act t = act_make(&c, AN_COMPUTE_Q8, all->w, n_tok, 0);
     all->a = &t.a;
     double bytes = (double)an_panels_bytes(all->w), product[ROUNDS], ratio[ROUNDS], stream[ROUNDS];
     all->n_repeat = bytes < 2e6 ? 40 : 1;

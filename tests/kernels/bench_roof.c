@@ -107,7 +107,7 @@ static void bench_case(roof *r, const char *name, const char *form, int n_tok, d
     double product[ROUNDS], stream[ROUNDS], ratio[ROUNDS];
     int n_round = n_tok == MANY ? 3 : ROUNDS, mid = n_round / 2, n_col = (int)r->w->n_col;
     an_rng_seed(&c.rng, 2);
-    test_act t = act_make(&c, AN_COMPUTE_Q8, n_tok, n_col, 0);
+    test_act t = act_make(&c, AN_COMPUTE_Q8, r->w, n_tok, 0);
     r->a = &t.a;
     r->out = malloc((size_t)r->w->n_row * (size_t)n_tok * sizeof *r->out);
     timed(r, share_product);

@@ -120,9 +120,10 @@ void check_unpack(kcheck *c, const kcheck_op *op)
     }
 }
 
-test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style)
+test_act act_make(kcheck *c, an_compute compute, const an_weight *w, int n_tok, int style)
 {
-    test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col}};
+    int n_col = (int)w->n_col;
+    test_act t = {.a = {.compute = compute, .n_tok = n_tok, .n_col = n_col, .f32_stride = (size_t)n_col, .tight = an_act_tight(w)}};
     t.x = guarded_alloc((size_t)n_tok * (size_t)n_col * 4, false);
     t.q = guarded_alloc(an_act_bytes(compute, n_tok, n_col) + 1, true);
     t.q_super = guarded_alloc(an_act_bytes(compute, n_tok, n_col) + 1, true);
@@ -207,7 +208,7 @@ static void check_same_as_plainest(kcheck *c, const an_weight *w, const test_act
 void check_matmul_q8_once(kcheck *c, const test_weight *w, int n_tok, int64_t n_row, int style, bool add)
 {
     int n_col = (int)w->w.n_col;
-    test_act t = act_make(c, AN_COMPUTE_Q8, n_tok, n_col, style);
+    test_act t = act_make(c, AN_COMPUTE_Q8, &w->w, n_tok, style);
     guarded scratch = guarded_alloc(an_matmul_scratch_bytes(c->k, n_col), true);
     size_t stride = (size_t)n_row + 3;
     guarded out = guarded_alloc(((size_t)(n_tok - 1) * stride + (size_t)n_row) * 4, false);
@@ -245,13 +246,55 @@ void check_matmul_q8(kcheck *c, const kcheck_op *op)
     }
 }
 
+/*
+ * Sums that reach as far as they may: all codes and scales the smallest, the largest or a mixture, all activations of one size, of
+ * one sign or as the codes have it.
+ */
+void check_super_extremes(kcheck *c, const kcheck_op *op)
+{
+    enum { N_ROW = 16, N_TOK = 12, N_COL = 512 };
+    static const struct {
+        an_dtype type;
+        int d[2]; /* bytes where f16 numbers lie; twice the same: one number */
+    } numbers[] = {{AN_DTYPE_Q4_K, {0, 2}}, {AN_DTYPE_Q5_K, {0, 2}}, {AN_DTYPE_Q2_K, {80, 82}}, {AN_DTYPE_Q3_K, {108, 108}},
+                   {AN_DTYPE_Q6_K, {208, 208}}, {AN_DTYPE_IQ4_XS, {0, 0}}};
+    (void)op;
+    for (size_t i = 0; i < AN_COUNT_OF(numbers); i++) {
+        test_weight w = weight_make(c, numbers[i].type, (an_affine){0}, N_ROW, N_COL, 0, false);
+        int size = an_dtype_get(numbers[i].type)->block_bytes, n_block = N_ROW * N_COL / AN_SUPER;
+        for (int pattern = 0; pattern < 4; pattern++) {
+            uint8_t *p = w.data.p;
+            for (int j = 0; j < n_block * size; j++)
+                p[j] = pattern == 0 ? 0xFF : pattern == 1 ? 0 : pattern == 2 ? 0x7F : (uint8_t)an_rng_below(&c->rng, 2) * 0xFF;
+            for (int b = 0; b < n_block; b++)
+                for (int k = 0; k < 2; k++) memcpy(p + b * size + numbers[i].d[k], &(uint16_t){an_f16_from_f32(1)}, 2);
+            for (int sign = 0; sign < 3; sign++) {
+                test_act t = act_make(c, AN_COMPUTE_Q8, &w.w, N_TOK, 0);
+                float *x = t.x.p, out[N_TOK * N_ROW];
+                for (int j = 0; j < N_TOK * N_COL; j++)
+                    x[j] = sign == 0 ? 1.0f : sign == 1 ? -1.0f : an_rng_below(&c->rng, 2) ? 1.0f : -0.99f;
+                an_act_quantize(c->k, &t.a, 0, N_TOK);
+                guarded scratch = guarded_alloc(an_matmul_scratch_bytes(c->k, N_COL), true);
+                an_matmul_rows(c->k, &w.w, &t.a, out, N_ROW, 0, N_ROW, false, scratch.p);
+                for (int j = 0; j < N_TOK * N_ROW; j++) {
+                    double terms, exact = q8_exact(&w.w, &t.a, j % N_ROW, j / N_ROW, &terms);
+                    kcheck_near(c, an_dtype_get(numbers[i].type)->name, j, (double)out[j], exact, 64 * 0x1p-24 * terms);
+                }
+                guarded_free(&scratch);
+                act_free(&t);
+            }
+        }
+        weight_free(&w);
+    }
+}
+
 void check_matmul_f32(kcheck *c, const kcheck_op *op)
 {
     for (int i = 0; i < 5; i++) {
         int n_col = kcheck_columns(op, i) + (an_dtype_get(op->type)->block_elems == 1 ? i * 5 : 0);
         int n_tok = token_counts[i], n_row = 16 + 7 * i;
         test_weight w = weight_make(c, op->type, op->affine, n_row, n_col, i, i & 1);
-        test_act t = act_make(c, AN_COMPUTE_F32, n_tok, n_col, i % 4);
+        test_act t = act_make(c, AN_COMPUTE_F32, &w.w, n_tok, i % 4);
         guarded scratch = guarded_alloc(an_matmul_scratch_bytes(c->k, n_col), true);
         guarded out = guarded_alloc((size_t)n_tok * (size_t)n_row * 4, false);
         an_matmul_rows(c->k, &w.w, &t.a, out.p, (size_t)n_row, 0, n_row, false, scratch.p);
@@ -287,7 +330,7 @@ void check_invariance(kcheck *c, const kcheck_op *op)
     for (int compute = 0; compute < 2; compute++) {
         for (int i = 0; i < (int)AN_COUNT_OF(token_counts); i++) {
             int n_tok = token_counts[i];
-            test_act t = act_make(c, (an_compute)compute, n_tok, n_col, i % 3);
+            test_act t = act_make(c, (an_compute)compute, &w.w, n_tok, i % 3);
             float *whole = malloc((size_t)n_tok * N_ROW * 4), *parts = malloc((size_t)n_tok * N_ROW * 4);
             an_matmul_rows(c->k, &w.w, &t.a, whole, N_ROW, 0, N_ROW, false, scratch);
             an_matmul_rows(c->k, &w.w, &t.a, parts, N_ROW, 48, N_ROW, false, scratch);
@@ -330,7 +373,7 @@ void check_blocks(kcheck *c, const kcheck_op *op)
     int n_col = (1120 + unit - 1) / unit * unit, n_tok = op->type == AN_DTYPE_Q4_K ? 541 : 29;
     size_t n_out = (size_t)n_tok * N_ROW, n_scratch = (an_matmul_scratch_bytes(c->k, n_col) + 63) / 64 * 64;
     test_weight w = weight_make(c, op->type, op->affine, N_ROW, n_col, 0, false);
-    test_act t = act_make(c, AN_COMPUTE_Q8, n_tok, n_col, 0);
+    test_act t = act_make(c, AN_COMPUTE_Q8, &w.w, n_tok, 0);
     guarded scratch = guarded_alloc(n_scratch, true);
     float *whole = malloc(n_out * 4), *sum = malloc(n_out * 4), alone[N_ROW];
     fill_floats(c, sum, n_out, 0);
@@ -399,7 +442,7 @@ void check_twins(kcheck *c, const kcheck_op *op)
         test_weight twin = make_twin(c, &w, types[i] == AN_DTYPE_Q8_0 ? 8 : 4);
         for (int compute = 0; compute < 2; compute++) {
             for (int n_tok = 1; n_tok <= 13; n_tok += 12) {
-                test_act t = act_make(c, (an_compute)compute, n_tok, N_COL, 0);
+                test_act t = act_make(c, (an_compute)compute, &w.w, n_tok, 0);
                 static float a[13 * N_ROW], b[13 * N_ROW];
                 an_matmul_rows(c->k, &w.w, &t.a, a, N_ROW, 0, N_ROW, false, scratch);
                 an_matmul_rows(c->k, &twin.w, &t.a, b, N_ROW, 0, N_ROW, false, scratch);

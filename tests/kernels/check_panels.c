@@ -110,7 +110,7 @@ void check_fused(kcheck *c, const kcheck_op *op)
     for (int n_tok = 1; n_tok <= 29; n_tok += n_tok < 17 ? 1 : 12) {
         int n_col = panel_col(op, n_tok % N_COL);
         panels_pair p = pair_make(c, op, N_ROW, n_col, n_tok % N_STYLE);
-        test_act t = act_make(c, AN_COMPUTE_Q8, n_tok, n_col, n_tok % 4);
+        test_act t = act_make(c, AN_COMPUTE_Q8, &p.rows.w, n_tok, n_tok % 4);
         guarded scratch = guarded_alloc(an_matmul_scratch_bytes(c->k, n_col), true);
         size_t bytes = (size_t)n_tok * N_ROW * 4;
         guarded got = guarded_alloc(bytes, n_tok & 1);

@@ -73,32 +73,31 @@ static int32_t pair_of(int first, int second)
 }
 
 /* One superblock: codes as near as the scale lets them, no sum of 16 too large, all sums right. */
-static void check_super_block(kcheck *c, const float *x, const uint8_t *rec, int width, int slot)
+static void check_super_block(kcheck *c, const float *x, const uint8_t *rec, int width, int slot, bool tight)
 {
     float scale;
-    int sum[16] = {0}, most = 0;
-    double largest = 0, group_most = 0;
+    int sum[16] = {0}, size[16] = {0};
+    double largest = 0, group[16] = {0}, need;
     memcpy(&scale, rec + AN_REC_SCALE(width, slot), 4);
-    for (int g = 0; g < 16; g++) {
-        int size = 0;
-        double group = 0;
-        for (int j = 0; j < 16; j++) {
-            int8_t code = (int8_t)rec[g / 2 * width * 64 + AN_REC_CODES(width, slot) + 16 * (g & 1) + j];
-            double v = (double)x[16 * g + j];
-            sum[g] += code;
-            size += abs(code);
-            group += fabs(v);
-            if (fabs(v) > largest) largest = fabs(v);
-            kcheck_near(c, "value", 16 * g + j, code * (double)scale, v, 0.5001 * (double)scale + fabs(v) * 0x1p-20 + 1e-30);
-        }
-        if (size > most) most = size;
-        if (group > group_most) group_most = group;
+    for (int i = 0; i < AN_SUPER; i++) {
+        int8_t code = (int8_t)rec[i / 32 * width * 64 + AN_REC_CODES(width, slot) + i % 32];
+        double v = (double)x[i];
+        sum[i / 16] += code;
+        size[i / 16] += abs(code);
+        group[i / 16] += fabs(v);
+        if (fabs(v) > largest) largest = fabs(v);
+        kcheck_near(c, "value", i, code * (double)scale, v, 0.5001 * (double)scale + fabs(v) * 0x1p-20 + 1e-30);
     }
-    if (most > AN_SUPER_SUM16) kcheck_fail(c, "16 codes add up to %d", most);
-    /* No larger than either bound asks for. */
-    double need = largest / 127, by_sum = (group_most / (double)scale + 16) / (AN_SUPER_SUM16 - 8) * (double)scale;
-    if (largest > 1e-30 && (double)scale > 1.000001 * (need > by_sum ? need : by_sum))
-        kcheck_fail(c, "scale %g, %g would do", (double)scale, need > by_sum ? need : by_sum);
+    /* No larger than a bound asks for. */
+    need = largest / 127;
+    for (int g = 0; g < 16; g++) {
+        int both = size[g] + size[g ^ 1];
+        if (size[g] > AN_SUPER_SUM16) kcheck_fail(c, "16 codes add up to %d", size[g]);
+        if (tight && both > AN_SUPER_SUM32) kcheck_fail(c, "32 codes add up to %d", both);
+        need = fmax(need, (group[g] + 16 * (double)scale) / (AN_SUPER_SUM16 - 8));
+        if (tight) need = fmax(need, (group[g] + group[g ^ 1] + 32 * (double)scale) / (AN_SUPER_SUM32 - 16));
+    }
+    if (largest > 1e-30 && (double)scale > 1.000001 * need) kcheck_fail(c, "scale %g, %g would do", (double)scale, need);
     for (int g = 0; g < 8; g++, rec += width * 64) {
         int low = sum[2 * g], high = sum[2 * g + 1], next = g & 1 ? 0 : sum[2 * g + 2] + sum[2 * g + 3];
         if (memcmp(&scale, rec + AN_REC_SCALE(width, slot), 4)) kcheck_fail(c, "scale of record %d", g);
@@ -124,10 +123,10 @@ void check_quantize_super(kcheck *c, const kcheck_op *op)
         memset(q.p, 0x5A, q.n);
         fill_floats(c, x.p, (size_t)n_col, style < N_STYLE ? style : 0);
         for (int j = 0; j < n_col && style == N_STYLE; j++) ((float *)x.p)[j] = an_rng_below(&c->rng, 2) ? -3 : 2.9f;
-        c->k->quantize_super(x.p, n_col, width, slot, q.p);
+        c->k->quantize_super(x.p, n_col, width, slot, i & 1, q.p);
         for (int b = 0; b < n_col / AN_SUPER; b++)
             check_super_block(c, (const float *)x.p + b * AN_SUPER, (const uint8_t *)q.p + (size_t)(b * 8 * width * 64), width,
-                              slot);
+                              slot, i & 1);
         guarded_free(&x);
         guarded_free(&q);
     }

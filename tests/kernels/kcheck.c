@@ -98,6 +98,7 @@ static void list_ops(void)
     add_op(check_twins, AN_DTYPE_OTHER, none, "twins");
     add_op(check_quantize, AN_DTYPE_OTHER, none, "quantize");
     add_op(check_quantize_super, AN_DTYPE_OTHER, none, "quantize_super");
+    add_op(check_super_extremes, AN_DTYPE_OTHER, none, "superblocks");
     add_op(check_rms_norm, AN_DTYPE_OTHER, none, "rms_norm");
     add_op(check_exp, AN_DTYPE_OTHER, none, "exp");
     add_op(check_silu, AN_DTYPE_OTHER, none, "silu_mul");

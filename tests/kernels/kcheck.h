@@ -60,12 +60,12 @@ extern const struct fp_mode {
 void fill_floats(kcheck *c, float *x, size_t n, int style);
 float random_normal(kcheck *c);
 
-/* Activations of n_tok tokens, quantized, in exact memory. */
+/* Activations of n_tok tokens for products by w, quantized, in exact memory. */
 typedef struct test_act {
     an_act a;
     guarded x, q, q_super;
 } test_act;
-test_act act_make(kcheck *c, an_compute compute, int n_tok, int n_col, int style);
+test_act act_make(kcheck *c, an_compute compute, const an_weight *w, int n_tok, int style);
 void act_free(test_act *t);
 
 /* Q8's memory for activations that only `w` is multiplied by. */
@@ -73,6 +73,7 @@ static inline void act_room(an_act *a, const an_weight *w, void *room)
 {
     a->q = an_act_super(w) ? NULL : room;
     a->q_super = an_act_super(w) ? room : NULL;
+    a->tight = an_act_tight(w);
 }
 
 /* One operation: its name and its check, run for every level. */
@@ -94,6 +95,7 @@ void check_invariance(kcheck *c, const kcheck_op *op);
 void check_blocks(kcheck *c, const kcheck_op *op);
 void check_twins(kcheck *c, const kcheck_op *op);
 void check_quantize(kcheck *c, const kcheck_op *op);
+void check_super_extremes(kcheck *c, const kcheck_op *op);
 void check_quantize_super(kcheck *c, const kcheck_op *op);
 void check_rms_norm(kcheck *c, const kcheck_op *op);
 void check_exp(kcheck *c, const kcheck_op *op);

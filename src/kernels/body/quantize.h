@@ -28,21 +28,23 @@ static void quantize(const float *x, int n_col, int width, int slot, uint8_t *re
     }
 }
 
-/* As many codes as a record has, of sixteen columns each: their sum, and the sum without signs. */
+/* Of each sixteen columns of a superblock the sum of codes; and the largest sums of 16 and of 32 codes without their signs. */
 typedef struct super_sums {
-    int32_t sum[AN_SUPER / 16], largest; /* the largest without signs */
+    int32_t sum[AN_SUPER / 16], most16, most32;
 } super_sums;
 
 LANE_FN super_sums super_codes(const float *x, float inverse, int width, int slot, uint8_t *records)
 {
-    super_sums s = {.largest = 0};
-    for (int i = 0; i < AN_SUPER / 16; i++) {
+    super_sums s = {.most16 = 0};
+    for (int i = 0, before = 0; i < AN_SUPER / 16; i++) {
         vf v = vf_mul(vf_load(x + 16 * i), vf_set1(inverse)); /* NaN and infinity must not spoil the sums */
         vi q = vf_round(vf_min(vf_max(v, vf_set1(-127)), vf_set1(127)));
         int32_t size = vi_sum(vi_max(q, vi_add(vi_xor(q, vi_set1(-1)), vi_set1(1))));
         vi_store_bytes(records + i / 2 * width * AN_RECORD_BYTES + AN_REC_CODES(width, slot) + 16 * (i & 1), q);
         s.sum[i] = vi_sum(q);
-        if (size > s.largest) s.largest = size;
+        if (size > s.most16) s.most16 = size;
+        if ((i & 1) && before + size > s.most32) s.most32 = before + size;
+        before = size;
     }
     return s;
 }
@@ -56,11 +58,14 @@ LANE_FN int32_t super_pair_of(int32_t first, int32_t second)
     return (int32_t)((uint32_t)first << 16 | ((uint32_t)second & 0xFFFF));
 }
 
-/*
- * The same with a scale per AN_SUPER columns. Where sums are too large, the scale grows so far that even with every code
- * rounded up, by half of one, they are not: then (sum + 8) / scale is AN_SUPER_SUM16 - 8.
- */
-static void quantize_super(const float *x, int n_col, int width, int slot, uint8_t *records)
+/* So many times its size a superblock's codes may have: then even if all n of a sum are rounded up, by half, it is in bounds. */
+LANE_FN float super_fit(int32_t sum, int32_t bound, int n)
+{
+    return sum > bound ? (float)(bound - n / 2) / (float)(sum + n / 2) : 1.0f;
+}
+
+/* The same with a scale per AN_SUPER columns. */
+static void quantize_super(const float *x, int n_col, int width, int slot, bool tight, uint8_t *records)
 {
     for (int c = 0; c < n_col; c += AN_SUPER, records += AN_SUPER / 32 * width * AN_RECORD_BYTES) {
         vf most = vf_abs(vf_load(x + c));
@@ -69,10 +74,11 @@ static void quantize_super(const float *x, int n_col, int width, int slot, uint8
         bool counts = largest > 1e-30f;
         float inverse = counts ? 127.0f / largest : 0.0f, scale = counts ? largest / 127.0f : 0.0f;
         super_sums s = super_codes(x + c, inverse, width, slot, records);
-        if (s.largest > AN_SUPER_SUM16) {
-            float less = (float)(AN_SUPER_SUM16 - 8) / (float)(s.largest + 8);
-            inverse *= less;
-            scale /= less;
+        float fit = super_fit(s.most16, AN_SUPER_SUM16, 16), fit32 = tight ? super_fit(s.most32, AN_SUPER_SUM32, 32) : 1.0f;
+        if (fit32 < fit) fit = fit32;
+        if (fit < 1.0f) {
+            inverse *= fit;
+            scale /= fit;
             s = super_codes(x + c, inverse, width, slot, records);
         }
         for (int g = 0; g < AN_SUPER / 32; g++) {

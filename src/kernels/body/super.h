@@ -15,9 +15,9 @@
 #include "kernels/body/pairs.h"
 
 /* Are two groups' sums of these codes short enough to share a register (act.h)? */
-LANE_FN bool super_short(const an_code_kind kind, const int bits)
+LANE_FN bool super_short(const an_code_kind kind)
 {
-    return PAIR_DOTS && (kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || (kind == AN_CODES_K32 && bits <= 4));
+    return PAIR_DOTS && (kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || kind == AN_CODES_K32);
 }
 
 /* What the sum of group `part` of a pair begins with: minus the offset of its codes. */
@@ -88,7 +88,7 @@ LANE_FN void super_add(vf *sum, const vi *scaled, const super_end *e, const int 
 LANE_FN void super_pair(vi *scaled, const uint8_t *codes, const uint8_t *record, vi pair, const int first, const int width,
                         const int n_tok, const an_code_kind kind, const int bits)
 {
-    const bool is_short = super_short(kind, bits), by16 = an_codes_group(kind) == 16;
+    const bool is_short = super_short(kind), by16 = an_codes_group(kind) == 16;
     const int n_dword = an_codes_group(kind) / 4;
     const uint8_t *second = super_second(record, width, kind);
     vi acc[AN_LANES_TOKENS];
@@ -149,16 +149,21 @@ LANE_FN void super_tile(const an_q8_job *job, const int first, const int width, 
         Q8_TILES(job, name##_tile);                                                                                    \
     }
 
-SUPER_KERNEL(super_k32_4, AN_CODES_K32, 4)
 SUPER_KERNEL(super_k32_5, AN_CODES_K32, 5)
 SUPER_KERNEL(super_k32_i8, AN_CODES_K32_I8, 8)
 SUPER_KERNEL(super_k16, AN_CODES_K16, 2)
 SUPER_KERNEL(super_k16_off, AN_CODES_K16_OFF, 6)
 
+/* How many bits a code has matters only to lanes that add products in 16 bits. */
+#ifdef AN_LANES_SHORT
+SUPER_KERNEL(super_k32_4, AN_CODES_K32, 4)
 static void super_k32(const an_q8_job *job)
 {
     if (job->bits <= 4) super_k32_4(job);
     else super_k32_5(job);
 }
+#else
+#define super_k32 super_k32_5
+#endif
 
 #endif

@@ -22,7 +22,7 @@ LANE_FN void super_unpack(panel_out *o, const vi lines[8], const panel_kind p)
  */
 LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const panel_kind p, vi pair, const int n_tok)
 {
-    const bool by16 = an_codes_group(p.kind) == 16, is_short = super_short(p.kind, p.bits);
+    const bool by16 = an_codes_group(p.kind) == 16, is_short = super_short(p.kind);
     const int step = n_tok < AN_LANES_FUSED ? n_tok : AN_LANES_FUSED;
     vi lines[8], acc[8];
 #pragma GCC unroll 2
