@@ -45,6 +45,16 @@ static bool take_weight(an_weight *w, const uint8_t *data, size_t size, uint8_t 
     return true;
 }
 
+/* Sums of products with these must not overflow, whatever the bytes are. */
+static void check_super_range(const an_weight *w, int64_t row, int64_t col)
+{
+    uint8_t codes[AN_SUPER];
+    an_super numbers;
+    an_codes_read_super(w, row, col, codes, &numbers);
+    for (int g = 0; g < AN_SUPER / 16; g++)
+        if (numbers.scales[g] < -128 || numbers.scales[g] > 127 || numbers.mins[g] < 0 || numbers.mins[g] > 63) abort();
+}
+
 /* Finite scales: the codes say the same as the decoder, to the bit (8-bit affine adds 128 scales to its bias). */
 static void compare_codes(const an_weight *w, int64_t row, const float *decoded, bool finite)
 {
@@ -56,9 +66,9 @@ static void compare_codes(const an_weight *w, int64_t row, const float *decoded,
         float scales[AN_CODES_STEP / 16], mins[AN_CODES_STEP / 16];
         int n = w->n_col - col < AN_CODES_STEP ? (int)(w->n_col - col) : AN_CODES_STEP;
         an_codes_read(w, row, col, n, codes, scales, mins);
+        if (an_codes_super(kind)) check_super_range(w, row, col);
         for (int i = 0; finite && kind != AN_CODES_I8_MIN && i < n; i++) {
-            int code = kind == AN_CODES_I8 ? (int8_t)codes[i] : codes[i];
-            if (kind == AN_CODES_OFF16) code -= 32;
+            int code = an_codes_int8(kind) ? (int8_t)codes[i] : codes[i] - an_codes_offset(kind);
             float scaled = (float)code * scales[i / group], value = scaled + mins[i / group];
             if (isfinite(value) && value != decoded[col + i]) abort();
         }

@@ -5,7 +5,9 @@ Quality of the native engine on a real model, SmolLM2-135M-Instruct, through `an
     quality.py kld --texts N --tokens N       fast path and llama.cpp against our f32, paired by text: KL divergence and top-1.
                                               --reference scalar (default) or f32 (f32 of the machine's own level,
                                               faster); --isa, --compute, --kv, --layout: another fast path; --mlx: the
-                                              converted directory instead of the file
+                                              converted directory instead of the file; --down TYPE: made into Q8_0 with
+                                              ffn_down of TYPE, a K-quant (its 1536 columns are whole superblocks);
+                                              --mix TYPE: quantized to that mix
     quality.py mlx --tokens N                 scalar f32 on GGUF against the mlx driver in float32 on the conversion
     quality.py identical --tokens N           GGUF and its conversion give the same bits on every instruction set
     quality.py kv --texts N --tokens N        caches of fewer bits against the f32 cache
@@ -55,6 +57,15 @@ class Bench(Anemo):
             self.run("convert", self.gguf, out, "--to", "mlx")
         return out
 
+    def quantized(self, args):
+        """The file that the command line asks for, made from the model; else the model."""
+        if not (args.down or args.mix):
+            return self.gguf
+        out = os.path.join(self.temp, "quantized.gguf")
+        how = [args.mix] if args.mix else ["Q8_0", "--pure", "--tensor-type", "ffn_down=" + args.down]
+        self.run("quantize", self.gguf, out, *how, "--allow-requantize", "-q")
+        return out
+
     def native(self, model, ids, isa=None):
         return self.logits(model, ids, "--engine", "native", "--kv", "f32", isa=isa)
 
@@ -79,16 +90,17 @@ def fast_options(args):
 
 def check_kld(b, args):
     rows, agree, n_token = [], np.zeros(2), 0
-    model = b.mlx() if args.mlx else b.gguf
+    gguf = b.quantized(args)
+    model = b.mlx() if args.mlx else gguf
     for name in list(b.texts)[:args.texts]:
         ids = b.texts[name][:args.tokens]
         begin = time.monotonic()
         if args.reference == "scalar":
-            want = b.native(b.gguf, ids, isa="scalar")
+            want = b.native(gguf, ids, isa="scalar")
         else:
-            want = b.logits(b.gguf, ids, "--engine", "native", "--kv", "f32", "--compute", "f32")
+            want = b.logits(gguf, ids, "--engine", "native", "--kv", "f32", "--compute", "f32")
         native = b.logits(model, ids, "--engine", "native", *fast_options(args), isa=args.isa)
-        llama = b.logits(b.gguf, ids, "--engine", "llama.cpp")
+        llama = b.logits(gguf, ids, "--engine", "llama.cpp")
         rows.append((kld(want, native), kld(want, llama)))
         same = np.array([(x.argmax(-1) == want.argmax(-1)).sum() for x in (native, llama)])
         agree, n_token = agree + same, n_token + len(ids)
@@ -176,9 +188,14 @@ def main():
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--reference", choices=("scalar", "f32"), default="scalar")
     parser.add_argument("--mlx", action="store_true")
+    made = parser.add_mutually_exclusive_group()
+    made.add_argument("--down")
+    made.add_argument("--mix")
     for name in ("--isa", "--compute", "--kv", "--layout"):
         parser.add_argument(name)
     args = parser.parse_args()
+    if args.mlx and (args.down or args.mix):
+        parser.error("--mlx is the conversion of the model as it is")
     with tempfile.TemporaryDirectory() as temp:
         try:
             bench = Bench(temp)
