@@ -16,6 +16,26 @@ LANE_FN void super_unpack(panel_out *o, const vi lines[8], const panel_kind p)
     o->codes += 512;
 }
 
+#ifdef AN_LANES_SHORT
+/* panel_dots() with the group's scale. */
+LANE_FN void super_line_words(vi *scaled, const uint8_t *record, const vi lines[8], const panel_kind p, const int half, vi twice,
+                              const panel_tokens to)
+{
+    const bool by16 = an_codes_group(p.kind) == 16;
+    const int n_dword = by16 ? 4 : 8;
+    vi sum[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < n_dword; i++) {
+        const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+        vi c = panel_code(lines, p, k);
+#pragma GCC unroll 8
+        for (int t = 0; t < to.n_tok; t++)
+            super_word(&scaled[t], &sum[t], c, (const int8_t *)record + 32 * (to.first + t) + 4 * k,
+                       record + AN_REC_INIT16(to.width, to.first + t, half), twice, i, p.kind, p.bits);
+    }
+}
+#endif
+
 /*
  * A pair of groups from `at` on: one group of 32 columns where scales are of 16, else two. `scaled` has n_tok sums, of as many
  * tokens as o->record's tile.
@@ -36,6 +56,10 @@ LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const pane
 #pragma GCC unroll 4
         for (int first = 0; first < n_tok; first += step) {
             const panel_tokens to = {first, step, n_tok};
+#ifdef AN_LANES_SHORT
+            super_line_words(scaled + first, o->record, lines, p, by16 ? part : 0, vi_twice(pair, part), to);
+            continue;
+#endif
 #pragma GCC unroll 8
             for (int t = 0; t < step; t++)
                 acc[t] = part && is_short ? super_raise(acc[t], o->record, n_tok, first + t, p.kind)
