@@ -42,9 +42,13 @@ LANE_FN void super_line_words(vi *scaled, const uint8_t *record, const vi lines[
  */
 LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const panel_kind p, vi pair, const int n_tok)
 {
-    const bool by16 = an_codes_group(p.kind) == 16, is_short = super_short(p.kind, p.bits);
+    const bool by16 = an_codes_group(p.kind) == 16;
     const int step = n_tok < AN_LANES_FUSED ? n_tok : AN_LANES_FUSED;
-    vi lines[8], acc[8];
+    vi lines[8];
+#ifndef AN_LANES_SHORT
+    const bool is_short = super_short(p.kind, p.bits);
+    vi acc[8];
+#endif
 #pragma GCC unroll 2
     for (int part = 0; part < 2; part++) {
         if (part == 0 || !by16) {
@@ -58,19 +62,18 @@ LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const pane
             const panel_tokens to = {first, step, n_tok};
 #ifdef AN_LANES_SHORT
             super_line_words(scaled + first, o->record, lines, p, by16 ? part : 0, vi_twice(pair, part), to);
-            continue;
-#endif
+#else
 #pragma GCC unroll 8
             for (int t = 0; t < step; t++)
-                acc[t] = part && is_short ? super_raise(acc[t], o->record, n_tok, first + t, p.kind)
-                                          : super_begin(o->record, n_tok, first + t, p.kind, part);
-            panel_dots(acc, o->record, lines, p, by16 ? part : 0, to);
+                acc[first + t] = part && is_short ? super_raise(acc[first + t], o->record, n_tok, first + t, p.kind)
+                                                  : super_begin(o->record, n_tok, first + t, p.kind, part);
+            panel_dots(acc + first, o->record, lines, p, by16 ? part : 0, to);
 #pragma GCC unroll 8
-            for (int t = 0; t < step; t++) {
-                if (!is_short)
-                    scaled[first + t] = vi_add(scaled[first + t], vi_mul(acc[t], part ? pair_second(pair) : pair_first(pair)));
-                else if (part) scaled[first + t] = super_scaled(scaled[first + t], acc[t], pair);
+            for (int t = first; t < first + step; t++) {
+                if (!is_short) scaled[t] = vi_add(scaled[t], vi_mul(acc[t], part ? pair_second(pair) : pair_first(pair)));
+                else if (part) scaled[t] = super_scaled(scaled[t], acc[t], pair);
             }
+#endif
         }
         if (part || !by16) o->record += n_tok * AN_RECORD_BYTES;
     }

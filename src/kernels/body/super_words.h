@@ -21,7 +21,7 @@ LANE_FN int super_run(const an_code_kind kind, const int bits)
     return AN_LANES_SHORT(bits);
 }
 
-/* Product i of a group: of codes c and four columns of token `slot` at x, its sum in `sum`, and from there to `scaled`. */
+/* Product i of a group: codes c times the four columns at x go to `sum`, which begins with `init`, and from there to `scaled`. */
 LANE_FN void super_word(vi *scaled, vi *sum, vi c, const int8_t *x, const uint8_t *init, vi twice, const int i,
                         const an_code_kind kind, const int bits)
 {
@@ -35,7 +35,7 @@ LANE_FN void super_word(vi *scaled, vi *sum, vi c, const int8_t *x, const uint8_
     if (i % run == run - 1) *scaled = vi_dot_words(*scaled, *sum, twice);
 }
 
-/* A group of an unpacked panel: columns from `column` of the record on. */
+/* A group of an unpacked panel: all of a record's columns, or those of one half. */
 LANE_FN void super_words(vi *scaled, const uint8_t *codes, const uint8_t *record, vi twice, const int first, const int width,
                          const int n_tok, const int half, const an_code_kind kind, const int bits)
 {

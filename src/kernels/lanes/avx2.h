@@ -160,7 +160,7 @@ LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
 LANE_FN vi vi_dot_words(vi acc, vi a, vi b)
 {
     __asm__(AN_LANES_VNNI " vpdpwssd %2, %4, %0\n\t" AN_LANES_VNNI " vpdpwssd %3, %5, %1"
-            : "+x"(acc.a), "+x"(acc.b)
+            : "+&x"(acc.a), "+x"(acc.b)
             : "x"(a.a), "x"(a.b), "x"(b.a), "x"(b.b));
     return acc;
 }
