@@ -69,9 +69,10 @@ LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const pane
                                                   : super_begin(o->record, n_tok, first + t, p.kind, part);
             panel_dots(acc + first, o->record, lines, p, by16 ? part : 0, to);
 #pragma GCC unroll 8
-            for (int t = first; t < first + step; t++) {
-                if (!is_short) scaled[t] = vi_add(scaled[t], vi_mul(acc[t], part ? pair_second(pair) : pair_first(pair)));
-                else if (part) scaled[t] = super_scaled(scaled[t], acc[t], pair);
+            for (int t = 0; t < step; t++) {
+                vi *to_add = &scaled[first + t], a = acc[first + t];
+                if (!is_short) *to_add = vi_add(*to_add, vi_mul(a, part ? pair_second(pair) : pair_first(pair)));
+                else if (part) *to_add = super_scaled(*to_add, a, pair);
             }
 #endif
         }
