@@ -8,7 +8,8 @@
  *  - a scale per AN_SUPER columns, for weights whose scales are whole numbers there (an_codes_super): codes, the scale of the
  *    superblock in every record, and sums of codes as pairs of int16, the first one in the high half, that meet pairs of
  *    minima: pair[width] of a record with an even number and the next one's, in the place of sum; init; pair16[width] of the
- *    two halves; upper16[width], which is init16 of the second half plus 2^15; init16.
+ *    two halves; upper16[width], which is init16 of the second half plus 2^15; init16. Levels that add products in 16 bits
+ *    (super_words) have pairs in init16, of columns 2 and 3 of every four in the high half, and of 0 and 1.
  *    No 16 codes add up to more than AN_SUPER_SUM16 without their signs: so 6-bit codes without their offset give sums of 16
  *    that fit 16 bits, and 4-bit codes sums of 32. For 5-bit codes (`tight`) no 32 add up to more than AN_SUPER_SUM32 either.
  *    Activations that are all of about one size get a larger scale for it: on real text that is one superblock in 10,000 for

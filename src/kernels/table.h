@@ -117,6 +117,7 @@ struct an_kernels {
     void (*row_bf16)(float *dst, const void *src, int n);
     void (*row_mxfp8)(float *dst, const uint8_t *codes, const uint8_t *scales, int n_col);
     void (*quantize)(const float *x, int n_col, int width, int slot, uint8_t *records);
+    bool super_words; /* init16 of superblocks' activations is of pairs (act.h) */
     void (*quantize_super)(const float *x, int n_col, int width, int slot, bool tight, uint8_t *records);
     void (*rms_norm)(float *out, const float *x, const float *weight, int n, float eps);
     void (*silu_mul)(float *out, const float *gate, const float *up, int n);

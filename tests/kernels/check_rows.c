@@ -72,17 +72,24 @@ static int32_t pair_of(int first, int second)
     return (int32_t)((uint32_t)first << 16 | (uint16_t)second);
 }
 
+/* What sums of 6-bit codes begin with: sums of sixteen activations, those of columns 2 and 3 of every four by themselves. */
+static int32_t init16(const kcheck *c, const int *sum, const int *upper)
+{
+    return c->k->super_words ? pair_of(-32 * *upper, -32 * (*sum - *upper)) : -32 * *sum;
+}
+
 /* One superblock: codes as near as the scale lets them, no sum of 16 too large, all sums right. */
 static void check_super_block(kcheck *c, const float *x, const uint8_t *rec, int width, int slot, bool tight)
 {
     float scale;
-    int sum[16] = {0}, size[16] = {0};
+    int sum[16] = {0}, upper[16] = {0}, size[16] = {0};
     double largest = 0, group[16] = {0}, need;
     memcpy(&scale, rec + AN_REC_SCALE(width, slot), 4);
     for (int i = 0; i < AN_SUPER; i++) {
         int8_t code = (int8_t)rec[i / 32 * width * 64 + AN_REC_CODES(width, slot) + i % 32];
         double v = (double)x[i];
         sum[i / 16] += code;
+        if (i & 2) upper[i / 16] += code;
         size[i / 16] += abs(code);
         group[i / 16] += fabs(v);
         if (fabs(v) > largest) largest = fabs(v);
@@ -103,8 +110,8 @@ static void check_super_block(kcheck *c, const float *x, const uint8_t *rec, int
         if (memcmp(&scale, rec + AN_REC_SCALE(width, slot), 4)) kcheck_fail(c, "scale of record %d", g);
         if (record_int(rec, AN_REC_PAIR16(width, slot)) != pair_of(low, high) ||
             record_int(rec, AN_REC_UPPER16(width, slot)) != 32768 - 32 * high ||
-            record_int(rec, AN_REC_INIT16(width, slot, 0)) != -32 * low ||
-            record_int(rec, AN_REC_INIT16(width, slot, 1)) != -32 * high ||
+            record_int(rec, AN_REC_INIT16(width, slot, 0)) != init16(c, sum + 2 * g, upper + 2 * g) ||
+            record_int(rec, AN_REC_INIT16(width, slot, 1)) != init16(c, sum + 2 * g + 1, upper + 2 * g + 1) ||
             record_int(rec, AN_REC_INIT(width, slot)) != -128 * (low + high) ||
             (g % 2 == 0 && record_int(rec, AN_REC_PAIR(width, slot)) != pair_of(low + high, next)))
             kcheck_fail(c, "sums of record %d", g);

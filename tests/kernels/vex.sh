@@ -9,7 +9,7 @@ command -v objdump >/dev/null || { echo "skipped: objdump is not installed"; exi
 count() {
     objdump -d -w "$1" | grep -cE "^ *[0-9a-f]+:[[:space:]]+$2.*[[:space:]]$3" || true
 }
-vex=$(count "$1" c4 '([{]vex[}] )?vpdpbusd ') evex=$(count "$1" 62 '')
-twins=$(count "$2" 62 '([{]evex[}] )?vpdpbusd ') others=$(count "$2" 62 '') wide=$(objdump -d -w "$1" "$2" | grep -c zmm || true)
+vex=$(count "$1" c4 '([{]vex[}] )?vpdp(busd|wssd) ') evex=$(count "$1" 62 '')
+twins=$(count "$2" 62 '([{]evex[}] )?vpdp(busd|wssd) ') others=$(count "$2" 62 '') wide=$(objdump -d -w "$1" "$2" | grep -c zmm || true)
 echo "VEX object: $vex products, $evex EVEX instructions; EVEX object: $twins products, $others EVEX instructions; $wide lines with zmm"
 [ "$vex" -gt 100 ] && [ "$evex" -eq 0 ] && [ "$twins" -eq "$vex" ] && [ "$others" -eq "$twins" ] && [ "$wide" -eq 0 ]

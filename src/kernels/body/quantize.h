@@ -31,10 +31,16 @@ static void quantize(const float *x, int n_col, int width, int slot, uint8_t *re
 /* Of each sixteen columns of a superblock the sum of codes; and the largest sums of 16 and of 32 codes without their signs. */
 typedef struct super_sums {
     int32_t sum[AN_SUPER / 16], most16, most32;
+#ifdef AN_LANES_SHORT
+    int32_t upper[AN_SUPER / 16]; /* of columns 2 and 3 of every four */
+#endif
 } super_sums;
 
 LANE_FN super_sums super_codes(const float *x, float inverse, int width, int slot, uint8_t *records)
 {
+#ifdef AN_LANES_SHORT
+    static const int32_t upper_columns[16] = {0, 0, -1, -1, 0, 0, -1, -1, 0, 0, -1, -1, 0, 0, -1, -1};
+#endif
     super_sums s = {.most16 = 0};
     for (int i = 0, before = 0; i < AN_SUPER / 16; i++) {
         vf v = vf_mul(vf_load(x + 16 * i), vf_set1(inverse)); /* NaN and infinity must not spoil the sums */
@@ -42,6 +48,9 @@ LANE_FN super_sums super_codes(const float *x, float inverse, int width, int slo
         int32_t size = vi_sum(vi_max(q, vi_add(vi_xor(q, vi_set1(-1)), vi_set1(1))));
         vi_store_bytes(records + i / 2 * width * AN_RECORD_BYTES + AN_REC_CODES(width, slot) + 16 * (i & 1), q);
         s.sum[i] = vi_sum(q);
+#ifdef AN_LANES_SHORT
+        s.upper[i] = vi_sum(vi_and(q, vi_load(upper_columns)));
+#endif
         if (size > s.most16) s.most16 = size;
         if ((i & 1) && before + size > s.most32) s.most32 = before + size;
         before = size;
@@ -89,8 +98,14 @@ static void quantize_super(const float *x, int n_col, int width, int slot, bool 
             super_put(record, AN_REC_INIT(width, slot), -128 * (low + high));
             super_put(record, AN_REC_PAIR16(width, slot), super_pair_of(low, high));
             super_put(record, AN_REC_UPPER16(width, slot), 32768 - 32 * high);
-            super_put(record, AN_REC_INIT16(width, slot, 0), -32 * low);
-            super_put(record, AN_REC_INIT16(width, slot, 1), -32 * high);
+            for (int half = 0; half < 2; half++) {
+                int32_t init16 = -32 * (half ? high : low);
+#ifdef AN_LANES_SHORT
+                int32_t upper = -32 * s.upper[2 * g + half];
+                init16 = super_pair_of(upper, init16 - upper);
+#endif
+                super_put(record, AN_REC_INIT16(width, slot, half), init16);
+            }
         }
     }
 }

@@ -13,11 +13,13 @@
 
 #include "kernels/body/matmul_q8.h"
 #include "kernels/body/pairs.h"
+#include "kernels/body/super_words.h"
 
 /* Are two groups' sums of these codes short enough to share a register (act.h)? */
 LANE_FN bool super_short(const an_code_kind kind)
 {
-    return PAIR_DOTS && (kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || kind == AN_CODES_K32);
+    if (!PAIR_DOTS || SUPER_WORDS) return false;
+    return kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || kind == AN_CODES_K32;
 }
 
 /* What the sum of group `part` of a pair begins with: minus the offset of its codes. */
@@ -88,9 +90,14 @@ LANE_FN void super_add(vf *sum, const vi *scaled, const super_end *e, const int 
 LANE_FN void super_pair(vi *scaled, const uint8_t *codes, const uint8_t *record, vi pair, const int first, const int width,
                         const int n_tok, const an_code_kind kind, const int bits)
 {
-    const bool is_short = super_short(kind), by16 = an_codes_group(kind) == 16;
+    const bool by16 = an_codes_group(kind) == 16;
     const int n_dword = an_codes_group(kind) / 4;
     const uint8_t *second = super_second(record, width, kind);
+#ifdef AN_LANES_SHORT
+    super_words(scaled, codes, record, vi_twice(pair, 0), first, width, n_tok, 0, kind, bits);
+    super_words(scaled, codes + 64 * n_dword, second, vi_twice(pair, 1), first, width, n_tok, by16, kind, bits);
+#else
+    const bool is_short = super_short(kind);
     vi acc[AN_LANES_TOKENS];
 #pragma GCC unroll 12
     for (int t = 0; t < n_tok; t++) acc[t] = super_begin(record, width, first + t, kind, 0);
@@ -106,6 +113,7 @@ LANE_FN void super_pair(vi *scaled, const uint8_t *codes, const uint8_t *record,
     for (int t = 0; t < n_tok; t++)
         scaled[t] = is_short ? super_scaled(scaled[t], acc[t], pair)
                              : vi_add(scaled[t], vi_mul(acc[t], pair_second(pair)));
+#endif
 }
 
 /* Tokens first..first+n_tok-1 of a tile of `width`, as q8_tile(). */
@@ -164,6 +172,18 @@ static void super_k32(const an_q8_job *job)
 }
 #else
 #define super_k32 super_k32_5
+#endif
+
+#ifdef AN_LANES_SHORT
+static void super_wide_i8(const an_q8_job *job)
+{
+    if (job->width < 8) super_k32_i8(job);
+    else if (job->width == 8) super_wide_tile(job, 8);
+    else super_wide_tile(job, AN_TILE_TOKENS);
+}
+#define SUPER_I8 super_wide_i8
+#else
+#define SUPER_I8 super_k32_i8
 #endif
 
 #endif

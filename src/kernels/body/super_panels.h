@@ -16,15 +16,39 @@ LANE_FN void super_unpack(panel_out *o, const vi lines[8], const panel_kind p)
     o->codes += 512;
 }
 
+#ifdef AN_LANES_SHORT
+/* panel_dots() with the group's scale. */
+LANE_FN void super_line_words(vi *scaled, const uint8_t *record, const vi lines[8], const panel_kind p, const int half, vi twice,
+                              const panel_tokens to)
+{
+    const bool by16 = an_codes_group(p.kind) == 16;
+    const int n_dword = by16 ? 4 : 8;
+    vi sum[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < n_dword; i++) {
+        const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+        vi c = panel_code(lines, p, k);
+#pragma GCC unroll 8
+        for (int t = 0; t < to.n_tok; t++)
+            super_word(&scaled[t], &sum[t], c, (const int8_t *)record + 32 * (to.first + t) + 4 * k,
+                       record + AN_REC_INIT16(to.width, to.first + t, half), twice, i, p.kind, p.bits);
+    }
+}
+#endif
+
 /*
  * A pair of groups from `at` on: one group of 32 columns where scales are of 16, else two. `scaled` has n_tok sums, of as many
  * tokens as o->record's tile.
  */
 LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const panel_kind p, vi pair, const int n_tok)
 {
-    const bool by16 = an_codes_group(p.kind) == 16, is_short = super_short(p.kind);
+    const bool by16 = an_codes_group(p.kind) == 16;
     const int step = n_tok < AN_LANES_FUSED ? n_tok : AN_LANES_FUSED;
-    vi lines[8], acc[8];
+    vi lines[8];
+#ifndef AN_LANES_SHORT
+    const bool is_short = super_short(p.kind);
+    vi acc[8];
+#endif
 #pragma GCC unroll 2
     for (int part = 0; part < 2; part++) {
         if (part == 0 || !by16) {
@@ -36,17 +60,21 @@ LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const pane
 #pragma GCC unroll 4
         for (int first = 0; first < n_tok; first += step) {
             const panel_tokens to = {first, step, n_tok};
+#ifdef AN_LANES_SHORT
+            super_line_words(scaled + first, o->record, lines, p, by16 ? part : 0, vi_twice(pair, part), to);
+#else
 #pragma GCC unroll 8
             for (int t = 0; t < step; t++)
-                acc[t] = part && is_short ? super_raise(acc[t], o->record, n_tok, first + t, p.kind)
-                                          : super_begin(o->record, n_tok, first + t, p.kind, part);
-            panel_dots(acc, o->record, lines, p, by16 ? part : 0, to);
+                acc[first + t] = part && is_short ? super_raise(acc[first + t], o->record, n_tok, first + t, p.kind)
+                                                  : super_begin(o->record, n_tok, first + t, p.kind, part);
+            panel_dots(acc + first, o->record, lines, p, by16 ? part : 0, to);
 #pragma GCC unroll 8
             for (int t = 0; t < step; t++) {
-                if (!is_short)
-                    scaled[first + t] = vi_add(scaled[first + t], vi_mul(acc[t], part ? pair_second(pair) : pair_first(pair)));
-                else if (part) scaled[first + t] = super_scaled(scaled[first + t], acc[t], pair);
+                vi *to_add = &scaled[first + t], a = acc[first + t];
+                if (!is_short) *to_add = vi_add(*to_add, vi_mul(a, part ? pair_second(pair) : pair_first(pair)));
+                else if (part) *to_add = super_scaled(*to_add, a, pair);
             }
+#endif
         }
         if (part || !by16) o->record += n_tok * AN_RECORD_BYTES;
     }
@@ -71,6 +99,12 @@ LANE_FN void super_close(panel_out *o, const vi *scaled, vf d, vf dmin, const vi
     if (mins) vf_store(o->mins + n_pair * AN_PANEL_ROWS, dmin);
     o->mins += 2 * n_pair * AN_PANEL_ROWS;
 }
+
+/*
+ * Times that the loop over a superblock's quarters is written out: where that makes a long piece, gcc 12 asks for all of
+ * its lines at once, at the beginning (Q4_K, 4 tokens, AVX2: 181 Gop/s from memory, and 258 in a loop).
+ */
+enum { SUPER_UNROLL = AN_LANES_TOKENS > 4 ? 4 : 1 };
 
 /* What every superblock begins with. */
 #define SUPER_SUMS(scaled, n_tok)                                                                                      \
@@ -108,10 +142,15 @@ LANE_FN void block_k45(panel_out *o, const panel_block *b, const int bits, const
     vf d = panel_f16(b->own), dmin = vf_sub(vf_zero(), panel_f16(b->own + 32));
     vi s0 = panel_line(b->own, 1), s1 = panel_line(b->own, 2), s2 = panel_line(b->own, 3);
     vi scale[2] = {vi_and(s0, SPREAD(0x3F)), vi_or(panel_nibbles(s2, false), MOVE_BITS(s0, 6, 4, 0x30))};
+    const vi pairs[4] = {pair_of_bytes(scale[0], false), pair_of_bytes(scale[0], true), pair_of_bytes(scale[1], false),
+                         pair_of_bytes(scale[1], true)};
     const uint8_t *at = b->own + 256;
     SUPER_SUMS(scaled, n_tok);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++, at += 128 * bits) super_lines(o, scaled, at, p, pair_of_bytes(scale[i / 2], i & 1), n_tok);
+#pragma GCC unroll SUPER_UNROLL
+    for (int i = 0; i < 4; i++, at += 128 * bits) {
+        vi pair = SUPER_UNROLL > 1 ? pair_of_bytes(scale[i / 2], i & 1) : pairs[i];
+        super_lines(o, scaled, at, p, pair, n_tok);
+    }
     vi min[2] = {vi_and(s1, SPREAD(0x3F)), vi_or(panel_nibbles(s2, true), MOVE_BITS(s1, 6, 4, 0x30))};
     const vi mins[4] = {pair_of_bytes(min[0], false), pair_of_bytes(min[0], true), pair_of_bytes(min[1], false),
                         pair_of_bytes(min[1], true)};
@@ -150,7 +189,7 @@ LANE_FN void block_q2_k(panel_out *o, const panel_block *b, const int n_tok)
     vi mins[8];
     panel_ask(b->own, 1, n_tok);
     SUPER_SUMS(scaled, n_tok);
-#pragma GCC unroll 4
+#pragma GCC unroll SUPER_UNROLL
     for (int i = 0; i < 4; i++, at += 64 * 5) {
         panel_ask(at, 1, n_tok);
 #pragma GCC unroll 2
@@ -175,7 +214,7 @@ LANE_FN void block_q3_k(panel_out *o, const panel_block *b, const int n_tok)
                           vi_or(panel_nibbles(s0, true), MOVE_BITS(s2, 4, 4, 0x30)),
                           vi_or(panel_nibbles(s1, true), MOVE_BITS(s2, 6, 4, 0x30))};
     SUPER_SUMS(scaled, n_tok);
-#pragma GCC unroll 4
+#pragma GCC unroll SUPER_UNROLL
     for (int i = 0; i < 4; i++) {
         vi s = scales[i];
         for (int g = 0; g < 2; g++, s = vi_shr(s, 16)) {

@@ -155,7 +155,43 @@ LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x)
     return acc;
 }
 #define vi_dot_signed vi_dot
+/* acc + the products of both signed halves of every dword of a and b, or of a and the dword at x. */
+#define AN_LANES_WORDS
+LANE_FN vi vi_dot_words(vi acc, vi a, vi b)
+{
+    __asm__(AN_LANES_VNNI " vpdpwssd %2, %4, %0\n\t" AN_LANES_VNNI " vpdpwssd %3, %5, %1"
+            : "+&x"(acc.a), "+x"(acc.b)
+            : "x"(a.a), "x"(a.b), "x"(b.a), "x"(b.b));
+    return acc;
+}
+LANE_FN vi vi_dot_words1(vi acc, vi a, const void *x)
+{
+    __m256i v = broadcast4_(x);
+    return vi_dot_words(acc, a, (vi){v, v});
+}
 #else
+/* acc + the products of both signed halves of every dword of a and b, or of a and the dword at x. */
+#define AN_LANES_WORDS
+LANE_FN vi vi_dot_words(vi acc, vi a, vi b)
+{
+    return vi_add(acc, (vi){_mm256_madd_epi16(a.a, b.a), _mm256_madd_epi16(a.b, b.b)});
+}
+/* Inline assembly for the reason of vi_add_short(). */
+LANE_FN vi vi_dot_words1(vi acc, vi a, const void *x)
+{
+    __m256i v, part;
+    __asm__("vpbroadcastd %4, %2\n\tvpmaddwd %2, %5, %3\n\tvpmaddwd %2, %6, %2\n\t"
+            "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
+            : "+x"(acc.a), "+x"(acc.b), "=&x"(v), "=&x"(part)
+            : "m"(*(const an_alias_i32 *)x), "x"(a.a), "x"(a.b));
+    return acc;
+}
+/* The upper (0) or lower (1) half of every dword in both of its halves. */
+LANE_FN vi vi_twice(vi v, const int lower)
+{
+    if (lower) return shuffle_(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13), v);
+    return shuffle_(_mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15), v);
+}
 /*
  * Sums of products in 16 bits, two of a dword's four each, and as int32. Unsigned codes up to 127, with at most 1 dword or
  * AN_LANES_SHORT of them in a sum: 8 * 2 * 15 * 127, and the like, fit.
@@ -175,25 +211,25 @@ LANE_FN vi vi_add_short(vi sum, vi w, const int8_t *x)
             : "m"(*(const an_alias_i32 *)x), "x"(w.a), "x"(w.b));
     return sum;
 }
-LANE_FN vi vi_add_widened(vi acc, vi v)
-{
-    __m256i one = _mm256_set1_epi16(1);
-    return vi_add(acc, (vi){_mm256_madd_epi16(v.a, one), _mm256_madd_epi16(v.b, one)});
-}
+LANE_FN vi vi_add_widened(vi acc, vi v) { return vi_dot_words(acc, v, (vi){_mm256_set1_epi16(1), _mm256_set1_epi16(1)}); }
 LANE_FN vi vi_dot(vi acc, vi w, const int8_t *x) { return vi_add_widened(acc, vi_short(w, x)); }
 /*
  * int8 codes: |w| (up to 128) times x with w's sign; 2 * 128 * 127 still fits, one dword in a sum. |w| serves many tokens; codes
- * and ones may stay in memory.
+ * and scales may stay in memory. Both words of a dword of `scale` are the same.
  */
-LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
+LANE_FN vi vi_dot_scaled(vi acc, vi w, const int8_t *x, vi scale)
 {
     __m256i v, part, a = _mm256_abs_epi8(w.a), b = _mm256_abs_epi8(w.b);
     __asm__("vpbroadcastd %4, %2\n\t"
             "vpsignb %7, %2, %3\n\tvpmaddubsw %3, %5, %3\n\tvpmaddwd %9, %3, %3\n\tvpaddd %3, %0, %0\n\t"
-            "vpsignb %8, %2, %2\n\tvpmaddubsw %2, %6, %2\n\tvpmaddwd %9, %2, %2\n\tvpaddd %2, %1, %1"
+            "vpsignb %8, %2, %2\n\tvpmaddubsw %2, %6, %2\n\tvpmaddwd %10, %2, %2\n\tvpaddd %2, %1, %1"
             : "+x"(acc.a), "+x"(acc.b), "=&x"(v), "=&x"(part)
-            : "m"(*(const an_alias_i32 *)x), "x"(a), "x"(b), "xm"(w.a), "xm"(w.b), "xm"(_mm256_set1_epi16(1)));
+            : "m"(*(const an_alias_i32 *)x), "x"(a), "x"(b), "xm"(w.a), "xm"(w.b), "xm"(scale.a), "xm"(scale.b));
     return acc;
+}
+LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
+{
+    return vi_dot_scaled(acc, w, x, (vi){_mm256_set1_epi16(1), _mm256_set1_epi16(1)});
 }
 #endif
 
@@ -203,20 +239,13 @@ LANE_FN vi vi_dot_signed(vi acc, vi w, const int8_t *x)
 LANE_FN __m256i even16_(__m256i v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); }
 LANE_FN vi vi_even16(vi v) { return (vi){even16_(v.a), even16_(v.b)}; }
 LANE_FN vi vi_odd16(vi v) { return (vi){_mm256_srai_epi16(v.a, 8), _mm256_srai_epi16(v.b, 8)}; }
+LANE_FN vi vi_mul16(vi x, vi y) { return MAP2_(vi, _mm256_mullo_epi16, x, y); }
 LANE_FN void vi_widen32(void *p, const void *x)
 {
     __m256i v = _mm256_loadu_si256(x);
     vi_store(p, (vi){even16_(v), _mm256_srai_epi16(v, 8)});
 }
-LANE_FN vi vi_dot16(vi acc, vi w, const void *x)
-{
-    __m256i v, part;
-    __asm__("vpbroadcastd %4, %2\n\tvpmaddwd %2, %5, %3\n\tvpmaddwd %2, %6, %2\n\t"
-            "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
-            : "+x"(acc.a), "+x"(acc.b), "=&x"(v), "=&x"(part)
-            : "m"(*(const an_alias_i32 *)x), "x"(w.a), "x"(w.b));
-    return acc;
-}
+#define vi_dot16 vi_dot_words1
 #endif
 
 LANE_FN vf vf_load(const void *p)
