@@ -156,7 +156,8 @@ static void qkv(an_worker *w, int layer, int first)
     }
     w->first = first;
     if (!late || first == w->n_tok) return;
-    act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wq}});
+    /* The same users as above: a tight one among them has its say in the scale, and bits must not depend on what is wanted. */
+    act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wk, &lw->wv, &lw->wq}});
     project(w, &all[2], 1, &act);
     an_worker_barrier(w);
 }
