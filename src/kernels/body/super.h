@@ -26,7 +26,7 @@ LANE_FN bool super_short(const an_code_kind kind)
 LANE_FN vi super_begin(const uint8_t *record, const int width, const int slot, const an_code_kind kind, const int part)
 {
     if (kind == AN_CODES_K16_OFF) return q8_init(record, AN_REC_INIT16(width, slot, part));
-    if (kind == AN_CODES_K32_I8 && AN_LANES_CODE_XOR) return q8_init(record, AN_REC_INIT(width, slot));
+    if (kind == AN_CODES_K32_I8 && AN_LANES_CODE_XOR != 0) return q8_init(record, AN_REC_INIT(width, slot));
     return vi_set1(0);
 }
 
