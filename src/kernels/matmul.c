@@ -101,11 +101,6 @@ static void read_row_piece(const an_weight *w, bool super, int64_t row, int col,
     else an_codes_read(w, row, col, n, p->codes, p->scales, p->mins);
 }
 
-static int32_t pair_of(const int16_t *two)
-{
-    return (int32_t)((uint32_t)two[0] << 16 | (uint16_t)two[1]);
-}
-
 /* Any type, any number of rows up to 16: through the scalar codes. Columns as for an_unpack_fn. */
 static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind kind, int64_t row, int n_row,
                            int col_begin, int col_end, const an_panel *panel)
@@ -126,8 +121,9 @@ static void unpack_generic(const an_kernels *k, const an_weight *w, an_code_kind
                 put_number(panel->mins, first + g, r, &p.mins[g]);
             }
             for (int g = 0; g < n / group / 2 && super; g++) {
-                put_number(panel->scales, first + g, r, &(int32_t){pair_of(p.numbers.scales + 2 * g)});
-                put_number(panel->mins, first + g, r, &(int32_t){pair_of(p.numbers.mins + 2 * g)});
+                const int16_t *scales = p.numbers.scales + 2 * g, *mins = p.numbers.mins + 2 * g;
+                put_number(panel->scales, first + g, r, &(int32_t){an_int16_pair(scales[0], scales[1])});
+                put_number(panel->mins, first + g, r, &(int32_t){an_int16_pair(mins[0], mins[1])});
             }
             if (super) {
                 put_number(panel->scales, first + n / group / 2, r, &p.numbers.d);

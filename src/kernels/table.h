@@ -21,6 +21,11 @@ typedef struct an_panel {
     float *scales, *mins;
 } an_panel;
 
+static inline int32_t an_int16_pair(int first, int second)
+{
+    return (int32_t)((uint32_t)first << 16 | ((uint32_t)second & 0xFFFF));
+}
+
 /*
  * Unpack columns col_begin..col_end-1 of rows row..row+15, all of them inside the weight; the panel's arrays begin at
  * col_begin. col_begin is a multiple of AN_CODES_STEP, col_end too unless it is n_col.

@@ -76,26 +76,36 @@ static int tile_tokens(const an_hparams *hp)
     return tile;
 }
 
-/* What the model's matrices want of activations (an_act). */
-static void see_wants(const an_weight *w, bool *plain, bool *super)
+/* Forms of quantized activations (an_act). */
+typedef struct act_forms {
+    bool plain, super;
+} act_forms;
+
+static void add_form(act_forms *f, const an_weight *w)
 {
-    if (an_act_super(w)) *super = true;
-    else *plain = true;
+    if (an_act_super(w)) f->super = true;
+    else f->plain = true;
 }
 
-/* Room for n_tok tokens of n_col; matrix tiles write to `q` whatever the weights are. */
-static an_act_room take_act(layout *l, const an_decoder *d, an_compute compute, int n_tok, int n_col)
+/* Those that the model's matrices want; matrix tiles write to `q` whatever the weights are. */
+static act_forms forms_of(const an_decoder *d)
 {
-    bool plain = d->o.compute == AN_COMPUTE_BF16, super = false;
+    act_forms f = {.plain = d->o.compute == AN_COMPUTE_BF16};
     for (int i = 0; i < d->m->hp.n_layer; i++) {
         const an_layer_weights *lw = &d->m->layers[i];
         const an_weight *all[] = {&lw->wq, &lw->wk, &lw->wv, &lw->wo, &lw->w_gate, &lw->w_up, &lw->w_down};
-        for (size_t j = 0; j < AN_COUNT_OF(all); j++) see_wants(all[j], &plain, &super);
+        for (size_t j = 0; j < AN_COUNT_OF(all); j++) add_form(&f, all[j]);
     }
-    see_wants(&d->m->output, &plain, &super);
+    add_form(&f, &d->m->output);
+    return f;
+}
+
+/* Room for n_tok tokens of n_col. */
+static an_act_room take_act(layout *l, act_forms f, an_compute compute, int n_tok, int n_col)
+{
     an_act_room room = {NULL, NULL};
-    if (plain) room.q = take(l, an_act_bytes(compute, n_tok, n_col), 1);
-    if (super) room.q_super = take(l, an_act_super_bytes(compute, n_tok, n_col), 1);
+    if (f.plain) room.q = take(l, an_act_bytes(compute, n_tok, n_col), 1);
+    if (f.super) room.q_super = take(l, an_act_super_bytes(compute, n_tok, n_col), 1);
     return room;
 }
 
@@ -104,8 +114,9 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     const an_hparams *hp = &d->m->hp;
     int group = hp->n_head / hp->n_head_kv, n_q = hp->n_head * hp->head_dim;
     int narrow = n_q > hp->n_embd ? n_q : hp->n_embd, widest = hp->n_ff > narrow ? hp->n_ff : narrow;
-    d->act = take_act(l, d, d->o.compute, d->o.n_batch, narrow);
-    d->act_ff = take_act(l, d, d->o.compute, d->o.n_batch, hp->n_ff);
+    act_forms forms = forms_of(d);
+    d->act = take_act(l, forms, d->o.compute, d->o.n_batch, narrow);
+    d->act_ff = take_act(l, forms, d->o.compute, d->o.n_batch, hp->n_ff);
     d->tile_tokens = tile_tokens(hp);
     d->n_chunk_max = (d->o.n_ctx + AN_ATTENTION_CHUNK - 1) / AN_ATTENTION_CHUNK;
     d->parts = take(l, (uint64_t)hp->n_head * (uint64_t)d->n_chunk_max,
@@ -118,7 +129,7 @@ static void lay_out_scratch(an_decoder *d, layout *l)
     for (int i = 0; i < n; i++) {
         an_thread_state t = {
             .h = take(l, AN_PRIVATE_TOKENS * (uint64_t)hp->n_embd, sizeof(float)),
-            .act = take_act(l, d, an_kernels_compute(d->o.compute, AN_PRIVATE_TOKENS), AN_PRIVATE_TOKENS, narrow),
+            .act = take_act(l, forms, an_kernels_compute(d->o.compute, AN_PRIVATE_TOKENS), AN_PRIVATE_TOKENS, narrow),
             .q = take(l, (uint64_t)(d->tile_tokens * group) * (uint64_t)hp->head_dim, sizeof(float)),
             .scale = take(l, (uint64_t)d->tile_tokens, sizeof(float)),
             .head = take(l, (uint64_t)hp->head_dim, sizeof(float)),

@@ -141,7 +141,8 @@ static void qkv(an_worker *w, int layer, int first)
     an_decoder *d = w->d;
     const an_layer_weights *lw = &d->m->layers[layer];
     int n_embd = d->m->hp.n_embd;
-    an_act act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wk, &lw->wv, &lw->wq}});
+    const users u = {{&lw->wk, &lw->wv, &lw->wq}};
+    an_act act = prepare(w, d->x, n_embd, lw->attn_norm, u);
     projection all[] = {{&lw->wk, lw->bk, d->k}, {&lw->wv, lw->bv, d->v}, {&lw->wq, lw->bq, d->q}};
     bool late = first > w->first;
     project(w, all, late ? 2 : 3, &act);
@@ -157,7 +158,7 @@ static void qkv(an_worker *w, int layer, int first)
     w->first = first;
     if (!late || first == w->n_tok) return;
     /* The same users as above: a tight one among them has its say in the scale, and bits must not depend on what is wanted. */
-    act = prepare(w, d->x, n_embd, lw->attn_norm, (users){{&lw->wk, &lw->wv, &lw->wq}});
+    act = prepare(w, d->x, n_embd, lw->attn_norm, u);
     project(w, &all[2], 1, &act);
     an_worker_barrier(w);
 }

@@ -150,7 +150,8 @@ static double q8_exact(const an_weight *w, const an_act *a, int64_t row, int tok
     an_code_kind kind;
     an_codes_kind(w, &kind);
     int width = an_act_width(a->n_tok), group = an_codes_group(kind), n_col = a->n_col;
-    const uint8_t *tile = (const uint8_t *)(an_codes_super(kind) ? a->q_super : a->q) + (size_t)(tok / width) * (size_t)(n_col / 32 * width * 64);
+    const uint8_t *tile = an_codes_super(kind) ? a->q_super : a->q;
+    tile += (size_t)(tok / width) * (size_t)(n_col / 32 * width * 64);
     double sum = 0;
     *terms = 0;
     for (int col = 0; col < n_col; col += AN_CODES_STEP) {

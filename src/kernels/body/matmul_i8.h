@@ -67,12 +67,7 @@ LANE_FN void i8_tile(const an_q8_job *job, const int width, const bool has_min)
             i8_tokens(sum, &groups[g & 1], record, scales, mins, first, width, n);
         if (has_min) mins += 16;
     }
-    if (job->more) {
-        for (int t = 0; t < width; t++) vf_store(job->carry + 16 * t, sum[t]);
-        return;
-    }
-    for (int t = 0; t < job->n_tok; t++)
-        store_rows(job->out + (size_t)t * job->out_stride, sum[t], job->n_row, job->add);
+    q8_finish(job, sum, 0, width);
 }
 
 static void i8_plain(const an_q8_job *job)

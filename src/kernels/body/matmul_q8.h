@@ -134,10 +134,11 @@ LANE_FN void q8_tile(const an_q8_job *job, const int first, const int width, con
         else Q8_WHOLE_TILE(job, AN_TILE_TOKENS, tile);                                                                 \
     } while (0)
 
-#define Q8_KERNEL(name, kind, bits)                                                                                    \
+/* Such a function of one kind, from `tile`, which takes kind and bits as well. */
+#define Q8_KERNEL(name, tile, kind, bits)                                                                              \
     LANE_FN void name##_tile(const an_q8_job *job, const int first, const int width, const int n_tok)                  \
     {                                                                                                                  \
-        q8_tile(job, first, width, n_tok, kind, bits);                                                                 \
+        tile(job, first, width, n_tok, kind, bits);                                                                    \
     }                                                                                                                  \
     static void name(const an_q8_job *job)                                                                             \
     {                                                                                                                  \
@@ -156,13 +157,13 @@ static void pair_codes(uint8_t *codes, int n)
 #endif
 
 #ifdef AN_LANES_SHORT
-Q8_KERNEL(q8_min32_4, AN_CODES_MIN32, 4)
-Q8_KERNEL(q8_min32_5, AN_CODES_MIN32, 5)
+Q8_KERNEL(q8_min32_4, q8_tile, AN_CODES_MIN32, 4)
+Q8_KERNEL(q8_min32_5, q8_tile, AN_CODES_MIN32, 5)
 #endif
-Q8_KERNEL(q8_min32_6, AN_CODES_MIN32, 6)
-Q8_KERNEL(q8_i8, AN_CODES_I8, 8)
-Q8_KERNEL(q8_i8_min, AN_CODES_I8_MIN, 8)
-Q8_KERNEL(q8_off16, AN_CODES_OFF16, 6)
+Q8_KERNEL(q8_min32_6, q8_tile, AN_CODES_MIN32, 6)
+Q8_KERNEL(q8_i8, q8_tile, AN_CODES_I8, 8)
+Q8_KERNEL(q8_i8_min, q8_tile, AN_CODES_I8_MIN, 8)
+Q8_KERNEL(q8_off16, q8_tile, AN_CODES_OFF16, 6)
 
 static void q8_min32(const an_q8_job *job)
 {

@@ -162,17 +162,21 @@ LANE_FN void panel_dot(vi *acc, vi *sum, vi c, const int8_t *x, const panel_kind
     *acc = is_int8 ? vi_dot_signed(*acc, c, x) : vi_dot(*acc, c, x);
 }
 
+/* Which code product i of a group is made of: both nibbles of a line one after the other. */
+LANE_FN int panel_k(const an_code_kind kind, const int half, const int i)
+{
+    return an_codes_group(kind) == 16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+}
+
 /* Columns of one scale times tokens: half `half` of the group, or all of it (0) where the kind has groups of 32. */
 LANE_FN void panel_dots(vi *acc, const uint8_t *record, const vi lines[8], const panel_kind p, const int half,
                         const panel_tokens to)
 {
-    const bool by16 = an_codes_group(p.kind) == 16;
-    const int n_dword = by16 ? 4 : 8;
+    const int n_dword = an_codes_group(p.kind) / 4;
     vi part[8];
 #pragma GCC unroll 8
     for (int i = 0; i < n_dword; i++) {
-        /* Both nibbles of a line one after the other. */
-        const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+        const int k = panel_k(p.kind, half, i);
         vi c = panel_code(lines, p, k);
 #pragma GCC unroll 8
         for (int t = 0; t < to.n_tok; t++)

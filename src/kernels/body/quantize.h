@@ -62,10 +62,6 @@ LANE_FN void super_put(uint8_t *record, int offset, int32_t value)
 {
     memcpy(record + offset, &value, 4);
 }
-LANE_FN int32_t super_pair_of(int32_t first, int32_t second)
-{
-    return (int32_t)((uint32_t)first << 16 | ((uint32_t)second & 0xFFFF));
-}
 
 /* So many times its size a superblock's codes may have: then even if all n of a sum are rounded up, by half, it is in bounds. */
 LANE_FN float super_fit(int32_t sum, int32_t bound, int n)
@@ -94,15 +90,15 @@ static void quantize_super(const float *x, int n_col, int width, int slot, bool 
             uint8_t *record = records + g * width * AN_RECORD_BYTES;
             int32_t low = s.sum[2 * g], high = s.sum[2 * g + 1], next = g & 1 ? 0 : s.sum[2 * g + 2] + s.sum[2 * g + 3];
             memcpy(record + AN_REC_SCALE(width, slot), &scale, 4);
-            super_put(record, AN_REC_PAIR(width, slot), super_pair_of(low + high, next));
+            super_put(record, AN_REC_PAIR(width, slot), an_int16_pair(low + high, next));
             super_put(record, AN_REC_INIT(width, slot), -128 * (low + high));
-            super_put(record, AN_REC_PAIR16(width, slot), super_pair_of(low, high));
+            super_put(record, AN_REC_PAIR16(width, slot), an_int16_pair(low, high));
             super_put(record, AN_REC_UPPER16(width, slot), 32768 - 32 * high);
             for (int half = 0; half < 2; half++) {
                 int32_t init16 = -32 * (half ? high : low);
 #ifdef AN_LANES_SHORT
                 int32_t upper = -32 * s.upper[2 * g + half];
-                init16 = super_pair_of(upper, init16 - upper);
+                init16 = an_int16_pair(upper, init16 - upper);
 #endif
                 super_put(record, AN_REC_INIT16(width, slot, half), init16);
             }

@@ -18,8 +18,7 @@
 /* Are two groups' sums of these codes short enough to share a register (act.h)? */
 LANE_FN bool super_short(const an_code_kind kind)
 {
-    if (!PAIR_DOTS || SUPER_WORDS) return false;
-    return kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || kind == AN_CODES_K32;
+    return PAIR_DOTS && (kind == AN_CODES_K16 || kind == AN_CODES_K16_OFF || kind == AN_CODES_K32);
 }
 
 /* What the sum of group `part` of a pair begins with: minus the offset of its codes. */
@@ -147,24 +146,14 @@ LANE_FN void super_tile(const an_q8_job *job, const int first, const int width, 
     q8_finish(job, sum, first, n_tok);
 }
 
-#define SUPER_KERNEL(name, kind, bits)                                                                                 \
-    LANE_FN void name##_tile(const an_q8_job *job, const int first, const int width, const int n_tok)                  \
-    {                                                                                                                  \
-        super_tile(job, first, width, n_tok, kind, bits);                                                              \
-    }                                                                                                                  \
-    static void name(const an_q8_job *job)                                                                             \
-    {                                                                                                                  \
-        Q8_TILES(job, name##_tile);                                                                                    \
-    }
-
-SUPER_KERNEL(super_k32_5, AN_CODES_K32, 5)
-SUPER_KERNEL(super_k32_i8, AN_CODES_K32_I8, 8)
-SUPER_KERNEL(super_k16, AN_CODES_K16, 2)
-SUPER_KERNEL(super_k16_off, AN_CODES_K16_OFF, 6)
+Q8_KERNEL(super_k32_5, super_tile, AN_CODES_K32, 5)
+Q8_KERNEL(super_k32_i8, super_tile, AN_CODES_K32_I8, 8)
+Q8_KERNEL(super_k16, super_tile, AN_CODES_K16, 2)
+Q8_KERNEL(super_k16_off, super_tile, AN_CODES_K16_OFF, 6)
 
 /* How many bits a code has matters only to lanes that add products in 16 bits. */
 #ifdef AN_LANES_SHORT
-SUPER_KERNEL(super_k32_4, AN_CODES_K32, 4)
+Q8_KERNEL(super_k32_4, super_tile, AN_CODES_K32, 4)
 static void super_k32(const an_q8_job *job)
 {
     if (job->bits <= 4) super_k32_4(job);

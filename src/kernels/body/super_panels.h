@@ -33,12 +33,11 @@ LANE_FN void super_unpack(panel_out *o, const vi lines[8], const panel_kind p)
 LANE_FN void super_line_words(vi *scaled, const uint8_t *record, const vi lines[8], const panel_kind p, const int half, vi twice,
                               const panel_tokens to)
 {
-    const bool by16 = an_codes_group(p.kind) == 16;
-    const int n_dword = by16 ? 4 : 8;
+    const int n_dword = an_codes_group(p.kind) / 4;
     vi sum[8];
 #pragma GCC unroll 8
     for (int i = 0; i < n_dword; i++) {
-        const int k = by16 ? 4 * half + i : (i & 1) * 4 + i / 2;
+        const int k = panel_k(p.kind, half, i);
         vi c = panel_code(lines, p, k);
 #pragma GCC unroll 8
         for (int t = 0; t < to.n_tok; t++)

@@ -110,7 +110,7 @@ LANE_FN void super_wide_tile(const an_q8_job *job, const int width)
             super_wide_tokens(sum, &wide, vf_load(scales + AN_SUPER / 4), record, first, width, AN_LANES_TOKENS);
         record += AN_SUPER / 32 * width * AN_RECORD_BYTES;
     }
-    for (int first = 0; first < width; first += AN_LANES_TOKENS) q8_finish(job, sum + first, first, AN_LANES_TOKENS);
+    q8_finish(job, sum, 0, width);
 }
 #else
 enum { SUPER_WORDS = 0 };
