@@ -88,8 +88,7 @@ static void quantize_head(const an_worker *w, const an_act *act, int head, int t
 }
 
 /*
- * Tiles of (head, tokens) go round the threads, so that the longer contexts of later tokens are shared evenly and
- * one head's keys stay in the cache. Tiles are as large as the scratch allows, but there are enough for all threads.
+ * Tiles of (head, tokens) are shared head by head, so that one head's keys stay in the cache. Tiles are as large as the scratch allows, but there are enough for all threads.
  */
 static void attend_batch(const an_worker *w, int layer, const an_act *act)
 {
@@ -97,12 +96,14 @@ static void attend_batch(const an_worker *w, int layer, const an_act *act)
     int n = w->n_tok - w->first, n_head = d->m->hp.n_head_kv, tile = d->tile_tokens;
     while (tile > 1 && (n + tile - 1) / tile * n_head < 4 * w->n_thread) tile /= 2;
     int n_tile = (n + tile - 1) / tile;
-    for (long i = w->thread; i < (long)n_tile * n_head; i += w->n_thread) {
-        int head = (int)(i / n_tile), at = (int)(i % n_tile) * tile, n_own = n - at < tile ? n - at : tile;
-        an_attention_job job = attention_job(w, layer, head, w->first + at, n_own);
-        an_attention(d->o.kernels, &job);
-        quantize_head(w, act, head, w->first + at, n_own);
-    }
+    an_pool_stage stage = an_pool_begin(w->b->pool, w->thread, (long)n_tile * n_head, 1, 1);
+    for (long i, end; an_pool_take(&stage, &i, &end);)
+        for (; i < end; i++) {
+            int head = (int)(i / n_tile), at = (int)(i % n_tile) * tile, n_own = n - at < tile ? n - at : tile;
+            an_attention_job job = attention_job(w, layer, head, w->first + at, n_own);
+            an_attention(d->o.kernels, &job);
+            quantize_head(w, act, head, w->first + at, n_own);
+        }
 }
 
 /* One KV head's result from the parts of its chunks. */

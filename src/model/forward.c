@@ -2,8 +2,8 @@
  * The forward pass of the Llama family. One function runs on all threads for the whole batch; stages are separated
  * by barriers, and no stage splits a sum between threads, so results do not depend on their number.
  *
- * Up to AN_PRIVATE_TOKENS tokens take fewer barriers: norm and quantization of their input are so short that every
- * thread repeats them into a buffer of its own. Whoever makes a part of the attention's or the feed-forward layer's
+ * Few tokens take fewer barriers: norm and quantization of their input are so short that every thread repeats them into
+ * a buffer of its own. Whoever makes a part of the attention's or the feed-forward layer's
  * output quantizes it as well, so that the product behind needs no stage of preparation.
  */
 #include "model/forward.h"
@@ -34,6 +34,14 @@ static an_act input(const an_worker *w, const float *x, int n_col, const an_act_
     return act;
 }
 
+/* Does each thread prepare the stream's tokens by itself? Many threads would all do what few of them could share. */
+static bool is_private(const an_worker *w)
+{
+    enum { ALWAYS = 4, FEW_THREADS = 4 };
+    int n_tok = w->n_tok - w->first;
+    return n_tok <= ALWAYS || (n_tok <= AN_PRIVATE_TOKENS && w->n_thread <= FEW_THREADS);
+}
+
 /*
  * Such an input quantized, and before that normed by `norm` when that is not NULL. Shared between threads, or private to
  * this one for few tokens.
@@ -42,7 +50,7 @@ static an_act prepare(const an_worker *w, const float *x, int n_col, const float
 {
     an_decoder *d = w->d;
     const an_kernels *kern = d->o.kernels;
-    bool own = w->n_tok - w->first <= AN_PRIVATE_TOKENS && x != d->gate;
+    bool own = x != d->gate && is_private(w);
     an_act act = input(w, x, n_col, own ? &w->t->act : x == d->gate ? &d->act_ff : &d->act, u);
     size_t stride = (size_t)n_col;
     long begin = 0, end = act.n_tok;
@@ -66,34 +74,47 @@ static void matmul_rows(const an_worker *w, const an_weight *weight, const float
         for (int64_t r = begin; r < end; r++) out[(size_t)t * stride + (size_t)r] += bias[r];
 }
 
-static void matmul(const an_worker *w, const an_weight *weight, const float *bias, const an_act *act,
-                   float *out, size_t stride, bool add)
+/* A stage of products, of n times `grains` AN_ROW_GRAIN rows: as they come for few tokens; many want whole blocks (matmul_q8.c). */
+static an_pool_stage begin_products(const an_worker *w, long n, long grains)
 {
-    long begin, end;
-    an_pool_share((long)weight->n_row, AN_ROW_GRAIN, w->thread, w->n_thread, &begin, &end);
-    matmul_rows(w, weight, bias, act, out, stride, begin, end, add);
+    enum { FEW = 16, PIECE = 4, BLOCK = 16 };
+    bool few = w->n_tok - w->first <= FEW;
+    long grain = few || grains >= PIECE ? 1 : PIECE / grains;
+    return an_pool_begin(w->b->pool, w->thread, n, grain, few || grains >= BLOCK ? 1 : BLOCK / PIECE);
 }
 
 /* One of several matrices that share an input. */
 typedef struct projection {
     const an_weight *weight;
     const float *bias;
-    float *out; /* [n_batch, n_row] */
+    float *out; /* [tokens of the input, n_row] */
 } projection;
 
-/* All of them as one stage: the threads share the rows of their concatenation. */
-static void project(const an_worker *w, const projection *list, int n, const an_act *act)
+/* One whose result is `batch` [n_batch, n_row], of the tokens still in the stream. */
+static projection in_stream(const an_worker *w, const an_weight *weight, const float *bias, float *batch)
 {
-    long grains = 0;
-    an_row_share share = {0};
+    return (projection){weight, bias, batch + (size_t)w->first * (size_t)weight->n_row};
+}
+
+/* out (+)= act · weight^T + bias for all of them as one stage: the threads share the rows of their concatenation. */
+static void project(const an_worker *w, const projection *list, int n, const an_act *act, bool add)
+{
+    long grains = 0, begin, end;
     for (int i = 0; i < n; i++) grains += an_row_grains(list[i].weight->n_row);
-    an_pool_share(grains, 1, w->thread, w->n_thread, &share.begin, &share.end);
-    for (int i = 0; i < n; i++) {
-        int64_t n_row = list[i].weight->n_row, from, to;
-        size_t stride = (size_t)n_row;
-        an_row_share_next(&share, n_row, &from, &to);
-        matmul_rows(w, list[i].weight, list[i].bias, act, list[i].out + (size_t)w->first * stride, stride, from, to, false);
+    an_pool_stage stage = begin_products(w, grains, 1);
+    while (an_pool_take(&stage, &begin, &end)) {
+        an_row_share share = {begin, end, 0};
+        for (int i = 0; i < n; i++) {
+            int64_t n_row = list[i].weight->n_row, from, to;
+            an_row_share_next(&share, n_row, &from, &to);
+            matmul_rows(w, list[i].weight, list[i].bias, act, list[i].out, (size_t)n_row, from, to, add);
+        }
     }
+}
+
+static void matmul(const an_worker *w, projection one, const an_act *act, bool add)
+{
+    project(w, &one, 1, act, add);
 }
 
 /* Rows of the feed-forward layer whose values for all tokens stay in the caches: whole blocks of a product. */
@@ -104,10 +125,28 @@ static long gate_rows(int n_tok)
     return n > BLOCK ? n : BLOCK;
 }
 
+/* gate = silu(gate) * up for rows begin..end-1 of the feed-forward layer, quantized to `result` while it is still in the caches. */
+static void gate_up_rows(const an_worker *w, const an_layer_weights *lw, const an_act *act, long begin, long end,
+                         const an_act *result)
+{
+    const an_decoder *d = w->d;
+    size_t n_ff = (size_t)d->m->hp.n_ff;
+    float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
+    for (long from = begin, to; from < end; from = to) {
+        to = from + gate_rows(act->n_tok) < end ? from + gate_rows(act->n_tok) : end;
+        matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, from, to, false);
+        matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, from, to, false);
+        for (int t = 0; t < act->n_tok; t++) {
+            size_t at = (size_t)t * n_ff + (size_t)from;
+            an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(to - from));
+        }
+        if (result) an_act_quantize_columns(d->o.kernels, result, 0, result->n_tok, (int)from, (int)to);
+    }
+}
+
 /*
- * gate = silu(gate) * up for this thread's rows of the feed-forward layer, quantized while it is still in the caches.
- * Returns it as the input of the product behind, after a barrier. Where whole superblocks would be shared out unevenly, the
- * stage shares rows and prepares its result as a stage of its own.
+ * gate_up_rows() of all rows, as one stage. Returns the input of the product behind, after a barrier. Where whole superblocks
+ * would be shared out unevenly, the stage shares rows and prepares its result as a stage of its own.
  */
 static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_act *act)
 {
@@ -116,20 +155,13 @@ static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_a
     size_t n_ff = (size_t)d->m->hp.n_ff;
     users u = {{&lw->w_down}};
     an_act result = input(w, d->gate, (int)n_ff, &d->act_ff, u);
-    long begin, end, step = gate_rows(act->n_tok), part = 2 * AN_ROW_GRAIN; /* whole groups of 32 */
+    long begin, end, part = 2 * AN_ROW_GRAIN; /* whole groups of 32 */
     bool late = result.q_super && (long)n_ff / AN_ACT_SUPER < EVEN * w->n_thread;
     if (result.q_super && !late) part = AN_ACT_SUPER;
-    an_pool_share((long)n_ff, part, w->thread, w->n_thread, &begin, &end);
-    float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
-    for (long from = begin, to; from < end; from = to) {
-        to = from + step < end ? from + step : end;
-        matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, from, to, false);
-        matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, from, to, false);
-        for (int t = 0; t < act->n_tok; t++) {
-            size_t at = (size_t)t * n_ff + (size_t)from;
-            an_silu_mul(d->o.kernels, gate + at, gate + at, up + at, (int)(to - from));
-        }
-        if (!late) an_act_quantize_columns(d->o.kernels, &result, 0, result.n_tok, (int)from, (int)to);
+    an_pool_stage stage = begin_products(w, ((long)n_ff + part - 1) / part, part / AN_ROW_GRAIN);
+    while (an_pool_take(&stage, &begin, &end)) {
+        if ((end *= part) > (long)n_ff) end = (long)n_ff;
+        gate_up_rows(w, lw, act, begin * part, end, late ? NULL : &result);
     }
     an_worker_barrier(w);
     return late ? prepare(w, d->gate, (int)n_ff, NULL, u) : result;
@@ -143,9 +175,10 @@ static void qkv(an_worker *w, int layer, int first)
     int n_embd = d->m->hp.n_embd;
     const users u = {{&lw->wk, &lw->wv, &lw->wq}};
     an_act act = prepare(w, d->x, n_embd, lw->attn_norm, u);
-    projection all[] = {{&lw->wk, lw->bk, d->k}, {&lw->wv, lw->bv, d->v}, {&lw->wq, lw->bq, d->q}};
+    projection all[] = {in_stream(w, &lw->wk, lw->bk, d->k), in_stream(w, &lw->wv, lw->bv, d->v),
+                        in_stream(w, &lw->wq, lw->bq, d->q)};
     bool late = first > w->first;
-    project(w, all, late ? 2 : 3, &act);
+    project(w, all, late ? 2 : 3, &act, false);
     an_worker_barrier(w);
     /* A single token's row is stored where it attends, unless it leaves the stream here. */
     if (w->n_tok > 1 || first == w->n_tok) {
@@ -159,7 +192,7 @@ static void qkv(an_worker *w, int layer, int first)
     if (!late || first == w->n_tok) return;
     /* The same users as above: a tight one among them has its say in the scale, and bits must not depend on what is wanted. */
     act = prepare(w, d->x, n_embd, lw->attn_norm, u);
-    project(w, &all[2], 1, &act);
+    matmul(w, in_stream(w, &lw->wq, lw->bq, d->q), &act, false);
     an_worker_barrier(w);
 }
 
@@ -168,19 +201,17 @@ static void layer_forward(an_worker *w, int layer, int first)
     an_decoder *d = w->d;
     const an_hparams *hp = &d->m->hp;
     const an_layer_weights *lw = &d->m->layers[layer];
-    size_t n_embd = (size_t)hp->n_embd;
 
     qkv(w, layer, first); /* k, v into the cache; q [n_tok, n_head, head_dim] */
     if (w->first == w->n_tok) return;
-    float *x = d->x + (size_t)w->first * n_embd;
     users wo = {{&lw->wo}};
     an_act act = input(w, d->q, hp->n_head * hp->head_dim, &d->act, wo);
     if (!an_attend(w, layer, &act)) act = prepare(w, d->q, act.n_col, NULL, wo); /* q [n_tok, n_head, head_dim] */
-    matmul(w, &lw->wo, lw->bo, &act, x, n_embd, true);               /* x += q · wo^T              */
+    matmul(w, in_stream(w, &lw->wo, lw->bo, d->x), &act, true);      /* x += q · wo^T              */
     an_worker_barrier(w);
     act = prepare(w, d->x, hp->n_embd, lw->ffn_norm, (users){{&lw->w_gate, &lw->w_up}});
     act = gate_up(w, lw, &act);                                      /* gate [n_tok, n_ff]         */
-    matmul(w, &lw->w_down, NULL, &act, x, n_embd, true);             /* x += gate · w_down^T       */
+    matmul(w, in_stream(w, &lw->w_down, NULL, d->x), &act, true);    /* x += gate · w_down^T       */
     an_worker_barrier(w);
 }
 
@@ -207,7 +238,7 @@ static void forward_thread(void *arg, int thread, int n_thread)
         layer_forward(&w, layer, layer + 1 == m->hp.n_layer ? b->first : 0);
     if (b->want == AN_WANT_NOTHING) return;
     an_act act = prepare(&w, d->x, m->hp.n_embd, m->output_norm, (users){{&m->output}});
-    matmul(&w, &m->output, NULL, &act, b->logits, (size_t)m->hp.n_vocab, false);
+    matmul(&w, (projection){&m->output, NULL, b->logits}, &act, false);
 }
 
 void an_forward(an_decoder *d, const int32_t *ids, int n_tok, an_want want, float *logits)

@@ -7,8 +7,8 @@
 
 #include <stdatomic.h>
 
-/* Up to so many tokens, each thread prepares the input of a product by itself. */
-enum { AN_PRIVATE_TOKENS = 4 };
+/* Up to so many tokens, each thread can prepare the input of a product by itself. */
+enum { AN_PRIVATE_TOKENS = 16 };
 
 /* Memory for both forms of quantized activations (an_act); NULL where the model has no use for one. */
 typedef struct an_act_room {

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -24,7 +25,20 @@ enum { SPINS = 20000, THREADS_MAX = 1024 };
 /* At a barrier the others are microseconds away unless they were put off their CPU; yielding costs little then. */
 enum { BARRIER_SPINS = 2000 };
 
+/*
+ * What is gone of one thread's share of a stage: the stage's number in the upper half; below, how many grains have been taken
+ * from its front and how many from its end, 16 bits each. A cell of an older stage has its whole share left: so nobody has to wait until
+ * its owner begins. Two cache lines each, as processors fetch them in pairs.
+ */
+typedef struct cell {
+    _Atomic uint64_t taken;
+    uint32_t stage; /* the last one that the owner began */
+    uint8_t pad[128 - 12];
+} cell;
+enum { CELL_GRAINS_MAX = 65535 };
+
 struct an_pool {
+    cell *cells;
     int n_thread;
     int n_started;
     int spins; /* before a waiter gives up its CPU */
@@ -100,7 +114,9 @@ static anemo_status open_pool(an_pool **out, int n_thread, int spins, anemo_erro
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->threads = an_calloc((size_t)n_thread, sizeof *pool->threads);
-    for (int i = 1; pool->threads && i < n_thread; i++) {
+    pool->cells = an_malloc_aligned((size_t)n_thread * sizeof *pool->cells);
+    if (pool->cells) memset(pool->cells, 0, (size_t)n_thread * sizeof *pool->cells);
+    for (int i = 1; pool->threads && pool->cells && i < n_thread; i++) {
         worker_arg *w = an_malloc(sizeof *w);
         if (!w) break;
         *w = (worker_arg){.pool = pool, .thread = i};
@@ -113,7 +129,7 @@ static anemo_status open_pool(an_pool **out, int n_thread, int spins, anemo_erro
         }
         pool->n_started++;
     }
-    if (!pool->threads || pool->n_started != n_thread - 1) {
+    if (!pool->threads || !pool->cells || pool->n_started != n_thread - 1) {
         an_pool_close(pool);
         return an_fail(err, ANEMO_ERR_NOMEM, "out of memory for the thread pool");
     }
@@ -141,6 +157,7 @@ void an_pool_close(an_pool *pool)
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     an_free(pool->threads);
+    an_free_aligned(pool->cells);
     an_free(pool);
 }
 
@@ -221,6 +238,51 @@ void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, lo
     long b = units * thread / n_thread * grain, e = units * (thread + 1) / n_thread * grain;
     *begin = b < n ? b : n;
     *end = e < n ? e : n;
+}
+
+an_pool_stage an_pool_begin(an_pool *pool, int thread, long n, long grain, long step)
+{
+    while ((n + grain - 1) / grain / pool->n_thread >= CELL_GRAINS_MAX) grain *= 2;
+    return (an_pool_stage){pool, n, grain, step, thread, ++pool->cells[thread].stage};
+}
+
+/* Of `left` grains, those that the owner takes next: a quarter, in whole steps as long as there are such. */
+static long piece_of(const an_pool_stage *s, long left)
+{
+    enum { PART = 4 };
+    long n = s->pool->n_thread == 1 ? left : (left + PART - 1) / PART;
+    return n > s->step ? n / s->step * s->step : n;
+}
+
+/* A piece of the share of thread `of`: from the front for its owner, and half of what is left, the end, for another. */
+static bool take_from(const an_pool_stage *s, int of, long *begin, long *end)
+{
+    _Atomic uint64_t *gone = &s->pool->cells[of].taken;
+    long from, to;
+    an_pool_share(s->n, s->grain, of, s->pool->n_thread, &from, &to);
+    long size = (to - from + s->grain - 1) / s->grain;
+    uint64_t now = atomic_load_explicit(gone, memory_order_relaxed), then;
+    do {
+        bool fresh = now >> 32 != s->number;
+        long front = fresh ? 0 : (long)(now >> 16 & 0xFFFF), back = fresh ? 0 : (long)(now & 0xFFFF);
+        long left = size - front - back, n = of == s->thread ? piece_of(s, left) : (left + 1) / 2;
+        if (left == 0 && !(fresh && of == s->thread)) return false;
+        *begin = from + (of == s->thread ? front : size - back - n) * s->grain;
+        *end = *begin + n * s->grain;
+        if (of == s->thread) front += n;
+        else back += n;
+        then = (uint64_t)s->number << 32 | (uint64_t)front << 16 | (uint64_t)back;
+    } while (!atomic_compare_exchange_weak_explicit(gone, &now, then, memory_order_relaxed, memory_order_relaxed));
+    if (*end > to) *end = to;
+    return *begin < *end;
+}
+
+bool an_pool_take(const an_pool_stage *s, long *begin, long *end)
+{
+    int n_thread = s->pool->n_thread;
+    for (int i = 0; i < n_thread; i++)
+        if (take_from(s, (s->thread + i) % n_thread, begin, end)) return true;
+    return false;
 }
 
 struct an_mutex {

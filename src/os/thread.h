@@ -36,6 +36,22 @@ void an_pool_barrier(an_pool *pool);
 /* The share [*begin, *end) of n items that `thread` takes, in multiples of `grain` (> 0). */
 void an_pool_share(long n, long grain, int thread, int n_thread, long *begin, long *end);
 
+/*
+ * A stage whose items the threads share as they get to them: each takes from the front of its own share (an_pool_share's), less
+ * and less at a time, and when that is over from the end of what another has left. Inside fn: every thread begins the same stages
+ * in the same order, with a barrier between one and the next, and takes until there is nothing left.
+ * Pieces begin and end at multiples of `grain` items (and at n); those of `step` grains or more are whole steps.
+ */
+typedef struct an_pool_stage {
+    an_pool *pool;
+    long n, grain, step;
+    int thread;
+    unsigned number;
+} an_pool_stage;
+an_pool_stage an_pool_begin(an_pool *pool, int thread, long n, long grain, long step);
+/* The next piece [*begin, *end), not empty; or false. */
+bool an_pool_take(const an_pool_stage *stage, long *begin, long *end);
+
 /* A lock between threads. NULL when out of memory. */
 typedef struct an_mutex an_mutex;
 an_mutex *an_mutex_open(void);

@@ -112,10 +112,11 @@ static void bench_case(team *all, const char *name, const char *where, int n_tok
            100 * ratio[3 * n_round / 4]);
 }
 
-/* A weight without panels has nothing to show here. */
+/* A weight without panels has nothing to show here, nor a level that always unpacks them. */
 static void bench_fused(const an_kernels *k, an_dtype type, an_affine affine, const char *name)
 {
     enum { ROWS = 512 };
+    if (!(type == AN_DTYPE_AFFINE ? k->fused_affine[affine.bits] : k->fused[type])) return;
     kcheck c = {.k = k, .op = "bench"};
     an_rng_seed(&c.rng, 1);
     test_weight t = weight_make(&c, type, affine, ROWS, N_COL, 0, false);

@@ -4,10 +4,21 @@
 
 #include "kernels/act.h"
 
+/*
+ * Records `n_group` groups of 32 further on, asked for by the first token of a tile to be written: they are often another core's,
+ * which has read them, and stores would get them one by one.
+ */
+LANE_FN void record_ask(uint8_t *records, int n_group, int width, int slot)
+{
+    if (slot != 0) return;
+    for (int i = 0; i < width; i++) __builtin_prefetch(records + (n_group * width + i) * AN_RECORD_BYTES, 1, 3);
+}
+
 /* x [n_col] becomes token `slot` of a tile of `width`; values are rounded to nearest, ties to even. */
 static void quantize(const float *x, int n_col, int width, int slot, uint8_t *records)
 {
     for (int c = 0; c < n_col; c += 32, records += width * AN_RECORD_BYTES) {
+        record_ask(records, AN_SUPER / 32, width, slot);
         vf low = vf_load(x + c), high = vf_load(x + c + 16);
         float largest = vf_max_all(vf_max(vf_abs(low), vf_abs(high)));
         /* Below this 127 / largest would overflow; such activations count as zero. */
@@ -36,26 +47,28 @@ typedef struct super_sums {
 #endif
 } super_sums;
 
-LANE_FN super_sums super_codes(const float *x, float inverse, int width, int slot, uint8_t *records)
+/* To the caller's own struct: a copy of one that was just written number by number waits until all is in the cache. */
+LANE_FN void super_codes(const float *x, float inverse, int width, int slot, uint8_t *records, super_sums *s)
 {
 #ifdef AN_LANES_SHORT
     static const int32_t upper_columns[16] = {0, 0, -1, -1, 0, 0, -1, -1, 0, 0, -1, -1, 0, 0, -1, -1};
 #endif
-    super_sums s = {.most16 = 0};
+    int32_t most16 = 0, most32 = 0;
     for (int i = 0, before = 0; i < AN_SUPER / 16; i++) {
         vf v = vf_mul(vf_load(x + 16 * i), vf_set1(inverse)); /* NaN and infinity must not spoil the sums */
         vi q = vf_round(vf_min(vf_max(v, vf_set1(-127)), vf_set1(127)));
         int32_t size = vi_sum(vi_max(q, vi_add(vi_xor(q, vi_set1(-1)), vi_set1(1))));
         vi_store_bytes(records + i / 2 * width * AN_RECORD_BYTES + AN_REC_CODES(width, slot) + 16 * (i & 1), q);
-        s.sum[i] = vi_sum(q);
+        s->sum[i] = vi_sum(q);
 #ifdef AN_LANES_SHORT
-        s.upper[i] = vi_sum(vi_and(q, vi_load(upper_columns)));
+        s->upper[i] = vi_sum(vi_and(q, vi_load(upper_columns)));
 #endif
-        if (size > s.most16) s.most16 = size;
-        if ((i & 1) && before + size > s.most32) s.most32 = before + size;
+        if (size > most16) most16 = size;
+        if ((i & 1) && before + size > most32) most32 = before + size;
         before = size;
     }
-    return s;
+    s->most16 = most16;
+    s->most32 = most32;
 }
 
 LANE_FN void super_put(uint8_t *record, int offset, int32_t value)
@@ -73,18 +86,20 @@ LANE_FN float super_fit(int32_t sum, int32_t bound, int n)
 static void quantize_super(const float *x, int n_col, int width, int slot, bool tight, uint8_t *records)
 {
     for (int c = 0; c < n_col; c += AN_SUPER, records += AN_SUPER / 32 * width * AN_RECORD_BYTES) {
+        for (int g = 0; g < AN_SUPER / 32; g++) record_ask(records, AN_SUPER / 32 + g, width, slot);
         vf most = vf_abs(vf_load(x + c));
         for (int i = 16; i < AN_SUPER; i += 16) most = vf_max(most, vf_abs(vf_load(x + c + i)));
         float largest = vf_max_all(most);
         bool counts = largest > 1e-30f;
         float inverse = counts ? 127.0f / largest : 0.0f, scale = counts ? largest / 127.0f : 0.0f;
-        super_sums s = super_codes(x + c, inverse, width, slot, records);
+        super_sums s;
+        super_codes(x + c, inverse, width, slot, records, &s);
         float fit = super_fit(s.most16, AN_SUPER_SUM16, 16), fit32 = tight ? super_fit(s.most32, AN_SUPER_SUM32, 32) : 1.0f;
         if (fit32 < fit) fit = fit32;
         if (fit < 1.0f) {
             inverse *= fit;
             scale /= fit;
-            s = super_codes(x + c, inverse, width, slot, records);
+            super_codes(x + c, inverse, width, slot, records, &s);
         }
         for (int g = 0; g < AN_SUPER / 32; g++) {
             uint8_t *record = records + g * width * AN_RECORD_BYTES;

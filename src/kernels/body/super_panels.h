@@ -8,18 +8,6 @@
 #include "kernels/body/panels.h"
 #include "kernels/body/super.h"
 
-/*
- * panel_ask() for groups of 32, from further ahead and into the second level alone (Zen 4, from memory, 8 tokens: Q4_K 348 to 365
- * Gop/s on one thread, 676 to 716 on two; 4 tokens 275 to 340). Other blocks lose by it: Q4_0 a third, Q6_K a tenth.
- */
-enum { SUPER_AHEAD = 8192 };
-LANE_FN void super_ask(const uint8_t *at, const int n_line, const int n_tok)
-{
-    if (n_tok < 4) return;
-#pragma GCC unroll 8
-    for (int i = 0; i < n_line; i++) __builtin_prefetch(at + SUPER_AHEAD + 64 * i, 0, 2);
-}
-
 /* Lines and codes of one group of 32 columns to an unpacked panel. */
 LANE_FN void super_unpack(panel_out *o, const vi lines[8], const panel_kind p)
 {
@@ -65,8 +53,7 @@ LANE_FN void super_lines(panel_out *o, vi *scaled, const uint8_t *at, const pane
         if (part == 0 || !by16) {
 #pragma GCC unroll 8
             for (int i = 0; i < p.bits; i++) lines[i] = panel_line(at + 64 * part * p.bits, i);
-            if (by16) panel_ask(at, p.bits, n_tok);
-            else super_ask(at + 64 * part * p.bits, p.bits, n_tok);
+            panel_ask(at + 64 * part * p.bits, p.bits, n_tok);
             if (n_tok == 0) super_unpack(o, lines, p);
         }
 #pragma GCC unroll 4
@@ -163,7 +150,7 @@ LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
     panel_kind p = iq4_kind(table);
     p.kind = AN_CODES_K32_I8;
     vi head = panel_line(b->own, 0), low = panel_line(b->own, 1), high = vi_shr(head, 12);
-    super_ask(b->own, 2, n_tok);
+    panel_ask(b->own, 2, n_tok);
     SUPER_SUMS(scaled, n_tok);
     vi pairs[4];
 #pragma GCC unroll 4
@@ -179,7 +166,7 @@ LANE_FN void block_iq4_xs(panel_out *o, const panel_block *b, const int n_tok)
 LANE_FN void block_k45(panel_out *o, const panel_block *b, const int bits, const int n_tok)
 {
     const panel_kind p = {AN_CODES_K32, bits, NULL, 0};
-    super_ask(b->own, 4, n_tok);
+    panel_ask(b->own, 4, n_tok);
     vf d = panel_f16(b->own), dmin = vf_sub(vf_zero(), panel_f16(b->own + 32));
     vi s0 = panel_line(b->own, 1), s1 = panel_line(b->own, 2), s2 = panel_line(b->own, 3);
     vi scale[2] = {vi_and(s0, SPREAD(0x3F)), vi_or(panel_nibbles(s2, false), MOVE_BITS(s0, 6, 4, 0x30))};

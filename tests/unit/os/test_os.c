@@ -146,6 +146,58 @@ static void pool_work(void *arg, int thread, int n_thread)
     an_pool_barrier(t->pool);
 }
 
+enum { ITEMS_MAX = 200000 };
+typedef struct take_test {
+    an_pool *pool;
+    long n, grain, step;
+    int slow;                            /* the thread that sleeps before it begins */
+    _Atomic int taken[ITEMS_MAX], bad, by_others;
+} take_test;
+
+static void take_work(void *arg, int thread, int n_thread)
+{
+    take_test *t = arg;
+    (void)n_thread;
+    for (int round = 0; round < 3; round++) {
+        if (thread == t->slow && round == 1) an_clock_sleep_ns(2000000);
+        an_pool_stage stage = an_pool_begin(t->pool, thread, t->n, t->grain, t->step);
+        long own_begin, own_end;
+        an_pool_share(t->n, t->grain, thread, n_thread, &own_begin, &own_end);
+        for (long b, e; an_pool_take(&stage, &b, &e);) {
+            if (b % t->grain != 0 || (e % t->grain != 0 && e != t->n) || b >= e) atomic_fetch_add(&t->bad, 1);
+            if (b >= own_end || e <= own_begin) atomic_fetch_add(&t->by_others, 1);
+            for (long i = b; i < e; i++) atomic_fetch_add(&t->taken[i], 1);
+        }
+        an_pool_barrier(t->pool);
+    }
+}
+
+/* Every item exactly once a stage, whatever the sizes; and the share of a thread that is late is taken by the others. */
+static void pool_shares_what_is_left(void **state)
+{
+    (void)state;
+    anemo_error err;
+    static const long cases[][3] = {{0, 1, 1}, {1, 1, 1}, {7, 16, 4}, {1000, 16, 4}, {1000, 1, 16}, {ITEMS_MAX, 1, 1}, {4099, 64, 4}};
+    static take_test t;
+    for (int n_thread = 1; n_thread <= 5; n_thread++) {
+        assert_ok(an_pool_open(&t.pool, n_thread, &err), &err);
+        for (int c = 0; c < (int)AN_COUNT_OF(cases); c++) {
+            t.n = cases[c][0];
+            t.grain = cases[c][1];
+            t.step = cases[c][2];
+            t.slow = c % n_thread;
+            memset((void *)t.taken, 0, sizeof t.taken);
+            t.by_others = 0;
+            an_pool_run(t.pool, take_work, &t);
+            for (long i = 0; i < t.n; i++) assert_int_equal(t.taken[i], 3);
+            assert_int_equal(t.bad, 0);
+            if (n_thread > 1 && t.n > 100) assert_true(t.by_others > 0);
+            if (n_thread == 1) assert_int_equal(t.by_others, 0);
+        }
+        an_pool_close(t.pool);
+    }
+}
+
 static void pool_runs_every_thread(void **state)
 {
     (void)state;
@@ -209,7 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_round_trip),       cmocka_unit_test(leftovers_go),
         cmocka_unit_test(guard_page_follows_the_map),
-        cmocka_unit_test(pool_runs_every_thread), cmocka_unit_test(process_talks_and_dies),
+        cmocka_unit_test(pool_runs_every_thread),
+        cmocka_unit_test(pool_shares_what_is_left), cmocka_unit_test(process_talks_and_dies),
         cmocka_unit_test(machine_is_described),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
