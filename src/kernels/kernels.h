@@ -16,6 +16,7 @@
 #ifndef AN_KERNELS_KERNELS_H
 #define AN_KERNELS_KERNELS_H
 
+#include "quant/codes.h"
 #include "quant/dtype.h"
 
 #include <stdbool.h>
@@ -68,11 +69,10 @@ typedef struct an_act {
     const float *f32;     /* [n_tok, n_col], borrowed */
     size_t f32_stride;    /* floats between tokens */
     void *q;              /* private layout, 64-byte aligned, an_act_bytes() long */
-    void *q_super;        /* the same, of Q8 with a scale per AN_ACT_SUPER columns, of which n_col is a multiple then */
+    void *q_super;        /* the same, of Q8 with a scale per AN_SUPER columns, of which n_col is a multiple then */
     bool tight;           /* of q_super: a weight that it is multiplied by wants its codes small (an_act_tight) */
 } an_act;
 
-enum { AN_ACT_SUPER = 256 };
 /* Does Q8 multiply this weight by q_super, and not by q? And if so, must that be `tight`? */
 bool an_act_super(const an_weight *w);
 bool an_act_tight(const an_weight *w);
@@ -80,7 +80,7 @@ bool an_act_tight(const an_weight *w);
 size_t an_act_bytes(an_compute compute, int n_tok, int n_col);       /* of q */
 size_t an_act_super_bytes(an_compute compute, int n_tok, int n_col); /* of q_super */
 void an_act_quantize(const an_kernels *k, const an_act *a, int tok_begin, int tok_end);
-/* The same for columns col_begin..col_end-1 alone, multiples of 32 (with q_super, of AN_ACT_SUPER), which threads may share out. */
+/* The same for columns col_begin..col_end-1 alone, multiples of 32 (with q_super, of AN_SUPER), which threads may share out. */
 void an_act_quantize_columns(const an_kernels *k, const an_act *a, int tok_begin, int tok_end, int col_begin, int col_end);
 
 enum { AN_ROW_GRAIN = 16 };

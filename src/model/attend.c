@@ -75,7 +75,7 @@ static an_attention_job attention_job(const an_worker *w, int layer, int head, i
 /* Can the result be quantized head by head? */
 static bool by_heads(const an_worker *w, const an_act *act)
 {
-    return group_of(w->d) * w->d->m->hp.head_dim % (act->q_super ? AN_ACT_SUPER : 32) == 0;
+    return group_of(w->d) * w->d->m->hp.head_dim % (act->q_super ? AN_SUPER : 32) == 0;
 }
 
 /* Quantize one KV head's part of the result, of tokens tok..tok+n_tok-1. */
@@ -88,7 +88,8 @@ static void quantize_head(const an_worker *w, const an_act *act, int head, int t
 }
 
 /*
- * Tiles of (head, tokens) are shared head by head, so that one head's keys stay in the cache. Tiles are as large as the scratch allows, but there are enough for all threads.
+ * Tiles of (head, tokens) are shared head by head, so that one head's keys stay in the cache. They are as large as the scratch
+ * allows, but there are enough for all threads.
  */
 static void attend_batch(const an_worker *w, int layer, const an_act *act)
 {

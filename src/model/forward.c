@@ -1,10 +1,10 @@
 /*
  * The forward pass of the Llama family. One function runs on all threads for the whole batch; stages are separated
- * by barriers, and no stage splits a sum between threads, so results do not depend on their number.
+ * by barriers, and no stage splits a sum between threads, so results depend neither on their number nor on who takes which rows.
  *
  * Few tokens take fewer barriers: norm and quantization of their input are so short that every thread repeats them into
- * a buffer of its own. Whoever makes a part of the attention's or the feed-forward layer's
- * output quantizes it as well, so that the product behind needs no stage of preparation.
+ * a buffer of its own. Whoever makes a part of the attention's or the feed-forward layer's output quantizes it as well, so
+ * that the product behind needs no stage of preparation.
  */
 #include "model/forward.h"
 
@@ -156,8 +156,8 @@ static an_act gate_up(const an_worker *w, const an_layer_weights *lw, const an_a
     users u = {{&lw->w_down}};
     an_act result = input(w, d->gate, (int)n_ff, &d->act_ff, u);
     long begin, end, part = 2 * AN_ROW_GRAIN; /* whole groups of 32 */
-    bool late = result.q_super && (long)n_ff / AN_ACT_SUPER < EVEN * w->n_thread;
-    if (result.q_super && !late) part = AN_ACT_SUPER;
+    bool late = result.q_super && (long)n_ff / AN_SUPER < EVEN * w->n_thread;
+    if (result.q_super && !late) part = AN_SUPER;
     an_pool_stage stage = begin_products(w, ((long)n_ff + part - 1) / part, part / AN_ROW_GRAIN);
     while (an_pool_take(&stage, &begin, &end)) {
         if ((end *= part) > (long)n_ff) end = (long)n_ff;

@@ -279,8 +279,9 @@ static bool take_from(const an_pool_stage *s, int of, long *begin, long *end)
 
 bool an_pool_take(const an_pool_stage *s, long *begin, long *end)
 {
-    int n_thread = s->pool->n_thread;
-    for (int i = 0; i < n_thread; i++)
+    enum { OTHERS = 4 }; /* looked at: each costs a line from another core, and a stage of many threads is short */
+    int n_thread = s->pool->n_thread, n = n_thread <= OTHERS ? n_thread : OTHERS + 1;
+    for (int i = 0; i < n; i++)
         if (take_from(s, (s->thread + i) % n_thread, begin, end)) return true;
     return false;
 }

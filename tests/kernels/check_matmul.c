@@ -132,7 +132,7 @@ test_act act_make(kcheck *c, an_compute compute, const an_weight *w, int n_tok, 
     fill_floats(c, t.x.p, (size_t)n_tok * (size_t)n_col, style);
     t.a.f32 = t.x.p;
     t.a.q = t.q.p;
-    t.a.q_super = n_col % AN_ACT_SUPER == 0 ? t.q_super.p : NULL;
+    t.a.q_super = n_col % AN_SUPER == 0 ? t.q_super.p : NULL;
     an_act_quantize(c->k, &t.a, 0, n_tok);
     return t;
 }

@@ -1,6 +1,6 @@
 /*
  * kcheck: tests every kernel of every CPU level that this machine can run against double precision and against the
- * scalar decoders. A level's function is tested when no lower level had it. Also the self-test (two broken kernels
+ * scalar decoders. A level's function is tested when no lower level had it. Also the self-test (broken kernels
  * must be found) and a small benchmark.
  */
 #include "kernels/kcheck.h"
@@ -119,10 +119,11 @@ static void list_ops(void)
 
 /* Two broken tables: one adds a small error to one lane, one writes rows that were not asked for. */
 static const an_kernels *broken_of;
+static an_code_kind broken_kind;
 
 static void q8_wrong_lane(const an_q8_job *job)
 {
-    broken_of->q8[AN_CODES_MIN32](job);
+    broken_of->q8[broken_kind](job);
     job->out[3] *= 1.0001f;
 }
 
@@ -134,8 +135,8 @@ static void q8_writes_too_much(const an_q8_job *job)
         all.n_tok = 1;
         all.n_row += 1;
     }
-    broken_of->q8[AN_CODES_MIN32](&all);
-    if (all.n_tok != job->n_tok) broken_of->q8[AN_CODES_MIN32](job);
+    broken_of->q8[broken_kind](&all);
+    if (all.n_tok != job->n_tok) broken_of->q8[broken_kind](job);
 }
 
 /*
@@ -186,20 +187,27 @@ static int self_test(uint64_t seed)
         printf("self-test: %s tiles %s\n", i ? "short" : "correct", c.n_failed ? "fail" : "pass");
         n_missed += (c.n_failed > 0) != i;
     }
+    static const struct {
+        an_dtype type;
+        an_code_kind kind;
+        int n_col;
+    } weights[] = {{AN_DTYPE_Q4_1, AN_CODES_MIN32, 576}, {AN_DTYPE_Q4_K, AN_CODES_K32, 512}};
     an_q8_fn *broken[] = {NULL, q8_wrong_lane, q8_writes_too_much};
     broken_of = an_kernels_for(an_cpu_isa());
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2 * 3; i++) {
         an_kernels table = *broken_of;
-        if (broken[i]) table.q8[AN_CODES_MIN32] = broken[i];
+        int how = i % 3;
+        broken_kind = weights[i / 3].kind;
+        if (broken[how]) table.q8[broken_kind] = broken[how];
         kcheck c = {.k = &table, .op = "self-test", .quiet = true};
         an_rng_seed(&c.rng, seed);
-        test_weight w = weight_make(&c, AN_DTYPE_Q4_1, (an_affine){0}, 21, 576, 0, false);
+        test_weight w = weight_make(&c, weights[i / 3].type, (an_affine){0}, 21, weights[i / 3].n_col, 0, false);
         check_matmul_q8_once(&c, &w, 4, 21, 0, false);
         weight_free(&w);
         bool found = c.n_failed > 0;
-        printf("self-test: %s kernel %s\n", i == 0 ? "correct" : i == 1 ? "wrong-lane" : "overwriting",
-               found ? "fails" : "passes");
-        n_missed += found != (i > 0);
+        printf("self-test: %s %s kernel %s\n", how == 0 ? "correct" : how == 1 ? "wrong-lane" : "overwriting",
+               an_dtype_get(weights[i / 3].type)->name, found ? "fails" : "passes");
+        n_missed += found != (how > 0);
     }
     return n_missed ? 1 : 0;
 }
