@@ -6,6 +6,7 @@
 
 #include "arch/tensor_table.h"
 #include "base/alloc.h"
+#include "os/file.h"
 #include "quant/half.h"
 
 #include <inttypes.h>
@@ -103,7 +104,10 @@ static anemo_status bind_vector(const binder *b, const char *name, const tensor 
                        name, t->type_name);
     owned_vector *v = an_malloc(sizeof *v + (size_t)n * sizeof(float));
     if (!v) return an_fail(b->err, ANEMO_ERR_NOMEM, "%s: out of memory for %s", b->path, name);
+    /* The matrices between the vectors are not to come into the page cache: whether they are in it is a measured setting. */
+    an_file_sparse(t->data, t->bytes, true);
     an_dequant(t->dtype, t->data, v->values, n);
+    an_file_sparse(t->data, t->bytes, false);
     v->next = b->m->owned;
     b->m->owned = v;
     b->m->n_param += (uint64_t)n;

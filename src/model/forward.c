@@ -8,6 +8,7 @@
  */
 #include "model/forward.h"
 
+#include "kernels/act.h"
 #include "model/attend.h"
 #include "model/rope.h"
 
@@ -77,8 +78,8 @@ static void matmul_rows(const an_worker *w, const an_weight *weight, const float
 /* A stage of products, of n times `grains` AN_ROW_GRAIN rows: as they come for few tokens; many want whole blocks (matmul_q8.c). */
 static an_pool_stage begin_products(const an_worker *w, long n, long grains)
 {
-    enum { FEW = 16, PIECE = 4, BLOCK = 16 };
-    bool few = w->n_tok - w->first <= FEW;
+    enum { PIECE = 4, BLOCK = 16 };
+    bool few = w->n_tok - w->first <= AN_SMALL_TOKENS;
     long grain = few || grains >= PIECE ? 1 : PIECE / grains;
     return an_pool_begin(w->b->pool, w->thread, n, grain, few || grains >= BLOCK ? 1 : BLOCK / PIECE);
 }
@@ -132,8 +133,9 @@ static void gate_up_rows(const an_worker *w, const an_layer_weights *lw, const a
     const an_decoder *d = w->d;
     size_t n_ff = (size_t)d->m->hp.n_ff;
     float *gate = d->gate + (size_t)w->first * n_ff, *up = d->up + (size_t)w->first * n_ff;
+    long most = gate_rows(act->n_tok);
     for (long from = begin, to; from < end; from = to) {
-        to = from + gate_rows(act->n_tok) < end ? from + gate_rows(act->n_tok) : end;
+        to = from + most < end ? from + most : end;
         matmul_rows(w, &lw->w_gate, NULL, act, gate, n_ff, from, to, false);
         matmul_rows(w, &lw->w_up, NULL, act, up, n_ff, from, to, false);
         for (int t = 0; t < act->n_tok; t++) {

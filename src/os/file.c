@@ -148,6 +148,14 @@ void an_file_release(const void *data, uint64_t n)
     if (data && end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+void an_file_sparse(const void *data, uint64_t n, bool sparse)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)data & ~(page - 1), end = ((uintptr_t)data + (uintptr_t)n + page - 1) & ~(page - 1);
+    /* Advice alone, as above. */
+    if (data && end > begin) madvise((void *)begin, end - begin, sparse ? MADV_RANDOM : MADV_NORMAL);
+}
+
 anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n, anemo_error *err)
 {
     an_str s = {0};

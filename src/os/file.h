@@ -38,6 +38,12 @@ ANEMO_MUST_CHECK anemo_status an_file_drop_cache(const char *path, int64_t *left
  */
 void an_file_release(const void *data, uint64_t n);
 
+/*
+ * Whether these n bytes of a map lie alone (`sparse`): reading them brings their pages and none behind them. Otherwise, as at
+ * first, the system reads ahead, on some disks by megabytes.
+ */
+void an_file_sparse(const void *data, uint64_t n, bool sparse);
+
 /* Read a whole file of at most `limit` bytes. Gives *out (an_free), NUL-terminated beyond *n. */
 ANEMO_MUST_CHECK anemo_status an_file_read(const char *path, uint64_t limit, char **out, size_t *n,
                                            anemo_error *err);

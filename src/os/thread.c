@@ -27,8 +27,8 @@ enum { BARRIER_SPINS = 2000 };
 
 /*
  * What is gone of one thread's share of a stage: the stage's number in the upper half; below, how many grains have been taken
- * from its front and how many from its end, 16 bits each. A cell of an older stage has its whole share left: so nobody has to wait until
- * its owner begins. Two cache lines each, as processors fetch them in pairs.
+ * from its front and how many from its end, 16 bits each. A cell of an older stage has its whole share left: so nobody has to
+ * wait until its owner begins. Two cache lines each, as processors fetch them in pairs.
  */
 typedef struct cell {
     _Atomic uint64_t taken;

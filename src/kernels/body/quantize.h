@@ -5,20 +5,21 @@
 #include "kernels/act.h"
 
 /*
- * Records `n_group` groups of 32 further on, asked for by the first token of a tile to be written: they are often another core's,
- * which has read them, and stores would get them one by one.
+ * `n_group` groups of 32, a superblock further on, asked for by the first token of a tile to be written: they are often another
+ * core's, which has read them, and stores would get them one by one.
  */
-LANE_FN void record_ask(uint8_t *records, int n_group, int width, int slot)
+LANE_FN void records_ask(uint8_t *records, int n_group, int width, int slot)
 {
     if (slot != 0) return;
-    for (int i = 0; i < width; i++) __builtin_prefetch(records + (n_group * width + i) * AN_RECORD_BYTES, 1, 3);
+    records += AN_SUPER / 32 * width * AN_RECORD_BYTES;
+    for (int i = 0; i < n_group * width; i++) __builtin_prefetch(records + i * AN_RECORD_BYTES, 1, 3);
 }
 
 /* x [n_col] becomes token `slot` of a tile of `width`; values are rounded to nearest, ties to even. */
 static void quantize(const float *x, int n_col, int width, int slot, uint8_t *records)
 {
     for (int c = 0; c < n_col; c += 32, records += width * AN_RECORD_BYTES) {
-        record_ask(records, AN_SUPER / 32, width, slot);
+        records_ask(records, 1, width, slot);
         vf low = vf_load(x + c), high = vf_load(x + c + 16);
         float largest = vf_max_all(vf_max(vf_abs(low), vf_abs(high)));
         /* Below this 127 / largest would overflow; such activations count as zero. */
@@ -86,7 +87,7 @@ LANE_FN float super_fit(int32_t sum, int32_t bound, int n)
 static void quantize_super(const float *x, int n_col, int width, int slot, bool tight, uint8_t *records)
 {
     for (int c = 0; c < n_col; c += AN_SUPER, records += AN_SUPER / 32 * width * AN_RECORD_BYTES) {
-        for (int g = 0; g < AN_SUPER / 32; g++) record_ask(records, AN_SUPER / 32 + g, width, slot);
+        records_ask(records, AN_SUPER / 32, width, slot);
         vf most = vf_abs(vf_load(x + c));
         for (int i = 16; i < AN_SUPER; i += 16) most = vf_max(most, vf_abs(vf_load(x + c + i)));
         float largest = vf_max_all(most);
