@@ -12,8 +12,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-/* Read at a time: enough for the calls to cost nothing, little enough to stay in a second-level cache while it is turned around. */
-enum { CHUNK_BYTES = 1 << 21 };
+/*
+ * Read at a time: enough for the calls to cost nothing, little enough to stay in a second-level cache while it is turned around.
+ * Asked for ahead of that: so many chunks of all threads that the disk has work while memory for the panels is being cleared.
+ */
+enum { CHUNK_BYTES = 1 << 21, CHUNKS_AHEAD = 32, CHUNKS_AHEAD_MIN = 2 };
 
 void an_layout_note(const an_weights_options *o, const char *fmt, ...)
 {
@@ -78,43 +81,58 @@ static void put_rows(lay_job *job, const an_laid_matrix *m, const an_weight *par
     if (atomic_exchange(&job->failed, 1) == 0) job->error = err;
 }
 
-static void lay_rows(lay_job *job, const an_laid_matrix *m, int64_t begin, int64_t end, int thread)
+/* A thread's way through the list, a chunk of rows at a time: of every stage, its part of the rows of all matrices. */
+typedef struct lay_way {
+    const an_layout_list *list;
+    int thread, n_thread;
+    size_t next, stage_end; /* the matrix that comes next; behind the last of its stage */
+    an_row_share share;     /* what of the stage is still to come */
+    const an_laid_matrix *matrix;
+    int64_t row, end;       /* what of `matrix` is still to come */
+} lay_way;
+
+static void begin_stage(lay_way *way)
 {
-    int64_t step = chunk_rows(m->from);
-    for (int64_t row = begin; row < end && !atomic_load(&job->failed); row += step) {
-        int64_t stop = row + step < end ? row + step : end, next = stop + step < end ? stop + step : end;
-        an_weight part = an_layout_rows(m->from, row, stop), coming = an_layout_rows(m->from, stop, next);
-        if (next > stop) for_each_range(&coming, an_mem_will_need);
-        if (job->block) an_panels_write(job->k, m->from, job->block + m->offset, row, stop);
-        else put_rows(job, m, &part, row, job->scratch[thread]);
-        for_each_range(&part, an_file_release);
-    }
+    const an_laid_matrix *items = way->list->items;
+    long grains = 0;
+    for (; way->stage_end < way->list->n && items[way->stage_end].stage == items[way->next].stage; way->stage_end++)
+        grains += an_row_grains(items[way->stage_end].from->n_row);
+    way->share = (an_row_share){0};
+    an_pool_share(grains, 1, way->thread, way->n_thread, &way->share.begin, &way->share.end);
 }
 
-/* Matrices first..end-1 are one stage: this thread's part of all their rows. */
-static void lay_stage(lay_job *job, size_t first, size_t end, int thread, int n_thread)
+/* The next chunk, rows begin..end-1 of way->matrix; false at the end. */
+static bool next_chunk(lay_way *way, int64_t *begin, int64_t *end)
 {
-    long grains = 0;
-    an_row_share share = {0};
-    for (size_t i = first; i < end; i++) grains += an_row_grains(job->list->items[i].from->n_row);
-    an_pool_share(grains, 1, thread, n_thread, &share.begin, &share.end);
-    for (size_t i = first; i < end; i++) {
-        const an_laid_matrix *m = &job->list->items[i];
-        int64_t from, to;
-        an_row_share_next(&share, m->from->n_row, &from, &to);
-        lay_rows(job, m, from, to, thread);
+    while (way->row >= way->end) {
+        if (way->next == way->list->n) return false;
+        if (way->next == way->stage_end) begin_stage(way);
+        way->matrix = &way->list->items[way->next++];
+        an_row_share_next(&way->share, way->matrix->from->n_row, &way->row, &way->end);
     }
+    int64_t step = chunk_rows(way->matrix->from);
+    *begin = way->row;
+    way->row = step < way->end - way->row ? way->row + step : way->end;
+    *end = way->row;
+    return true;
 }
 
 static void lay_thread(void *arg, int thread, int n_thread)
 {
     lay_job *job = arg;
-    const an_layout_list *list = job->list;
-    for (size_t first = 0; first < list->n;) {
-        size_t end = first + 1;
-        while (end < list->n && list->items[end].stage == list->items[first].stage) end++;
-        lay_stage(job, first, end, thread, n_thread);
-        first = end;
+    lay_way way = {.list = job->list, .thread = thread, .n_thread = n_thread}, ahead = way;
+    int most = CHUNKS_AHEAD / n_thread < CHUNKS_AHEAD_MIN ? CHUNKS_AHEAD_MIN : CHUNKS_AHEAD / n_thread;
+    int64_t row, end;
+    for (int n_ahead = 0; next_chunk(&way, &row, &end) && !atomic_load(&job->failed); n_ahead--) {
+        int64_t from, to;
+        for (; n_ahead <= most && next_chunk(&ahead, &from, &to); n_ahead++) {
+            an_weight coming = an_layout_rows(ahead.matrix->from, from, to);
+            for_each_range(&coming, an_mem_will_need);
+        }
+        an_weight part = an_layout_rows(way.matrix->from, row, end);
+        if (job->block) an_panels_write(job->k, way.matrix->from, job->block + way.matrix->offset, row, end);
+        else put_rows(job, way.matrix, &part, row, job->scratch[thread]);
+        for_each_range(&part, an_file_release);
     }
 }
 
