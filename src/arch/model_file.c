@@ -63,36 +63,35 @@ anemo_status an_model_probe(const char *path, an_container *container, anemo_err
 
 anemo_status an_model_resolve(const char *name, char **path, anemo_error *err)
 {
+    static const char *const ends[] = {"", ".gguf"};
     anemo_status status = ANEMO_OK;
-    char *data = NULL, *models = NULL, *found = NULL;
-    an_str file = {0};
+    char *data = NULL;
+    an_str text = {0};
     if (an_path_probe(name) != AN_PATH_ABSENT || strchr(name, '/') || name[0] == '\0') {
         if (an_path_probe(name) == AN_PATH_ABSENT)
             return an_fail(err, ANEMO_ERR_NOTFOUND, "%s: no such file or directory", name);
-        found = an_strdup(name);
+        char *found = an_strdup(name);
         if (!found) return an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
         *path = found;
         return ANEMO_OK;
     }
     data = an_dir_data();
-    models = data ? an_path_join(data, "models") : NULL;
-    for (int i = 0; models && i < 2 && !found; i++) {
-        an_str_clear(&file);
-        an_str_appendf(&file, "%s%s", name, i ? ".gguf" : "");
-        found = an_path_join(models, an_str_text(&file));
-        if (found && an_path_probe(found) == AN_PATH_ABSENT) {
-            an_free(found);
-            found = NULL;
-        }
+    for (size_t i = 0; data && i < AN_COUNT_OF(ends); i++) {
+        an_str_clear(&text);
+        an_str_appendf(&text, "%s/models/%s%s", data, name, ends[i]);
+        AN_TRY(an_str_check(&text, err));
+        if (an_path_probe(text.data) == AN_PATH_ABSENT) continue;
+        *path = an_str_take(&text);
+        goto cleanup;
     }
-    if (!found)
-        status = an_fail(err, ANEMO_ERR_NOTFOUND,
-                         "%s: no such file or directory here, and no model of that name in %s", name,
-                         models ? models : "the models folder (HOME is not set)");
-    else
-        *path = found;
-    an_str_free(&file);
-    an_free(models);
+    an_str_clear(&text);
+    an_str_appendf(&text, "%s: no such file or directory here, and no model of that name in ", name);
+    if (data) an_str_appendf(&text, "%s/models", data);
+    else an_str_append(&text, "the models folder (HOME is not set)");
+    AN_TRY(an_str_check(&text, err));
+    status = data ? an_fail(err, ANEMO_ERR_NOTFOUND, "%s", text.data) : an_fail_no_dir(err, ANEMO_ERR_NOTFOUND, text.data);
+cleanup:
+    an_str_free(&text);
     an_free(data);
     return status;
 }

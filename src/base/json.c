@@ -200,7 +200,14 @@ json_t *an_json_text(const char *bytes, size_t n)
             i++;
         }
     }
-    json_t *v = s.failed ? NULL : json_stringn(an_str_text(&s), s.len);
+    json_t *v = s.failed ? an_json_str(&s) : json_stringn(s.data, s.len);
     an_str_free(&s);
     return v;
+}
+
+json_t *an_json_str(const an_str *s)
+{
+    if (!s->failed) return an_json_text(an_str_text(s), s->len);
+    atomic_store(&refused, true);
+    return NULL;
 }

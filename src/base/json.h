@@ -55,8 +55,10 @@ void an_json_watch_memory(void);
 json_t *an_json_real(double value);
 
 /*
- * A string value from bytes that may not be UTF-8: each bad byte becomes U+FFFD. New reference or NULL.
+ * A string value from bytes that may not be UTF-8: each bad byte becomes U+FFFD. New reference; NULL when out of memory,
+ * and then the next an_json_write() fails. So it does for a text that had no memory.
  */
 json_t *an_json_text(const char *bytes, size_t n);
+json_t *an_json_str(const an_str *s);
 
 #endif

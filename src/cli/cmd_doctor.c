@@ -127,7 +127,7 @@ static void set_reason(json_t *entry, const char *status, an_client *c, const an
     else
         an_str_append(&reason, err->message);
     json_object_set_new(entry, "status", json_string(status));
-    json_object_set_new(entry, "reason", an_json_text(an_str_text(&reason), reason.len));
+    json_object_set_new(entry, "reason", an_json_str(&reason));
     an_str_free(&reason);
 }
 

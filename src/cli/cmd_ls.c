@@ -63,7 +63,8 @@ static anemo_status list_made(everything *e, anemo_error *err)
     anemo_status status = ANEMO_OK;
     char *data = an_dir_data(), *models = data ? an_path_join(data, "models") : NULL, **names = NULL;
     size_t n = 0;
-    if (!models) status = data ? an_fail(err, ANEMO_ERR_NOMEM, "out of memory") : ANEMO_OK;
+    /* Without a home there is no such folder. */
+    if (!models) status = data || an_env("HOME") ? an_fail(err, ANEMO_ERR_NOMEM, "out of memory") : ANEMO_OK;
     if (!models) goto cleanup;
     status = an_dir_list(models, &names, &n, err);
     if (status != ANEMO_OK && status != ANEMO_ERR_NOMEM) {

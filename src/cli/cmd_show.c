@@ -430,6 +430,7 @@ static void print_tensors(const model *x, an_str *out)
         an_str_appendf(out, "  %-22s %-9s %13" PRIu64 " %13" PRIu64 "  %s\n", an_str_text(&shape),
                        t->dtype_name, t->bytes, t->offset, t->name);
     }
+    if (shape.failed) out->failed = true;
     an_str_free(&shape);
 }
 
@@ -553,7 +554,7 @@ static json_t *json_metadata(const model *x)
         json_t *key = an_json_text(kv->key.data, (size_t)(kv->key.len < 200 ? kv->key.len : 200));
         if (key)
             json_object_set_new(obj, json_string_value(key),
-                                an_json_text(an_str_text(&value), value.len));
+                                an_json_str(&value));
         json_decref(key);
         an_str_free(&value);
     }

@@ -92,7 +92,7 @@ static anemo_status find_places(const sweep_args *a, const an_sweep *s, char **d
     const char *named = a->db ? a->db : an_env("ANEMO_DB");
     an_str path = {0};
     if (!named && !(data = an_dir_data()))
-        return an_fail(err, ANEMO_ERR_INVAL, "HOME is not set; name the database with --db");
+        return an_fail_no_dir(err, ANEMO_ERR_INVAL, "HOME is not set; name the database with --db");
     *db = named ? an_strdup(named) : an_path_join(data, "results.db");
     beside = *db ? an_path_dir(*db) : NULL;
     an_str_appendf(&path, "%s/sweeps/%s", beside ? beside : "", s->id);

@@ -142,7 +142,7 @@ static anemo_status decode(const an_tokenizer *t, const tokenize_args *args, con
     an_tokenizer_decode(t, ids.ids, ids.n, args->special, false, &out);
     AN_TRY(an_str_check(&out, err));
     if (args->json)
-        AN_TRY(an_cli_print_json(json_pack("{s:o}", "text", an_json_text(an_str_text(&out), out.len)), JSON_COMPACT, err));
+        AN_TRY(an_cli_print_json(json_pack("{s:o}", "text", an_json_str(&out)), JSON_COMPACT, err));
     else
         fwrite(an_str_text(&out), 1, out.len, stdout); /* exactly the bytes: no line end is added */
 cleanup:

@@ -22,7 +22,8 @@ static anemo_status file_path(const an_model_file *m, const char *dir, char **pa
     an_str name = {0};
     char hex[65], *cache = dir ? NULL : an_dir_cache(), *real = an_path_real(m->path);
     if (!dir && !cache)
-        status = an_fail(err, ANEMO_ERR_NOTFOUND, "there is no cache folder (HOME is not set); name one: --cache-layout=DIR");
+        status = an_fail_no_dir(err, ANEMO_ERR_NOTFOUND,
+                                "there is no cache folder (HOME is not set); name one: --cache-layout=DIR");
     else if (!real || !an_sha256_hex(real, strlen(real), hex))
         status = an_fail(err, ANEMO_ERR_NOMEM, "%s: out of memory", m->path);
     if (status != ANEMO_OK) goto cleanup;

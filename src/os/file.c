@@ -559,6 +559,11 @@ char *an_dir_cache(void)
     return xdg_dir("XDG_CACHE_HOME", ".cache");
 }
 
+anemo_status an_fail_no_dir(anemo_error *err, anemo_status status, const char *text)
+{
+    return an_env("HOME") ? an_fail(err, ANEMO_ERR_NOMEM, "out of memory") : an_fail(err, status, "%s", text);
+}
+
 anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err)
 {
     anemo_status status = ANEMO_OK;

@@ -126,9 +126,11 @@ char *an_path_self(void);
 /* Path of the shared library that holds this address; NULL when unknown. an_free. */
 char *an_path_of_code(const void *address);
 
-/* XDG base directories with their defaults, joined with "anemo". NULL when HOME is not set; an_free. */
+/* XDG base directories with their defaults, joined with "anemo". NULL when HOME is not set, or out of memory; an_free. */
 char *an_dir_data(void);   /* $XDG_DATA_HOME/anemo */
 char *an_dir_cache(void);  /* $XDG_CACHE_HOME/anemo */
+/* Which of the two such a NULL was: with a HOME, ERR_NOMEM; else `status` with `text`. */
+anemo_status an_fail_no_dir(anemo_error *err, anemo_status status, const char *text);
 
 /* A shared-memory file of `bytes` for bulk data between processes. Gives *path (an_free; remove it yourself). */
 ANEMO_MUST_CHECK anemo_status an_shm_create(uint64_t bytes, char **path, anemo_error *err);

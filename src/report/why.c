@@ -7,10 +7,9 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "report/report_internal.h"
 
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static const double MBU_BOUND = 0.7;    /* from here on the memory is what decoding waits for */
@@ -22,19 +21,6 @@ static const double STEAL = 0.02;       /* of the machine's time, taken by the h
 static const double CLOCK_DROP = 0.05;  /* of the clock between the first and the last third of the run */
 static const double FAULTS_MAJOR = 10;  /* a repetition; fewer are accidents */
 static const double STEP_OVERHEAD = 0.1; /* decode time beyond the forward pass */
-
-static void say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(json_t *list, const char *fmt, ...)
-{
-    an_str text = {0};
-    va_list ap;
-    va_start(ap, fmt);
-    an_str_vappendf(&text, fmt, ap);
-    va_end(ap);
-    json_array_append_new(list, an_json_text(an_str_text(&text), text.len));
-    an_str_free(&text);
-}
 
 /* A second copy of a cell is there for its noise and needs no explanation. */
 static bool measured(const an_run *run, const an_cell *cell)
@@ -121,24 +107,24 @@ static void explain_disturbance(const an_cell *cell, an_bound bound, json_t *lis
     double before = NAN, after = NAN;
     switch (bound) {
     case AN_BOUND_SWAP:
-        say(list,
-            "%s was slowed by swapping: %.1f MB came back from swap in a repetition. Its speed says how fast the swap is; "
-            "free memory and measure again.",
-            cell->label, median(cell, AN_FIELD_ID_swap_in_bytes) / 1e6);
+        an_say(list,
+               "%s was slowed by swapping: %.1f MB came back from swap in a repetition. Its speed says how fast the swap is; "
+               "free memory and measure again.",
+               cell->label, median(cell, AN_FIELD_ID_swap_in_bytes) / 1e6);
         return;
     case AN_BOUND_DISK:
-        say(list,
-            "%s waited for the disk: %.0f page faults of a repetition had to read. The model's pages do not stay in memory.",
-            cell->label, median(cell, AN_FIELD_ID_faults_major));
+        an_say(list,
+               "%s waited for the disk: %.0f page faults of a repetition had to read. The model's pages do not stay in memory.",
+               cell->label, median(cell, AN_FIELD_ID_faults_major));
         return;
     case AN_BOUND_HOST:
-        say(list, "%s was held up by the host of this virtual machine, which gave %.1f %% of the CPU time to others.",
-            cell->label, 100 * median(cell, AN_FIELD_ID_steal_share));
+        an_say(list, "%s was held up by the host of this virtual machine, which gave %.1f %% of the CPU time to others.",
+               cell->label, 100 * median(cell, AN_FIELD_ID_steal_share));
         return;
     case AN_BOUND_CLOCK:
         (void)clock_fell(cell, &before, &after);
-        say(list, "%s was throttled: the clock fell from %.2f to %.2f GHz over the run (heat, or a limit on power).",
-            cell->label, before / 1e9, after / 1e9);
+        an_say(list, "%s was throttled: the clock fell from %.2f to %.2f GHz over the run (heat, or a limit on power).",
+               cell->label, before / 1e9, after / 1e9);
         return;
     default: return;
     }
@@ -154,30 +140,31 @@ static void explain_decode(const an_run *run, const an_cell *cell, an_bound boun
     describe_busy(cell, &text);
     switch (bound) {
     case AN_BOUND_BANDWIDTH:
-        say(list, "%s: memory bandwidth bounds decoding: %s. Fewer bytes a token would make it faster, more threads would not.",
-            cell->label, an_str_text(&text));
+        an_say(list, "%s: memory bandwidth bounds decoding: %s. Fewer bytes a token would make it faster, more threads would not.",
+               cell->label, an_str_text(&text));
         break;
     case AN_BOUND_LATENCY:
-        say(list, "%s: waiting bounds decoding: %s. The rest goes to waits between threads, calls or an interpreter.",
-            cell->label, an_str_text(&text));
+        an_say(list, "%s: waiting bounds decoding: %s. The rest goes to waits between threads, calls or an interpreter.",
+               cell->label, an_str_text(&text));
         break;
     case AN_BOUND_COMPUTE:
         if (mbu > MBU_BEYOND)
-            say(list, "%s: arithmetic bounds decoding: %s. More than memory gives means that caches hold the weights.",
-                cell->label, an_str_text(&text));
+            an_say(list, "%s: arithmetic bounds decoding: %s. More than memory gives means that caches hold the weights.",
+                   cell->label, an_str_text(&text));
         else
-            say(list, "%s: arithmetic bounds decoding%s: %s. The kernels are busy unpacking and multiplying weights.",
-                cell->label, mbu >= MBU_PARTLY ? ", memory bandwidth nearly as much" : "", an_str_text(&text));
+            an_say(list, "%s: arithmetic bounds decoding%s: %s. The kernels are busy unpacking and multiplying weights.",
+                   cell->label, mbu >= MBU_PARTLY ? ", memory bandwidth nearly as much" : "", an_str_text(&text));
         break;
     default:
         if (bound == AN_BOUND_UNKNOWN)
-            say(list, "%s: what bounds decoding cannot be said: %s.", cell->label, an_str_text(&text));
+            an_say(list, "%s: what bounds decoding cannot be said: %s.", cell->label, an_str_text(&text));
         break;
     }
     if (overhead >= STEP_OVERHEAD)
-        say(list, "%s: %.0f %% of a token's time is outside the forward pass (%.1f tokens/s decoded, %.1f in bare steps).",
-            cell->label, 100 * overhead / (1 + overhead), median(cell, AN_FIELD_ID_decode_tps),
-            median(cell, AN_FIELD_ID_step_tps));
+        an_say(list, "%s: %.0f %% of a token's time is outside the forward pass (%.1f tokens/s decoded, %.1f in bare steps).",
+               cell->label, 100 * overhead / (1 + overhead), median(cell, AN_FIELD_ID_decode_tps),
+               median(cell, AN_FIELD_ID_step_tps));
+    if (text.failed) an_say_text(list, &text);
     an_str_free(&text);
 }
 
@@ -187,14 +174,14 @@ static void explain_prefill(const an_run *run, const an_cell *cell, json_t *list
     double ttft = median(cell, AN_FIELD_ID_ttft_s);
     if (!isfinite(mfu) || !isfinite(n)) return;
     if (mfu > 1) {
-        say(list,
-            "%s: prefill does %.0f %% of the peak arithmetic measured here: it has instructions or a device that our probe "
-            "lacks (AMX, a GPU), or the peak was measured while other work ran.",
-            cell->label, 100 * mfu);
+        an_say(list,
+               "%s: prefill does %.0f %% of the peak arithmetic measured here: it has instructions or a device that our probe "
+               "lacks (AMX, a GPU), or the peak was measured while other work ran.",
+               cell->label, 100 * mfu);
         return;
     }
     if (mfu >= MFU_BOUND) {
-        say(list, "%s: arithmetic bounds prefill: %.0f %% of the peak that was measured here.", cell->label, 100 * mfu);
+        an_say(list, "%s: arithmetic bounds prefill: %.0f %% of the peak that was measured here.", cell->label, 100 * mfu);
         return;
     }
     /* One pass reads all the weights, however short the prompt. */
@@ -202,12 +189,12 @@ static void explain_prefill(const an_run *run, const an_cell *cell, json_t *list
     double peak = an_environment_peaks(&run->environment, an_cell_threads(cell)).bandwidth_bps;
     double share = m ? (double)m->weight_bytes / ttft / peak : NAN;
     if (share >= 0.5)
-        say(list,
-            "%s: memory bandwidth bounds the prefill of %.0f tokens too: reading the weights once takes %.0f %% of its time.",
-            cell->label, n, 100 * (share > 1 ? 1 : share));
+        an_say(list,
+               "%s: memory bandwidth bounds the prefill of %.0f tokens too: reading the weights once takes %.0f %% of its time.",
+               cell->label, n, 100 * (share > 1 ? 1 : share));
     else
-        say(list, "%s: prefill reaches %.0f %% of the peak arithmetic measured here: its kernels bound it, not the machine.",
-            cell->label, 100 * mfu);
+        an_say(list, "%s: prefill reaches %.0f %% of the peak arithmetic measured here: its kernels bound it, not the machine.",
+               cell->label, 100 * mfu);
 }
 
 /* How the ratio of two decode speeds splits into bytes a token and bytes a second. */
@@ -230,7 +217,8 @@ static void explain_pair(const an_run *run, int fast, int slow, const an_paired 
                        bytes_a * tps_a / 1e9, bytes_b * tps_b / 1e9);
     }
     if (isfinite(cpu_a) && isfinite(cpu_b)) an_str_appendf(&text, "; %.2f CPUs are busy against %.2f", cpu_a, cpu_b);
-    say(list, "%s.", an_str_text(&text));
+    an_str_append_char(&text, '.');
+    an_say_text(list, &text);
     an_str_free(&text);
 }
 

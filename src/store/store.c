@@ -82,8 +82,8 @@ static anemo_status choose_path(const char *given, char **out, anemo_error *err)
     } else {
         char *data = an_dir_data();
         if (!data)
-            return an_fail(err, ANEMO_ERR_NOTFOUND,
-                           "HOME is not set, so there is no place for results: name a database with --db or ANEMO_DB");
+            return an_fail_no_dir(err, ANEMO_ERR_NOTFOUND,
+                                  "HOME is not set, so there is no place for results: name a database with --db or ANEMO_DB");
         path = an_path_join(data, "results.db");
         an_free(data);
     }

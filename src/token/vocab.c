@@ -436,13 +436,11 @@ anemo_status an_vocab_merge(an_tokenizer *t, const char *left, size_t n_left, co
     an_alphabet_decode(left, n_left, &text);
     size_t cut = text.len;
     an_alphabet_decode(right, n_right, &text);
+    AN_TRY(an_str_check(&text, err)); /* first: a refusal leaves a text that looks like an empty half */
     if (cut == 0 || cut == text.len) goto cleanup; /* an empty half merges with nothing */
-    a = b = both = -1;
-    if (!text.failed) {
-        a = intern_bytes(t, text.data, cut);
-        b = intern_bytes(t, text.data + cut, text.len - cut);
-        both = intern_bytes(t, text.data, text.len);
-    }
+    a = intern_bytes(t, text.data, cut);
+    b = intern_bytes(t, text.data + cut, text.len - cut);
+    both = intern_bytes(t, text.data, text.len);
     if (a < 0 || b < 0 || both < 0 || !an_pairs_add(&t->pairs, a, b, rank, both))
         status = an_fail(err, ANEMO_ERR_NOMEM, "out of memory");
 cleanup:

@@ -292,7 +292,7 @@ static anemo_status serve_generate(driver *d, json_t *id, const json_t *m, anemo
     const char *stop = s.cancelled ? "cancelled" : !strcmp(s.completion.finish, "stop") ? "eos" : "length";
     if (!send(d, json_pack("{s:s, s:O, s:o, s:I, s:o, s:s, s:o, s:o}", "type", "generated", "id", id, "token_ids", ids,
                            "t_start_ns", (json_int_t)start_ns, "t_tokens_ns", times, "stop_reason", stop, "text",
-                           an_json_text(an_str_text(&s.completion.text), s.completion.text.len), "notes",
+                           an_json_str(&s.completion.text), "notes",
                            make_notes(d, m, &s.completion))))
         d->input_ended = true;
 cleanup:

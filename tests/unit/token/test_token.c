@@ -1,4 +1,5 @@
 /* token: encoding and decoding on small vocabularies whose ids follow from the published rules by hand. */
+#include "support/fail_alloc.h"
 #include "support/gguf_build.h"
 #include "support/test.h"
 #include "token_build.h"
@@ -413,37 +414,59 @@ static void config_adds_pieces(void **state)
     an_tokenizer_close(t);
 }
 
-/* Each allocation of a whole use fails once: an error, no leak (AddressSanitizer), nothing half done. */
-static int fail_at(void *ctx, size_t bytes, uint64_t idx)
+typedef anemo_status (*open_fn)(an_tokenizer **out, const void *source, anemo_error *err);
+
+static anemo_status open_spm_bytes(an_tokenizer **out, const void *source, anemo_error *err)
 {
-    (void)bytes;
-    return idx == *(uint64_t *)ctx;
+    const an_str *file = source;
+    return an_load_spm(out, file->data, file->len, "x", err);
+}
+
+static anemo_status open_path(an_tokenizer **out, const void *source, anemo_error *err)
+{
+    return an_tokenizer_open(out, source, err);
+}
+
+/* Each allocation of a whole use fails once: an error, or the same ids; no leak (AddressSanitizer), nothing half done. */
+static void fail_each_allocation(open_fn open, const void *source, const char *text)
+{
+    anemo_error err;
+    an_ids whole = {0};
+    fail_alloc f = {.at = UINT64_MAX}; /* first none */
+    do {
+        an_tokenizer *t = NULL;
+        an_ids ids = {0};
+        f.refused = false;
+        an_alloc_set_hook(fail_alloc_at, &f);
+        anemo_status status = open(&t, source, &err);
+        if (status == ANEMO_OK) status = an_tokenizer_encode(t, text, strlen(text), true, &ids, &err);
+        an_alloc_set_hook(NULL, NULL);
+        an_tokenizer_close(t);
+        if (f.at == UINT64_MAX) {
+            assert_ok(status, &err);
+            assert_int_not_equal(ids.n, 0);
+            whole = ids;
+        } else if (status == ANEMO_OK) {
+            assert_int_equal(ids.n, whole.n);
+            assert_memory_equal(ids.ids, whole.ids, ids.n * sizeof *ids.ids);
+            an_ids_free(&ids);
+        } else {
+            assert_int_equal(status, ANEMO_ERR_NOMEM);
+            an_ids_free(&ids);
+        }
+    } while (f.at++ == UINT64_MAX || f.refused);
+    assert_true(f.at > 5);
+    an_ids_free(&whole);
 }
 
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
-    anemo_error err;
     an_str file = {0};
     spm_small(&file, letters, AN_COUNT_OF(letters));
-    for (uint64_t i = 0;; i++) {
-        an_tokenizer *t = NULL;
-        an_ids ids = {0};
-        an_alloc_set_hook(fail_at, &i);
-        anemo_status status = an_load_spm(&t, file.data, file.len, "x", &err);
-        if (status == ANEMO_OK) status = an_tokenizer_encode(t, "abc <s> \xff abc", 14, true, &ids, &err);
-        an_alloc_set_hook(NULL, NULL);
-        an_tokenizer_close(t);
-        if (status == ANEMO_OK) {
-            assert_int_not_equal(ids.n, 0);
-            an_ids_free(&ids);
-            assert_true(i > 5);
-            break;
-        }
-        an_ids_free(&ids);
-        assert_int_equal(status, ANEMO_ERR_NOMEM);
-    }
+    fail_each_allocation(open_spm_bytes, &file, "abc <s> \xff abc");
     an_str_free(&file);
+    fail_each_allocation(open_path, AN_TEST_DIR "/golden/tiny/files/chatml.gguf", "Who invented the <|im_start|>light bulb?");
 }
 
 /* The tiny models of the repository: GGUF and Hugging Face forms of one vocabulary give the same ids. */
